@@ -1,0 +1,1 @@
+"""What is said: messages, names, errors, tokens. Pure Python, no I/O, imports nothing of ours."""

@@ -1,0 +1,119 @@
+"""Names of rooms, Redis keys, streams, channels. No such string is put together elsewhere."""
+
+from dataclasses import dataclass
+from typing import Final
+
+NAMESPACES: Final = ("/", "/chat", "/streaming")
+
+CACHE_INVALIDATE_CHANNEL: Final = "cache:invalidate"
+OUTBOX_CHANNEL: Final = "dongne_outbox"
+"""PostgreSQL NOTIFY channel that wakes the sweeper."""
+
+
+def user_room(user_id: str) -> str:
+    return f"user:{user_id}"
+
+
+def cell_room(cell: str) -> str:
+    """Room of an H3 cell (resolution 8, hexadecimal); the server alone puts people in."""
+    return f"cell:{cell}"
+
+
+def mute_room(neighbourhood_code: str) -> str:
+    """Sockets of people who muted a neighbourhood; a wave excepts it."""
+    return f"mute:{neighbourhood_code}"
+
+
+def region_room(code: str) -> str:
+    return f"region:{code}"
+
+
+def neighbourhood_room(code: str) -> str:
+    return f"neighbourhood:{code}"
+
+
+def tag_room(hashtag: str) -> str:
+    return f"tag:{hashtag}"
+
+
+def question_room(question_id: str) -> str:
+    return f"question:{question_id}"
+
+
+def stream_room(stream_key: str) -> str:
+    return f"stream:{stream_key}"
+
+
+def chat_room(room_id: str) -> str:
+    return f"chat:{room_id}"
+
+
+HIDDEN_ROOMS: Final = ("cell:", "mute:")
+"""Prefixes of rooms that stand in no list, presence or history; nobody may broadcast to them."""
+
+ROOM_NAMESPACE: Final = {"chat:": "/chat"}
+"""Where a service's broadcast to a room goes, by prefix; every other room: namespace /."""
+
+
+def room_kind(room: str) -> str:
+    """Prefix of a room name up to and with its first colon; empty when there is none."""
+    head, colon, _ = room.partition(":")
+    return head + colon if colon else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Our own Redis keys, each behind REDIS_PREFIX."""
+
+    prefix: str = ""
+
+    def presence(self, user_id: str) -> str:
+        """Sorted set: one member a socket, scored by its expiry (epoch seconds)."""
+        return f"{self.prefix}presence:{user_id}"
+
+    def room_online(self, room: str) -> str:
+        return f"{self.prefix}room:{room}:online"
+
+    def viewers(self, stream_key: str) -> str:
+        """S5-28: the viewers of a stream; members expire with their lease (C59)."""
+        return f"{self.prefix}stream:{stream_key}:viewers"
+
+    def node(self, node_id: str) -> str:
+        return f"{self.prefix}node:{node_id}"
+
+    def unread(self, user_id: str) -> str:
+        return f"{self.prefix}unread:{user_id}"
+
+    def blacklist(self, jti: str) -> str:
+        return f"{self.prefix}blacklist:{jti}"
+
+    def revoked(self, user_id: str) -> str:
+        """Time in ms; a token issued before it is refused."""
+        return f"{self.prefix}revoked:{user_id}"
+
+    def rate(self, scope: str, key: str) -> str:
+        return f"{self.prefix}rl:{scope}:{key}"
+
+    def queue_limit(self, queue: str) -> str:
+        """Token bucket of a queue over all workers."""
+        return f"{self.prefix}limit:{queue}"
+
+    def log(self, name: str) -> str:
+        return f"{self.prefix}log:{name}"
+
+    @property
+    def epoch(self) -> str:
+        return f"{self.prefix}epoch"
+
+    def published(self, event_id: str) -> str:
+        return f"{self.prefix}published:{event_id}"
+
+    def session(self, pid: str) -> str:
+        return f"{self.prefix}session:{pid}"
+
+    @property
+    def events_out(self) -> str:
+        return f"{self.prefix}events:out"
+
+    def seen(self, event_id: str) -> str:
+        return f"{self.prefix}seen:{event_id}"

@@ -1,0 +1,108 @@
+"""How a message is read: strict forms by msgspec, and one walk over whatever a stranger sent."""
+
+import math
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from protocol.errors import invalid
+
+MAX_DEPTH: Final = 8
+MAX_ITEMS: Final = 2000
+"""Nested levels, and values in all, of one payload."""
+
+_FORBIDDEN_CHARS: Final = {*range(0x20), 0x7F} - {0x09, 0x0A, 0x0D}
+
+Id = Annotated[str, Meta(min_length=1, max_length=128)]
+Code = Annotated[str, Meta(min_length=1, max_length=64)]
+Title = Annotated[str, Meta(min_length=1, max_length=200)]
+Content = Annotated[str, Meta(min_length=1, max_length=5000)]
+Excerpt = Annotated[str, Meta(max_length=200)]
+Hashtag = Annotated[str, Meta(min_length=1, max_length=50)]
+Hashtags = Annotated[tuple[Hashtag, ...], Meta(max_length=10)]
+Ids = Annotated[tuple[Id, ...], Meta(max_length=100)]
+Latitude = Annotated[float, Meta(ge=-90, le=90)]
+Longitude = Annotated[float, Meta(ge=-180, le=180)]
+
+
+class Message(msgspec.Struct, rename="camel", kw_only=True):
+    """A form on the wire; fields are camelCase there and snake_case here."""
+
+
+class Request(Message, forbid_unknown_fields=True):
+    """What a client sends: a field nobody knows is refused, so that a typing error is seen."""
+
+
+T = TypeVar("T")
+
+
+def read(value: Any, form: type[T]) -> T:
+    """Turn plain JSON values into `form`.
+
+    Raises HubError INVALID_PAYLOAD; its message names the path, never the value.
+    """
+    check(value)
+    try:
+        return msgspec.convert(value, form, strict=True)
+    except msgspec.ValidationError as error:
+        raise invalid(str(error)) from None
+
+
+def read_json(body: bytes, form: type[T]) -> T:
+    """`read` for the bytes of a request body (JSON in UTF-8)."""
+    try:
+        value = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise invalid("The body is not JSON in UTF-8.") from None
+    return read(value, form)
+
+
+def check(value: Any) -> None:
+    """Refuse what no form may hold: depth, size, control characters, lone surrogates, NaN.
+
+    PostgreSQL cannot store NUL or surrogates, NaN breaks JSON parsers of clients.
+    """
+    left = MAX_ITEMS
+    stack = [(value, 1)]
+    while stack:
+        item, depth = stack.pop()
+        left -= 1
+        if left < 0:
+            raise invalid(f"More than {MAX_ITEMS} values.")
+        if depth > MAX_DEPTH:
+            raise invalid(f"Nested deeper than {MAX_DEPTH} levels.")
+        if isinstance(item, str):
+            _check_text(item)
+        elif isinstance(item, dict):
+            for key, inner in item.items():
+                if not isinstance(key, str):
+                    raise invalid("Keys must be text.")
+                _check_text(key)
+                stack.append((inner, depth + 1))
+        elif isinstance(item, list | tuple):
+            stack.extend((inner, depth + 1) for inner in item)
+        elif isinstance(item, float) and not math.isfinite(item):
+            raise invalid("Numbers must be finite.")
+
+
+def _check_text(text: str) -> None:
+    if text.isascii() and text.isprintable():
+        return
+    for char in text:
+        point = ord(char)
+        if point in _FORBIDDEN_CHARS or 0xD800 <= point <= 0xDFFF:
+            raise invalid("Text holds control characters or is not UTF-8.")
+
+
+def plain(message: msgspec.Struct) -> dict[str, Any]:
+    """The wire form of a message as plain JSON values (times as ISO 8601 text in UTC)."""
+    value = msgspec.to_builtins(message)
+    assert isinstance(value, dict)
+    return value
+
+
+def iso(moment: datetime) -> str:
+    """ISO 8601 with milliseconds and Z, as JavaScript's toISOString writes it."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
