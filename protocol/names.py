@@ -117,3 +117,51 @@ class Keys:
 
     def seen(self, event_id: str) -> str:
         return f"{self.prefix}seen:{event_id}"
+
+    def room_log(self, namespace: str, room: str) -> str:
+        """Stream of what was published to one room and can be recovered."""
+        return self.log(f"{namespace}#{room}#")
+
+    def wide_log(self, namespace: str) -> str:
+        """Stream of what went to the whole namespace, or to many rooms at once."""
+        return self.log(f"{namespace}#")
+
+    def seats(self, place: str) -> str:
+        """Beside `room_online` or `viewers`: who holds a person there (`node user`, by expiry)."""
+        return f"{place}:seats"
+
+    @property
+    def nodes(self) -> str:
+        """Sorted set of the living nodes, scored by expiry."""
+        return f"{self.prefix}nodes"
+
+    def sessions(self, user_id: str) -> str:
+        """Sorted set of a person's pids, scored by expiry."""
+        return f"{self.prefix}sessions:{user_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Channels:
+    """Redis channels of the Socket.IO adapter, behind ADAPTER_KEY; a sid is a room."""
+
+    key: str = "socket.io"
+
+    def namespace(self, namespace: str) -> str:
+        return f"{self.key}#{namespace}#"
+
+    def room(self, namespace: str, room: str) -> str:
+        return f"{self.key}#{namespace}#{room}#"
+
+    def request(self, namespace: str) -> str:
+        """Every server listens here: the number of subscribers is the server count."""
+        return f"{self.key}-request#{namespace}#"
+
+    def response(self, namespace: str) -> str:
+        return f"{self.key}-response#{namespace}#"
+
+    def response_to(self, namespace: str, uid: str) -> str:
+        return f"{self.key}-response#{namespace}#{uid}#"
+
+
+PYTHON_SOCKETIO_CHANNEL: Final = "socketio"
+"""python-socketio's own channel; its write-only managers publish there."""

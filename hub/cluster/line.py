@@ -1,0 +1,101 @@
+"""The commands of one process to Redis: one lasting connection, pipelined, in order."""
+
+import asyncio
+import random
+from collections.abc import Sequence
+from typing import Any, Final
+
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import NoScriptError, RedisError
+
+from hub.cluster import scripts
+from hub.cluster.link import Link
+from hub.cluster.scripts import Script
+from hub.cluster.server import Server
+
+BACKOFF_FIRST: Final = 0.1
+BACKOFF_LAST: Final = 5.0
+
+Argument = str | bytes | int | float
+Command = tuple[Argument, ...]
+
+
+def backoff(failures: int) -> float:
+    """s to wait after so many failures in a row: doubled, at most 5, spread over its upper half."""
+    longest: float = min(BACKOFF_LAST, BACKOFF_FIRST * 2 ** min(failures, 10))
+    return longest * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, guards nothing
+
+
+class Line:
+    """Opens when it is first used and again after every loss. While Redis is away, calls fail at
+    once between two tries. Every method raises `redis.exceptions.RedisError`; a call that fails
+    may still have been carried out.
+    """
+
+    def __init__(self, server: Server, name: str = "dongne"):
+        self._server = server
+        self._name = name
+        self._link: Link | None = None
+        self._opening = asyncio.Lock()
+        self._failures = 0
+        self._not_before = 0.0
+
+    async def call(self, *args: Argument) -> Any:
+        return await (await self.link()).command(*args)
+
+    async def calls(self, commands: Sequence[Command]) -> list[Any]:
+        """Several commands in one write; raises the first error after all have ended."""
+        link = await self.link()
+        return await settled([link.command(*command) for command in commands])
+
+    async def run(self, script: Script, keys: Sequence[str], args: Sequence[Argument]) -> Any:
+        link = await self.link()
+        try:
+            return await link.command("EVALSHA", script.sha, len(keys), *keys, *args)
+        except NoScriptError:
+            return await link.command("EVAL", script.source, len(keys), *keys, *args)
+
+    async def link(self) -> Link:
+        """The open connection with every script loaded."""
+        if self._link is not None and self._link.is_open:
+            return self._link
+        async with self._opening:
+            if self._link is None or not self._link.is_open:
+                self._link = await self._open()
+        return self._link
+
+    async def load_scripts(self) -> None:
+        """After somebody's SCRIPT FLUSH."""
+        await _load_scripts(await self.link())
+
+    async def _open(self) -> Link:
+        now = asyncio.get_running_loop().time()
+        if now < self._not_before:
+            raise RedisConnectionError("Redis was away a moment ago")
+        try:
+            link = await self._server.open(self._name)
+            await _load_scripts(link)
+        except RedisError:
+            self._not_before = asyncio.get_running_loop().time() + backoff(self._failures)
+            self._failures += 1
+            raise
+        self._failures = 0
+        return link
+
+    async def close(self) -> None:
+        if self._link is not None:
+            self._link.close()
+            self._link = None
+
+
+async def _load_scripts(link: Link) -> None:
+    await settled([link.command("SCRIPT", "LOAD", script.source) for script in scripts.ALL])
+
+
+async def settled(futures: Sequence["asyncio.Future[Any]"]) -> list[Any]:
+    """All results in order; raises the first error once every future has ended."""
+    results = await asyncio.gather(*futures, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return results

