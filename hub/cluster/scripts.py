@@ -19,6 +19,11 @@ class Script:
 
 
 PUBLISH: Final = Script.read("publish")
+SOCKET_ENTER: Final = Script.read("socket_enter")
+SOCKETS_RENEW: Final = Script.read("sockets_renew")
+PLACE_ENTER: Final = Script.read("place_enter")
+PLACE_LEAVE: Final = Script.read("place_leave")
+LIVING_COUNT: Final = Script.read("living_count")
 
-ALL: Final = (PUBLISH,)
+ALL: Final = (PUBLISH, SOCKET_ENTER, SOCKETS_RENEW, PLACE_ENTER, PLACE_LEAVE, LIVING_COUNT)
 """Loaded on every new connection, so that a pipeline never meets NOSCRIPT half way through."""
