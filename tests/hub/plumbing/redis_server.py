@@ -1,0 +1,73 @@
+"""A Valkey of a test's own: started for real, killed for real, its port kept over a restart."""
+
+import asyncio
+import shutil
+import socket
+from pathlib import Path
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from hub.plumbing.embedded.account import account
+from hub.plumbing.embedded.programs import find_valkey
+
+PROGRAM = shutil.which("valkey-server") or str(find_valkey(account(), "wheel").path)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+class RedisServer:
+    """One server in `directory`; `options` are lines of its command line."""
+
+    def __init__(self, directory: Path, *options: str, config: str | None = None) -> None:
+        self.directory = directory
+        self.port = free_port()
+        self.socket = directory / "r.sock"
+        self._config = config
+        self._options = options
+        self._process: asyncio.subprocess.Process | None = None
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    async def start(self) -> None:
+        arguments = [PROGRAM]
+        if self._config is not None:
+            file = self.directory / "own.conf"
+            file.write_text(self._config)
+            arguments.append(str(file))
+        arguments += ["--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
+        arguments += ["--dir", str(self.directory), *self._options]
+        self._process = await asyncio.create_subprocess_exec(
+            *arguments, stdout=asyncio.subprocess.DEVNULL
+        )
+        await self._answers()
+
+    async def _answers(self) -> None:
+        client = Redis(port=self.port, retry=None)
+        try:
+            async with asyncio.timeout(10):
+                while True:
+                    try:
+                        await client.ping()
+                    except RedisError as error:
+                        if "NOAUTH" in str(error) or "uthentication" in str(error):
+                            return
+                        await asyncio.sleep(0.02)
+                    else:
+                        return
+        finally:
+            await client.aclose()
+
+    async def kill(self) -> None:
+        """End it as a power cut would (SIGKILL)."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()
+            await self._process.wait()
+        self._process = None
