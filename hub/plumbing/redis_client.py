@@ -68,7 +68,6 @@ def _options(name: str, max_connections: int, answer_timeout_s: float | None) ->
         "timeout": ANSWER_TIMEOUT_S,  # for a free connection
         "socket_timeout": answer_timeout_s,
         "socket_connect_timeout": 2.0,
-        "socket_keepalive": True,
         "health_check_interval": 30,
         "retry": retry,
         "protocol": 2,
