@@ -1,0 +1,177 @@
+"""A local FCM over real HTTP: token endpoint and messages:send, with faults on order.
+
+In a test: `async with FakeFcm(tmp_path) as fake`. As a process, for stories with kill -9:
+`python -m tests.fakes.fcm --directory DIR [--port 0]`, which prints one JSON line
+`{"url", "credentials_file"}` and is steered over `/control/…` (tests/fakes/script.py).
+Steps for a Fault's `at`: `token`, `send`.
+"""
+
+import argparse
+import asyncio
+import json
+import secrets
+import signal
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from aiohttp import web
+
+from hub.console.google_stand_in import GrantDenied, StandInAccount
+from tests.fakes import fcm_schema
+from tests.fakes.script import Fault, Script
+
+PROJECT = "dongne-test"
+
+
+class FakeFcm(Script):
+    """Checks what it is given as the real one does; records what it takes.
+
+    A received message: `{n, token, message, headers, bearer}`. `unregistered` and `garbled` hold
+    device tokens that get the real answers for a dead and for a malformed token.
+    """
+
+    def __init__(self, directory: Path, *, port: int = 0, token_life_s: int = 3600) -> None:
+        super().__init__()
+        self.credentials_file = directory / "fcm-credentials.json"
+        self.unregistered: set[str] = set()
+        self.garbled: set[str] = set()
+        self.grants = 0
+        self.sends = 0
+        self.refused_bearers = 0
+        self.token_life_s = token_life_s
+        self.dead = asyncio.Event()
+        self.account = StandInAccount(PROJECT)
+        self._port = port
+        self._runner: web.AppRunner | None = None
+        self._dying: asyncio.Task[None] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._port}"
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        self.account.write(self.credentials_file, f"{self.url}/token")
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        """Also after a death: on the same port, with the same account and memory."""
+        self.revive()
+        self.dead.clear()
+        app = web.Application(client_max_size=65_536)
+        app.add_routes(
+            [
+                web.post("/token", self._token),
+                web.post(f"/v1/projects/{PROJECT}/messages:send", self._send),
+                *self.routes(),
+            ]
+        )
+        self._runner = web.AppRunner(app, shutdown_timeout=0.5)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", self._port, reuse_address=True).start()
+        self._port = self._runner.addresses[0][1]
+
+    async def stop(self) -> None:
+        """Cuts every conversation; a second call does nothing."""
+        self.end()
+        self.dead.set()
+        if self._runner is not None:
+            runner, self._runner = self._runner, None
+            await runner.cleanup()
+
+    async def _token(self, request: web.Request) -> web.StreamResponse:
+        self.grants += 1
+        fault = self.next_fault("token")
+        if fault is not None:
+            answer = await self._misbehave(request, fault, None)
+            if answer is not None:
+                return answer
+        try:
+            form = await request.post()
+            grant = self.account.grant(form, f"{self.url}/token", life_s=self.token_life_s)
+        except GrantDenied as denied:
+            return web.json_response(
+                {"error": "invalid_grant", "error_description": str(denied)}, status=400
+            )
+        return web.json_response(grant)
+
+    async def _send(self, request: web.Request) -> web.StreamResponse:
+        self.sends += 1
+        if not self.account.holds(request.headers.get("Authorization")):
+            self.refused_bearers += 1
+            return web.json_response(fcm_schema.NO_BEARER, status=401)
+        body = json.loads(await request.read())
+        refusal = fcm_schema.refusal(body) or self._token_refusal(body["message"]["token"])
+        if refusal is not None:
+            return web.json_response(refusal, status=refusal["error"]["code"])
+        message = {
+            "token": body["message"]["token"],
+            "message": body["message"],
+            "headers": {k: v for k, v in request.headers.items() if k != "Authorization"},
+        }
+        fault = self.next_fault("send")
+        if fault is not None:
+            answer = await self._misbehave(request, fault, message)
+            if answer is not None:
+                return answer
+        if fault is None or not fault.taken:
+            await self.record(message)
+        return web.json_response({"name": f"projects/{PROJECT}/messages/{secrets.token_hex(8)}"})
+
+    def _token_refusal(self, token: str) -> dict[str, Any] | None:
+        if token in self.garbled:
+            return fcm_schema.NOT_A_TOKEN
+        return fcm_schema.UNREGISTERED if token in self.unregistered else None
+
+    async def _misbehave(
+        self, request: web.Request, fault: Fault, message: dict[str, Any] | None
+    ) -> web.StreamResponse | None:
+        """The answer of the fault; None after a hold: go on as always."""
+        if fault.taken and message is not None:
+            await self.record(message)
+        match fault.action:
+            case "answer":
+                text = fault.body if isinstance(fault.body, str) else json.dumps(fault.body)
+                return web.Response(text=text, status=fault.status, headers=fault.headers)
+            case "hold":
+                if await self.hold():
+                    return None
+            case "hang":
+                await self.hang()
+            case "die":
+                self._dying = asyncio.create_task(self.stop())
+        if request.transport is not None:
+            request.transport.abort()
+        return web.Response(status=500)
+
+
+async def _serve(directory: Path, port: int) -> None:
+    loop = asyncio.get_running_loop()
+    async with FakeFcm(directory, port=port) as fake:
+        loop.add_signal_handler(signal.SIGTERM, fake.dead.set)
+        print(
+            json.dumps({"url": fake.url, "credentials_file": str(fake.credentials_file)}),
+            flush=True,
+        )
+        await fake.dead.wait()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--directory", type=Path, required=True)
+    options = parser.parse_args()
+    asyncio.run(_serve(options.directory, options.port))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,256 @@
+"""Pushes over real HTTP to a local FCM that checks the grant, the bearer and the body."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from tests.fakes import fcm_schema
+from tests.fakes.fcm import FakeFcm
+from tests.fakes.script import Fault
+from tests.workers.senders.conftest import MakeFcmSender, push, soon
+from workers.senders import Expired, NotConfigured, Outcome, Permanent, Sent, Temporary
+from workers.senders.fcm import FcmSender
+from workers.senders.google_grant import CredentialsError
+
+WAIT = 5.0
+
+
+async def test_an_urgent_push_arrives_with_its_deadline_and_collapse_id(
+    fcm: FakeFcm, fcm_sender: MakeFcmSender
+) -> None:
+    deadline = soon(120)
+    outcome = await fcm_sender().send(
+        "device-1", push(deadline_at=deadline), headers={"X-Request-ID": "r-1"}
+    )
+    received = await fcm.next_message(WAIT)
+    message = received["message"]
+    assert isinstance(outcome, Sent)
+    assert outcome.provider_message_id.startswith("projects/dongne-test/messages/")
+    assert message["token"] == "device-1"
+    assert message["notification"]["body"] == "지금 문 연 약국이 있을까요?"
+    assert message["android"]["ttl"] in {"119s", "118s"}
+    assert message["android"]["collapse_key"] == message["android"]["notification"]["tag"] == "q-1"
+    assert message["apns"]["headers"]["apns-expiration"] == str(int(deadline.timestamp()))
+    assert message["apns"]["headers"]["apns-collapse-id"] == "q-1"
+    assert message["webpush"]["headers"]["TTL"] in {"119", "118"}
+    assert received["headers"]["X-Request-ID"] == "r-1"
+
+
+@pytest.mark.parametrize("left", [-5.0, 0.0, 0.9])
+async def test_under_a_second_left_nothing_leaves(
+    fcm: FakeFcm, fcm_sender: MakeFcmSender, left: float
+) -> None:
+    assert await fcm_sender().send("device-1", push(deadline_at=soon(left))) == Expired()
+    assert (fcm.grants, fcm.sends) == (0, 0)
+
+
+async def test_a_grant_that_takes_what_was_left_means_expired(
+    fcm: FakeFcm, fcm_sender: MakeFcmSender
+) -> None:
+    fcm.arm(Fault("token", action="hold"))
+    sending = asyncio.create_task(fcm_sender().send("device-1", push(deadline_at=soon(1.3))))
+    await fcm.wait_held(WAIT)
+    await asyncio.sleep(0.5)  # the passing of time is the point here
+    fcm.release()
+    assert await sending == Expired()
+    assert fcm.sends == 0
+
+
+async def test_fifty_pushes_at_once_ask_for_one_grant(
+    fcm: FakeFcm, fcm_sender: MakeFcmSender
+) -> None:
+    sender = fcm_sender()
+    outcomes = await asyncio.gather(*[sender.send(f"d{n}", push()) for n in range(50)])
+    assert all(isinstance(outcome, Sent) for outcome in outcomes)
+    assert fcm.grants == 1
+    assert {m["token"] for m in fcm.received} == {f"d{n}" for n in range(50)}
+
+
+async def test_who_gives_up_waiting_for_the_grant_takes_it_from_nobody(
+    fcm: FakeFcm, fcm_sender: MakeFcmSender
+) -> None:
+    fcm.arm(Fault("token", action="hold"))
+    sender = fcm_sender()
+    first = asyncio.create_task(sender.send("first", push()))
+    second = asyncio.create_task(sender.send("second", push()))
+    await fcm.wait_held(WAIT)
+    first.cancel()
+    await asyncio.gather(first, return_exceptions=True)
+    fcm.release()
+    assert isinstance(await second, Sent)
+    assert [m["token"] for m in fcm.received] == ["second"]
+    assert fcm.grants == 1
+
+
+async def test_a_short_grant_is_renewed_before_it_ends(
+    fcm: FakeFcm, fcm_sender: MakeFcmSender
+) -> None:
+    fcm.token_life_s = 1  # renewed after half of it
+    sender = fcm_sender()
+    assert isinstance(await sender.send("a", push()), Sent)
+    await asyncio.sleep(0.6)  # the passing of time is the point here
+    assert isinstance(await sender.send("b", push()), Sent)
+    assert (fcm.grants, fcm.refused_bearers) == (2, 0)
+
+
+async def test_a_bearer_withdrawn_by_google_costs_one_try(
+    fcm: FakeFcm, fcm_sender: MakeFcmSender
+) -> None:
+    sender = fcm_sender()
+    assert isinstance(await sender.send("a", push()), Sent)
+    fcm.account.withdraw_all()
+    assert await sender.send("b", push()) == Temporary("UNAUTHENTICATED")
+    assert isinstance(await sender.send("b", push()), Sent)
+    assert fcm.grants == 2
+
+
+async def test_dead_tokens_are_told_from_bad_messages(
+    fcm: FakeFcm, fcm_sender: MakeFcmSender
+) -> None:
+    fcm.unregistered.add("gone")
+    fcm.garbled.add("garbled")
+    sender = fcm_sender()
+    assert await sender.send("gone", push()) == Permanent("UNREGISTERED", token_dead=True)
+    assert await sender.send("garbled", push()) == Permanent("INVALID_ARGUMENT", token_dead=True)
+    too_big = push(url="https://dongne.example/" + "x" * 5000)
+    assert await sender.send("fine", too_big) == Permanent("INVALID_ARGUMENT")
+    assert fcm.received == []
+
+
+FAULTS: list[tuple[Fault, Outcome]] = [
+    (Fault("send", status=503, body=fcm_schema.AWAY), Temporary("UNAVAILABLE")),
+    (
+        Fault("send", status=503, body=fcm_schema.AWAY, headers={"Retry-After": "7"}),
+        Temporary("UNAVAILABLE", 7.0),
+    ),
+    (Fault("send", status=429, body=fcm_schema.QUOTA), Temporary("QUOTA_EXCEEDED", 60.0)),
+    (Fault("send", status=500, body=fcm_schema.BROKEN), Temporary("INTERNAL")),
+    (Fault("send", status=502, body="<html>Bad gateway</html>"), Temporary("http_502")),
+    (Fault("send", status=200, body="no json"), Sent("")),
+    (Fault("send", status=302, body="", headers={"Location": "/x"}), Temporary("http_302")),
+    (Fault("send", action="close"), Temporary("unreachable")),
+    (Fault("token", action="close"), Temporary("unreachable")),
+    (Fault("token", status=503, body="away"), Temporary("unreachable")),
+    (
+        Fault("token", status=400, body={"error": "invalid_grant"}),
+        Temporary("credentials_refused"),
+    ),
+    (Fault("token", status=200, body={"access_token": 7}), Temporary("credentials_refused")),
+    (
+        Fault("token", status=200, body={"access_token": "a\r\nX-Evil: 1"}),
+        Temporary("credentials_refused"),
+    ),
+]
+
+
+@pytest.mark.parametrize(("fault", "outcome"), FAULTS, ids=lambda value: str(value)[:60])
+async def test_each_failure_of_the_provider_has_its_outcome_and_the_next_push_passes(
+    fcm: FakeFcm, fcm_sender: MakeFcmSender, fault: Fault, outcome: Outcome
+) -> None:
+    sender = fcm_sender()
+    fcm.arm(fault)
+    assert await sender.send("device-1", push()) == outcome
+    assert isinstance(await sender.send("device-2", push()), Sent)
+    assert [m["token"] for m in fcm.received] == ["device-2"]
+
+
+@pytest.mark.parametrize("step", ["token", "send"])
+async def test_a_provider_that_hangs_costs_the_time_out_and_no_more(
+    fcm: FakeFcm, fcm_sender: MakeFcmSender, step: str
+) -> None:
+    fcm.arm(Fault(step, action="hang"))
+    sender = fcm_sender(timeout_s=0.3)
+    async with asyncio.timeout(WAIT):
+        assert await sender.send("device-1", push()) == Temporary("timeout")
+
+
+async def test_a_provider_that_dies_and_comes_back(fcm: FakeFcm, fcm_sender: MakeFcmSender) -> None:
+    sender = fcm_sender()
+    fcm.arm(Fault("send", action="die"))
+    assert await sender.send("device-1", push()) == Temporary("unreachable")
+    await fcm.dead.wait()
+    assert await sender.send("device-1", push()) == Temporary("unreachable")
+    await fcm.stop()
+    await fcm.start()
+    assert isinstance(await sender.send("device-1", push()), Sent)
+
+
+async def test_an_answer_that_is_lost_repeats_with_the_same_collapse_id(
+    fcm: FakeFcm, fcm_sender: MakeFcmSender
+) -> None:
+    fcm.arm(Fault("send", action="close", taken=True))
+    sender = fcm_sender()
+    assert await sender.send("device-1", push()) == Temporary("unreachable")
+    assert isinstance(await sender.send("device-1", push()), Sent)
+    collapse = [m["message"]["android"]["collapse_key"] for m in fcm.received]
+    assert collapse == ["q-1", "q-1"]
+
+
+async def test_a_retraction_wakes_the_app_and_shows_nothing(
+    fcm: FakeFcm, fcm_sender: MakeFcmSender
+) -> None:
+    assert isinstance(await fcm_sender().send("device-1", push(silent=True)), Sent)
+    message = (await fcm.next_message(WAIT))["message"]
+    assert "notification" not in message
+    assert "notification" not in message["android"]
+    assert message["apns"]["headers"]["apns-push-type"] == "background"
+    assert message["apns"]["headers"]["apns-collapse-id"] == "q-1"
+    assert message["apns"]["payload"]["aps"] == {"badge": 3, "content-available": 1}
+
+
+async def test_without_credentials_it_says_so_and_sends_nothing(
+    session: aiohttp.ClientSession,
+) -> None:
+    sender = FcmSender(session, None)
+    assert not sender.configured
+    assert await sender.send("device-1", push()) == NotConfigured()
+    await sender.close()
+
+
+def _account(**changes: Any) -> str:
+    whole = {"project_id": "p", "client_email": "e", "token_uri": "https://t", "private_key": "k"}
+    return json.dumps({**whole, **changes})
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("", "not JSON"),
+        ("[]", "lack project_id"),
+        ("{}", "lack project_id, client_email, token_uri, private_key"),
+        (_account(), "no RSA private key"),
+        (_account(private_key="-----BEGIN PRIVATE KEY-----\ns3cret\n"), "no RSA private key"),
+        (_account(private_key=None), "lack private_key"),
+    ],
+)
+async def test_unusable_credentials_are_named_and_never_shown(
+    session: aiohttp.ClientSession, tmp_path: Path, content: str, says: str
+) -> None:
+    file = tmp_path / "account.json"
+    file.write_text(content)
+    with pytest.raises(CredentialsError, match=says) as caught:
+        FcmSender(session, file)
+    assert "s3cret" not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
+async def test_a_missing_credentials_file_is_an_error_at_once(
+    session: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    with pytest.raises(CredentialsError, match="cannot be read"):
+        FcmSender(session, tmp_path / "none.json")
+
+
+async def test_no_secret_stands_in_what_is_printed_of_a_sender(
+    fcm: FakeFcm, fcm_sender: MakeFcmSender
+) -> None:
+    sender = fcm_sender()
+    await sender.send("device-1", push())
+    assert sender._tokens is not None
+    shown = repr(sender) + repr(sender._tokens) + repr(sender._tokens._account)
+    assert "PRIVATE KEY" not in shown
+    assert sender._tokens._token not in shown

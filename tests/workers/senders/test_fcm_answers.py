@@ -1,0 +1,89 @@
+"""Recorded answers of FCM and what each means. Sources: Firebase's "REST error codes" page and the
+ErrorCode reference; firebase-admin-java issue 1064 for the form without a named field."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.fakes import fcm_schema as fcm
+from workers.senders import Outcome, Permanent, Temporary
+from workers.senders.fcm_answers import classify, retry_after
+
+NOW = datetime(2026, 11, 21, 9, 0, tzinfo=UTC)
+BAD_DATA = fcm.error(
+    400,
+    "INVALID_ARGUMENT",
+    "Invalid value at 'message.data[0].value' (TYPE_STRING), 12",
+    {
+        "@type": "type.googleapis.com/google.rpc.BadRequest",
+        "fieldViolations": [{"field": "message.data[0].value", "description": "TYPE_STRING"}],
+    },
+)
+RECORDED: list[tuple[Any, Outcome]] = [
+    (fcm.UNREGISTERED, Permanent("UNREGISTERED", token_dead=True)),
+    (fcm.NOT_A_TOKEN, Permanent("INVALID_ARGUMENT", token_dead=True)),
+    (fcm.NOT_A_TOKEN_WITH_FIELD, Permanent("INVALID_ARGUMENT", token_dead=True)),
+    (fcm.WRONG_SENDER, Permanent("SENDER_ID_MISMATCH", token_dead=True)),
+    (BAD_DATA, Permanent("INVALID_ARGUMENT")),
+    (fcm.NO_APNS_KEY, Permanent("THIRD_PARTY_AUTH_ERROR")),
+    (fcm.NO_BEARER, Temporary("UNAUTHENTICATED")),
+    (fcm.QUOTA, Temporary("QUOTA_EXCEEDED", 60.0)),
+    (fcm.AWAY, Temporary("UNAVAILABLE")),
+    (fcm.BROKEN, Temporary("INTERNAL")),
+    (fcm.error(404, "NOT_FOUND", "no such project"), Temporary("NOT_FOUND")),
+    (fcm.error(403, "PERMISSION_DENIED", "role is missing"), Temporary("PERMISSION_DENIED")),
+    (fcm.error(413, "SOMETHING_NEW", "secret text"), Permanent("http_413")),
+]
+
+
+@pytest.mark.parametrize(("body", "outcome"), RECORDED, ids=lambda value: str(value)[:70])
+def test_recorded_answers(body: Any, outcome: Outcome) -> None:
+    assert classify(body["error"]["code"], {}, body, NOW) == outcome
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=20),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(["error", "details", "status", "@type", "errorCode", "message"]),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@given(status=st.integers(201, 599), body=json_values, wait=st.none() | st.text(max_size=40))
+def test_no_answer_breaks_the_table_or_kills_a_token_by_chance(
+    status: int, body: Any, wait: str | None
+) -> None:
+    headers = {} if wait is None else {"Retry-After": wait}
+    outcome = classify(status, headers, body, NOW)
+    assert isinstance(outcome, Temporary | Permanent)
+    assert outcome.code.isascii()
+    assert len(outcome.code) < 40
+    assert not isinstance(outcome, Permanent) or not outcome.token_dead
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        (None, None),
+        ("0", 0.0),
+        (" 12 ", 12.0),
+        ("999999", 3600.0),
+        ("Sat, 21 Nov 2026 09:00:30 GMT", 30.0),
+        ("Sat, 21 Nov 2026 08:00:00 GMT", 0.0),
+        ("soon", None),
+        ("-5", None),
+        ("1.5", None),
+        ("Sat, 99 Nov 2026 09:00:30 GMT", None),
+    ],
+)
+def test_retry_after_in_both_forms(header: str | None, seconds: float | None) -> None:
+    assert retry_after(header, NOW) == seconds

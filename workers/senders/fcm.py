@@ -1,0 +1,125 @@
+"""Sends a push through Firebase Cloud Messaging, HTTP v1: one POST a device, tried once.
+
+The queue repeats what is temporary, so nothing is repeated here.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+import aiohttp
+import orjson
+
+from workers.senders.answer_json import answer_json
+from workers.senders.fcm_answers import classify
+from workers.senders.fcm_message import fcm_body
+from workers.senders.google_grant import AccessTokens, GrantRefused, ServiceAccount
+from workers.senders.outcome import (
+    CREDENTIALS_REFUSED,
+    TIMEOUT,
+    UNREACHABLE,
+    Clock,
+    Expired,
+    NotConfigured,
+    Outcome,
+    PushMessage,
+    Sent,
+    Temporary,
+    seconds_left,
+    utc_now,
+)
+
+DEFAULT_URL: Final = "https://fcm.googleapis.com"
+
+
+class FcmSender:
+    """One project's door. The session is the caller's: shared, and closed by its owner.
+
+    `credentials_file` None: nothing is sent, every answer is NotConfigured. Raises
+    CredentialsError when the file is there and cannot be used.
+    """
+
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        credentials_file: Path | None,
+        *,
+        url: str = DEFAULT_URL,
+        timeout_s: float = 10.0,
+        now: Clock = utc_now,
+    ) -> None:
+        self._session = session
+        self._timeout_s = timeout_s
+        self._now = now
+        self._tokens: AccessTokens | None = None
+        if credentials_file is not None:
+            account = ServiceAccount.from_file(credentials_file)
+            project = quote(account.project_id, safe="")
+            self._url = f"{url.rstrip('/')}/v1/projects/{project}/messages:send"
+            self._tokens = AccessTokens(session, account, timeout_s)
+
+    @property
+    def configured(self) -> bool:
+        return self._tokens is not None
+
+    async def close(self) -> None:
+        if self._tokens is not None:
+            await self._tokens.close()
+
+    async def send(
+        self, token: str, push: PushMessage, *, headers: Mapping[str, str] | None = None
+    ) -> Outcome:
+        """Hands one push over for one device. `headers` are the request id and the B3 ids.
+
+        Never raises for what the provider does, and no outcome holds a token or a provider's text.
+        """
+        if self._tokens is None:
+            return NotConfigured()
+        if self._too_late(push):
+            return Expired()
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                bearer = await self._tokens.get()
+                if self._too_late(push):  # the grant may have taken what was left
+                    return Expired()
+                return await self._post(bearer, token, push, headers or {})
+        except GrantRefused:
+            return Temporary(CREDENTIALS_REFUSED)
+        except TimeoutError:
+            return Temporary(TIMEOUT)
+        except (aiohttp.ClientError, OSError):
+            return Temporary(UNREACHABLE)
+
+    async def _post(
+        self, bearer: str, token: str, push: PushMessage, headers: Mapping[str, str]
+    ) -> Outcome:
+        now = self._now()
+        async with self._session.post(
+            self._url,
+            data=orjson.dumps(fcm_body(token, push, now)),
+            headers={
+                **headers,
+                "Authorization": f"Bearer {bearer}",
+                "Content-Type": "application/json",
+            },
+            allow_redirects=False,
+        ) as response:
+            answer = await answer_json(response)
+            if response.status == 401 and self._tokens is not None:
+                self._tokens.drop(bearer)
+            return _outcome(response, answer, now)
+
+    def _too_late(self, push: PushMessage) -> bool:
+        left = seconds_left(push.deadline_at, self._now())
+        return left is not None and left < 1
+
+
+def _outcome(response: aiohttp.ClientResponse, answer: Any, now: datetime) -> Outcome:
+    name = answer.get("name") if isinstance(answer, dict) else None
+    if response.status == 200:
+        # taken over without a name we can read is still taken over: a repeat would ring twice
+        return Sent(name if isinstance(name, str) else "")
+    return classify(response.status, response.headers, answer, now)
