@@ -1,0 +1,1 @@
+"""What happens: one noun a file, each verb one transaction."""

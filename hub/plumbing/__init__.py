@@ -1,0 +1,1 @@
+"""How we reach Postgres, Redis, the clock and the logs."""

@@ -1,0 +1,3 @@
+-- phase: before
+-- call: jobs_install
+-- The job engine's own tables, from the statement its pinned version prints.

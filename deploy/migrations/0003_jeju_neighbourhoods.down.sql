@@ -1,0 +1,1 @@
+DELETE FROM neighbourhoods WHERE region_code = 'jeju';

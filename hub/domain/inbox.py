@@ -1,0 +1,297 @@
+"""The inbox: what a person was told, in order of commit, and how much of it is unread.
+
+Every change of a notification takes the next number of its person's head in the same transaction,
+so numbers come in order of commit and `unread` is exact. A batch locks people in order of user_id.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID, uuid4
+
+from hub.domain.context import Domain
+from hub.plumbing.metrics import NOTIFICATIONS
+from hub.plumbing.outbox import Change
+from hub.plumbing.postgres import Connection, Row, acquire, from_json, to_json
+from protocol.errors import invalid
+from protocol.events import (
+    InboxItem,
+    InboxPage,
+    InboxUnread,
+    NotificationNew,
+    emit,
+)
+from protocol.jobs import notification_job, unseen_check
+from protocol.names import user_room
+from protocol.rest import InboxList, InboxRow, UnreadCount
+
+URGENT_KIND = "question_urgent"
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What one person is to be told. `announce`: also as `notification:new` on their sockets."""
+
+    user_id: str
+    kind: str
+    title: str
+    body: str
+    priority: Literal["high", "medium", "low"] = "medium"
+    data: dict[str, Any] = field(default_factory=dict)
+    event_id: UUID | None = None
+    question_id: str | None = None
+    answer_id: str | None = None
+    dedup_key: str | None = None
+    expires_at: datetime | None = None
+    announce: bool = False
+
+    @property
+    def urgent(self) -> bool:
+        return self.kind == URGENT_KIND
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A notification as it was written."""
+
+    id: UUID
+    seq: int
+    created_at: datetime
+    news: News
+
+
+async def notify(d: Domain, change: Change, batch: Sequence[News], online: set[str]) -> list[Told]:
+    """Write notifications (one a person, 100 at most), their socket deliveries and next jobs.
+
+    Whoever was told under the same dedup_key is left out. `online` are those with a live socket:
+    they are pushed later, and only if they do not acknowledge.
+    """
+    now = d.now()
+    fresh = await _without_repeats(change.conn, batch)
+    if not fresh:
+        return []
+    heads = await _advance(change.conn, [news.user_id for _, news in fresh], unread=1)
+    told = [
+        Told(id, heads[news.user_id], now, news)
+        for id, news in sorted(fresh, key=lambda one: one[1].user_id)
+    ]
+    await _insert(change.conn, told)
+    await _record_sockets(change.conn, [one for one in told if one.news.user_id in online])
+    for one in told:
+        NOTIFICATIONS.labels(kind=one.news.kind).inc()
+        _follow_up(d, change, one, one.news.user_id in online)
+    await tell_unread(change, [one.news.user_id for one in told])
+    return told
+
+
+async def _without_repeats(conn: Connection, batch: Sequence[News]) -> list[tuple[UUID, News]]:
+    fresh = [(uuid4(), news) for news in batch]
+    keyed = [(id, news) for id, news in fresh if news.dedup_key is not None]
+    rows = await conn.fetch(
+        "INSERT INTO notification_dedup (user_id, dedup_key, notification_id)"
+        " SELECT * FROM unnest($1::text[], $2::text[], $3::uuid[]) ORDER BY 1, 2"
+        " ON CONFLICT DO NOTHING RETURNING notification_id",
+        [news.user_id for _, news in keyed],
+        [news.dedup_key for _, news in keyed],
+        [id for id, _ in keyed],
+    )
+    kept = {row["notification_id"] for row in rows}
+    return [(id, news) for id, news in fresh if news.dedup_key is None or id in kept]
+
+
+async def _advance(conn: Connection, users: Sequence[str], *, unread: int) -> dict[str, int]:
+    """Next number of each person's head, locked in order of user_id."""
+    rows = await conn.fetch(
+        "INSERT INTO inbox_heads AS head (user_id, seq, unread)"
+        " SELECT id, 1, $2 FROM unnest($1::text[]) AS u (id) ORDER BY id"
+        " ON CONFLICT (user_id) DO UPDATE SET seq = head.seq + 1, unread = head.unread + $2,"
+        " updated_at = now() RETURNING user_id, seq",
+        list(users),
+        unread,
+    )
+    return {row["user_id"]: row["seq"] for row in rows}
+
+
+async def _insert(conn: Connection, told: Sequence[Told]) -> None:
+    await conn.executemany(
+        "INSERT INTO notifications (id, created_at, user_id, kind, priority, title, body, data,"
+        " event_id, question_id, answer_id, seq, expires_at)"
+        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+        [
+            (
+                one.id,
+                one.created_at,
+                one.news.user_id,
+                one.news.kind,
+                one.news.priority,
+                one.news.title,
+                one.news.body,
+                to_json(one.news.data),
+                one.news.event_id,
+                one.news.question_id,
+                one.news.answer_id,
+                one.seq,
+                one.news.expires_at,
+            )
+            for one in told
+        ],
+    )
+
+
+async def _record_sockets(conn: Connection, told: Sequence[Told]) -> None:
+    """That somebody had a live socket when they were told decides when the push is due."""
+    await conn.executemany(
+        "INSERT INTO deliveries (id, created_at, notification_id, user_id, channel, status)"
+        " VALUES (gen_random_uuid(), $1, $2, $3, 'socket', 'sent')",
+        [(one.created_at, one.id, one.news.user_id) for one in told],
+    )
+
+
+def _follow_up(d: Domain, change: Change, told: Told, online: bool) -> None:
+    news, key = told.news, str(told.id)
+    if online:
+        delay = d.policy.unseen_push_urgent_s if news.urgent else d.policy.unseen_push_s
+        change.enqueue(unseen_check(key, told.created_at, delay_s=delay, urgent=news.urgent))
+    else:
+        change.enqueue(notification_job(key, told.created_at, urgent=news.urgent))
+    if news.announce:
+        message = NotificationNew(
+            seq=told.seq,
+            kind=news.kind,
+            priority=news.priority,
+            title=news.title,
+            body=news.body,
+            data=news.data,
+            created_at=told.created_at,
+        )
+        room = user_room(news.user_id)
+        change.tell(room, emit("notification:new", message, id=key, rooms=(room,)))
+
+
+async def tell_unread(change: Change, users: Sequence[str]) -> None:
+    """`inbox:unread` to each person's sockets; a newer one replaces one that still waits."""
+    counts = await _unread(change.conn, users)
+    for user_id in users:
+        total, by_kind = counts.get(user_id, (0, {}))
+        room = user_room(user_id)
+        message = InboxUnread(count=total, by_kind=by_kind)
+        event = emit("inbox:unread", message, id=str(uuid4()), rooms=(room,), key=user_id)
+        change.tell(room, event)
+
+
+async def _unread(conn: Connection, users: Sequence[str]) -> dict[str, tuple[int, dict[str, int]]]:
+    rows = await conn.fetch(
+        "SELECT h.user_id, h.unread, k.kind, k.n FROM inbox_heads h LEFT JOIN ("
+        "  SELECT user_id, kind, count(*) AS n FROM notifications WHERE user_id = ANY($1::text[])"
+        "  AND read_at IS NULL AND deleted_at IS NULL GROUP BY user_id, kind) k USING (user_id)"
+        " WHERE h.user_id = ANY($1::text[])",
+        list(users),
+    )
+    counts: dict[str, tuple[int, dict[str, int]]] = {}
+    for row in rows:
+        _, by_kind = counts.setdefault(row["user_id"], (row["unread"], {}))
+        if row["kind"] is not None:
+            by_kind[row["kind"]] = row["n"]
+    return counts
+
+
+async def unread_count(d: Domain, user_id: str) -> UnreadCount:
+    async with acquire(d.pool) as conn:
+        total, by_kind = (await _unread(conn, [user_id])).get(user_id, (0, {}))
+    return UnreadCount(count=total, by_kind=by_kind)
+
+
+async def sync(d: Domain, user_id: str, after: int | None, limit: int) -> InboxPage:
+    """Rows changed after a number, in order of number.
+
+    `next` is what to send as `after` next time; `reset` says that `after` is from another inbox
+    (a restored database): throw away what you have and begin at 0.
+    """
+    async with acquire(d.pool) as conn, conn.transaction(isolation="repeatable_read"):
+        head = await conn.fetchrow(
+            "SELECT seq, unread FROM inbox_heads WHERE user_id = $1", user_id
+        )
+        seq, unread = (head["seq"], head["unread"]) if head else (0, 0)
+        start = after or 0
+        reset = start > seq
+        rows = await conn.fetch(
+            "SELECT * FROM notifications WHERE user_id = $1 AND seq > $2 ORDER BY seq, id LIMIT $3",
+            user_id,
+            0 if reset else start,
+            limit,
+        )
+    following = rows[-1]["seq"] if len(rows) == limit else seq
+    items = tuple(_item(row) for row in rows)
+    return InboxPage(items=items, unread=unread, next=following, reset=reset)
+
+
+def _item(row: Row) -> InboxItem:
+    if row["deleted_at"] is not None:
+        return InboxItem(id=str(row["id"]), deleted=True)
+    return InboxItem(
+        id=str(row["id"]),
+        seq=row["seq"],
+        kind=row["kind"],
+        priority=row["priority"],
+        title=row["title"],
+        body=row["body"],
+        data=from_json(row["data"]),
+        question_id=row["question_id"],
+        answer_id=row["answer_id"],
+        created_at=row["created_at"],
+        acknowledged_at=row["acknowledged_at"],
+        seen_at=row["seen_at"],
+        read_at=row["read_at"],
+        retracted_at=row["retracted_at"],
+    )
+
+
+async def page(
+    d: Domain, user_id: str, *, after: str | None, limit: int, unread_only: bool, kind: str | None
+) -> InboxList:
+    """Newest first, by keyset on (created_at, id); `after` is the `next` of the page before."""
+    before, before_id = _cursor(after)
+    async with acquire(d.pool) as conn:
+        rows = await conn.fetch(
+            "SELECT * FROM notifications WHERE user_id = $1 AND deleted_at IS NULL"
+            " AND ($2::timestamptz IS NULL OR (created_at, id) < ($2, $3::uuid))"
+            " AND (NOT $4 OR read_at IS NULL) AND ($5::text IS NULL OR kind = $5)"
+            " ORDER BY created_at DESC, id DESC LIMIT $6",
+            user_id,
+            before,
+            before_id,
+            unread_only,
+            kind,
+            limit,
+        )
+        unread = await conn.fetchval("SELECT unread FROM inbox_heads WHERE user_id = $1", user_id)
+    last = rows[-1] if len(rows) == limit else None
+    following = f"{last['created_at'].isoformat()}_{last['id']}" if last else None
+    return InboxList(items=tuple(_row(row) for row in rows), unread=unread or 0, next=following)
+
+
+def _cursor(after: str | None) -> tuple[datetime | None, UUID | None]:
+    if after is None:
+        return None, None
+    moment, _, id = after.rpartition("_")
+    try:
+        return datetime.fromisoformat(moment), UUID(id)
+    except ValueError:
+        raise invalid("`after` is no cursor of ours.") from None
+
+
+def _row(row: Row) -> InboxRow:
+    return InboxRow(
+        id=str(row["id"]),
+        seq=row["seq"],
+        kind=row["kind"],
+        priority=row["priority"],
+        title=row["title"],
+        body=row["body"],
+        data=from_json(row["data"]),
+        created_at=row["created_at"],
+        acknowledged_at=row["acknowledged_at"],
+        seen_at=row["seen_at"],
+        read_at=row["read_at"],
+    )

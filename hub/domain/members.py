@@ -1,0 +1,257 @@
+"""Members: who they are, what they prefer, their devices, and where they are as a cell."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import uuid4
+
+from protocol.texts import render_push
+
+from hub.domain import places
+from hub.domain.context import Domain
+from hub.domain.inbox import News, notify
+from hub.plumbing.outbox import Change
+from hub.plumbing.postgres import Connection, Row, acquire
+from protocol.domain_events import UserRegistered, UserUpdated
+from protocol.errors import forbidden, not_found
+from protocol.events import Author, Move
+from protocol.names import mute_room, neighbourhood_room, question_room, region_room, user_room
+from protocol.rest import Device, DeviceRequest
+
+
+async def ensure(conn: Connection, user_id: str) -> None:
+    """Make the row of somebody another service knows and we do not yet."""
+    await conn.execute(
+        "INSERT INTO users (id, nickname) VALUES ($1, $1) ON CONFLICT DO NOTHING", user_id
+    )
+    await conn.execute(
+        "INSERT INTO notification_preferences (user_id) VALUES ($1) ON CONFLICT DO NOTHING", user_id
+    )
+
+
+async def author(conn: Connection, user_id: str) -> Author:
+    """Raises NOT_FOUND for a person nobody registered."""
+    row = await conn.fetchrow(
+        "SELECT nickname, is_local_verified FROM users WHERE id = $1 AND deleted_at IS NULL",
+        user_id,
+    )
+    if row is None:
+        raise not_found("user")
+    return Author(
+        user_id=user_id, nickname=row["nickname"], is_local_verified=row["is_local_verified"]
+    )
+
+
+async def register(d: Domain, change: Change, event: UserRegistered) -> None:
+    """user.registered: row, default preferences, welcome (once a person)."""
+    await ensure(change.conn, event.user_id)
+    if event.email is not None:
+        await change.conn.execute(
+            "UPDATE users SET email = $2, updated_at = now() WHERE id = $1",
+            event.user_id,
+            event.email,
+        )
+    title, body = render_push("welcome", await locale_of(change.conn, event.user_id), {})
+    news = News(
+        event.user_id, "welcome", title, body, priority="low", dedup_key="welcome", announce=True
+    )
+    await notify(d, change, [news], await d.presence.online([event.user_id]))
+
+
+async def update(change: Change, event: UserUpdated) -> None:
+    """user.updated: only the fields that were sent change."""
+    await ensure(change.conn, event.user_id)
+    await change.conn.execute(
+        "UPDATE users SET nickname = coalesce($2, nickname), email = coalesce($3, email),"
+        " region_code = coalesce($4, region_code),"
+        " is_local_verified = coalesce($5, is_local_verified), role = coalesce($6, role),"
+        " location_consent_at = coalesce($7, location_consent_at), updated_at = now()"
+        " WHERE id = $1",
+        event.user_id,
+        event.nickname,
+        event.email,
+        event.region_code,
+        event.is_local_verified,
+        event.role,
+        event.location_consent_at,
+    )
+
+
+async def locale_of(conn: Connection, user_id: str) -> str:
+    locale = await conn.fetchval("SELECT locale FROM users WHERE id = $1", user_id)
+    return locale or "ko"
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome:
+    """What a socket is given when it connects: its automatic rooms and what is unread."""
+
+    rooms: tuple[str, ...]
+    unread: int
+
+
+async def welcome(d: Domain, user_id: str) -> Welcome:
+    """Automatic rooms of a person (product.md, table of rooms), made anew at each connect."""
+    async with acquire(d.pool) as conn:
+        await ensure(conn, user_id)
+        row = await conn.fetchrow(
+            "UPDATE users u SET last_active_at = now() FROM notification_preferences p"
+            " LEFT JOIN user_locations l ON l.user_id = p.user_id AND l.expires_at > $2"
+            " LEFT JOIN inbox_heads h ON h.user_id = p.user_id"
+            " WHERE u.id = $1 AND p.user_id = u.id RETURNING"
+            " u.region_code AS home_region, u.neighbourhood_code AS home, p.urgent_enabled,"
+            " p.muted_neighbourhoods, l.cell, l.region_code, l.neighbourhood_code, h.unread",
+            user_id,
+            d.now(),
+        )
+        if row is None:
+            raise not_found("user")
+        questions = await conn.fetch(
+            "SELECT id FROM questions WHERE user_id = $1 AND status = 'active'"
+            " AND created_at > $2 UNION SELECT question_id FROM answers a JOIN questions q"
+            " ON q.id = a.question_id WHERE a.user_id = $1 AND q.status = 'active'"
+            " AND a.created_at > $2 LIMIT 20",
+            user_id,
+            d.now() - timedelta(days=1),
+        )
+    rooms = [user_room(user_id), *_place_rooms(row)]
+    rooms += [mute_room(code) for code in row["muted_neighbourhoods"]]
+    rooms += [question_room(question["id"]) for question in questions]
+    return Welcome(tuple(dict.fromkeys(rooms)), row["unread"] or 0)
+
+
+def _place_rooms(row: Row) -> list[str]:
+    """Cell and region only while urgent alerts are wanted (design.md §5)."""
+    rooms = []
+    if row["urgent_enabled"]:
+        rooms.append(region_room(row["region_code"] or row["home_region"]))
+        if row["cell"] is not None:
+            rooms.append(places.room_of_cell(row["cell"]))
+    home = row["neighbourhood_code"] or row["home"]
+    if home is not None:
+        rooms.append(neighbourhood_room(home))
+    return rooms
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    region_code: str
+    neighbourhood_code: str | None
+    move: Move
+
+
+async def locate(
+    d: Domain, user_id: str, lat: float, lng: float, accuracy_m: float | None
+) -> Moved:
+    """Keep where somebody is, as a cell, and move all their sockets on all nodes.
+
+    Raises FORBIDDEN without consent to positions. An accuracy over 1000 m names a region only.
+    """
+    region = d.atlas.region_of(lat, lng)
+    neighbourhood = d.atlas.neighbourhood_of(lat, lng)
+    coarse = accuracy_m is not None and accuracy_m > places.COARSE_ACCURACY_M
+    cell = None if coarse else places.cell_of(lat, lng)
+    async with d.outbox.change() as change:
+        before = await _state(d, change.conn, user_id)
+        if d.policy.location_consent_required and before["location_consent_at"] is None:
+            raise forbidden("Positions need the person's consent (locationConsentAt).")
+        await change.conn.execute(
+            "INSERT INTO user_locations (user_id, cell, region_code, neighbourhood_code,"
+            " updated_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6)"
+            " ON CONFLICT (user_id) DO UPDATE SET cell = $2, region_code = $3,"
+            " neighbourhood_code = $4, updated_at = $5, expires_at = $6",
+            user_id,
+            cell,
+            region,
+            None if coarse else neighbourhood,
+            d.now(),
+            d.now() + timedelta(seconds=d.policy.location_ttl_s),
+        )
+        after = await _state(d, change.conn, user_id)
+        move = _move(user_id, _place_rooms(before), _place_rooms(after))
+        change.tell(user_room(user_id), move)
+    return Moved(region, None if coarse else neighbourhood, move)
+
+
+async def forget_place(d: Domain, user_id: str) -> None:
+    """DELETE /locations/me: the position goes, and all sockets leave its rooms."""
+    async with d.outbox.change() as change:
+        before = await _state(d, change.conn, user_id)
+        await change.conn.execute("DELETE FROM user_locations WHERE user_id = $1", user_id)
+        after = await _state(d, change.conn, user_id)
+        change.tell(user_room(user_id), _move(user_id, _place_rooms(before), _place_rooms(after)))
+
+
+async def _state(d: Domain, conn: Connection, user_id: str) -> Row:
+    await ensure(conn, user_id)
+    row = await conn.fetchrow(
+        "SELECT u.location_consent_at, u.region_code AS home_region, u.neighbourhood_code AS home,"
+        " p.urgent_enabled, l.cell, l.region_code, l.neighbourhood_code FROM users u"
+        " JOIN notification_preferences p ON p.user_id = u.id LEFT JOIN user_locations l"
+        " ON l.user_id = u.id AND l.expires_at > $2 WHERE u.id = $1",
+        user_id,
+        d.now(),
+    )
+    assert row is not None
+    return row
+
+
+def _move(user_id: str, before: Sequence[str], after: Sequence[str]) -> Move:
+    return Move(
+        room=user_room(user_id),
+        join=tuple(room for room in after if room not in before),
+        leave=tuple(room for room in before if room not in after),
+    )
+
+
+async def add_device(d: Domain, user_id: str, form: DeviceRequest) -> Device:
+    """A known token moves to the caller: the phone has a new owner."""
+    async with acquire(d.pool) as conn:
+        await ensure(conn, user_id)
+        row = await conn.fetchrow(
+            "INSERT INTO devices (id, user_id, platform, token, environment, app_version, locale)"
+            " VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (token) DO UPDATE SET user_id = $2,"
+            " platform = $3, environment = $5, app_version = $6, locale = $7,"
+            " last_seen_at = now(), disabled_at = NULL, disabled_reason = NULL RETURNING *",
+            uuid4(),
+            user_id,
+            form.platform,
+            form.token,
+            form.environment,
+            form.app_version,
+            form.locale,
+        )
+    assert row is not None
+    return _device(row)
+
+
+async def devices(d: Domain, user_id: str) -> tuple[Device, ...]:
+    async with acquire(d.pool) as conn:
+        rows = await conn.fetch(
+            "SELECT * FROM devices WHERE user_id = $1 ORDER BY created_at LIMIT 100", user_id
+        )
+    return tuple(_device(row) for row in rows)
+
+
+async def remove_device(d: Domain, user_id: str, device_id: str) -> None:
+    """Raises NOT_FOUND when it is not the caller's."""
+    async with acquire(d.pool) as conn:
+        gone = await conn.fetchval(
+            "DELETE FROM devices WHERE user_id = $1 AND id::text = $2 RETURNING id",
+            user_id,
+            device_id,
+        )
+    if gone is None:
+        raise not_found("device")
+
+
+def _device(row: Row) -> Device:
+    return Device(
+        id=str(row["id"]),
+        platform=row["platform"],
+        environment=row["environment"],
+        app_version=row["app_version"],
+        locale=row["locale"],
+        created_at=row["created_at"],
+        disabled_reason=row["disabled_reason"],
+    )

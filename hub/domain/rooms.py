@@ -1,0 +1,105 @@
+"""Rooms: who may be in one, and what services broadcast to them."""
+
+from functools import partial
+from uuid import uuid4
+
+from hub.domain.context import Domain, Once, do_once
+from hub.domain.sessions import Service
+from hub.plumbing.outbox import Change
+from hub.plumbing.postgres import acquire, to_json
+from protocol.errors import Code, HubError, forbidden, invalid, not_found
+from protocol.events import SERVER_EVENTS, Emit, LiveProduct, RoomBroadcast, emit
+from protocol.names import HIDDEN_ROOMS, NAMESPACES, ROOM_NAMESPACE, room_kind
+from protocol.rest import Broadcast, BroadcastRequest
+
+ROOM_KINDS = ("user:", "region:", "neighbourhood:", "tag:", "question:", "stream:", "chat:")
+MOST_NEIGHBOURHOODS = 5
+MAX_ROOM_BYTES = 128
+
+
+def check_room(room: str) -> None:
+    """Raises INVALID_PAYLOAD, or FORBIDDEN for rooms that only the server fills."""
+    if not 0 < len(room.encode()) <= MAX_ROOM_BYTES or not room.isprintable():
+        raise invalid("A room's name has 1 to 128 bytes and no control characters.")
+    kind = room_kind(room)
+    if kind in HIDDEN_ROOMS:
+        raise forbidden("This room belongs to the server.")
+    if kind not in ROOM_KINDS:
+        raise invalid("A room's name begins with its kind: " + ", ".join(ROOM_KINDS))
+
+
+async def may_join_neighbourhood(d: Domain, code: str, joined: int) -> None:
+    """Raises NOT_FOUND for an unknown code, ROOM_LIMIT over five."""
+    if not d.atlas.is_neighbourhood(code):
+        raise not_found("neighbourhood")
+    if joined >= MOST_NEIGHBOURHOODS:
+        raise HubError(Code.ROOM_LIMIT, "Five neighbourhoods at most.")
+
+
+async def answers_of(d: Domain, question_id: str) -> int:
+    """Number of answers of a question one may join; raises NOT_FOUND."""
+    async with acquire(d.pool) as conn:
+        count = await conn.fetchval(
+            "SELECT answer_count FROM questions WHERE id = $1 AND status <> 'deleted'", question_id
+        )
+    if count is None:
+        raise not_found("question")
+    return int(count)
+
+
+async def broadcast(
+    d: Domain, caller: Service, room: str, form: BroadcastRequest, once: Once | None = None
+) -> Broadcast:
+    """Publish an event of a service to a room.
+
+    Events of the stream allow-list keep their name and go to stream rooms only; any other name is
+    told as `room:broadcast`. Raises FORBIDDEN outside the key's room_prefixes or for a name of
+    ours, INVALID_PAYLOAD.
+    """
+    caller.need("broadcast:write")
+    check_room(room)
+    if not any(room.startswith(prefix) for prefix in caller.room_prefixes):
+        raise forbidden("This room is outside the key's prefixes.")
+    return await do_once(d, once, Broadcast, partial(_broadcast, d, caller.id, room, form))
+
+
+async def _broadcast(
+    d: Domain, publisher: str, room: str, form: BroadcastRequest, change: Change
+) -> Broadcast:
+    id = uuid4()
+    for event in _events(d, str(id), publisher, room, form):
+        change.tell(room, event)
+    await change.conn.execute(
+        "INSERT INTO broadcasts (id, publisher, room, event, payload) VALUES ($1, $2, $3, $4, $5)",
+        id,
+        publisher,
+        room,
+        form.event,
+        to_json(form.data),
+    )
+    return Broadcast(broadcast_id=str(id))
+
+
+def _events(d: Domain, id: str, publisher: str, room: str, form: BroadcastRequest) -> list[Emit]:
+    if form.event.startswith("live:product:") and form.event in SERVER_EVENTS:
+        if room_kind(room) != "stream:":
+            raise forbidden("This event goes to stream rooms only.")
+        product = LiveProduct(
+            stream_key=room.removeprefix("stream:"), published_at=d.now(), data=form.data
+        )
+        return [emit(form.event, product, id=id, rooms=(room,))]
+    if form.event in SERVER_EVENTS and form.event != "room:broadcast":
+        raise forbidden("This name is the hub's own.")
+    message = RoomBroadcast(
+        room=room, event=form.event, publisher=publisher, published_at=d.now(), data=form.data
+    )
+    return [
+        emit("room:broadcast", message, id=id, rooms=(room,), namespace=namespace)
+        for namespace in _namespaces(room)
+    ]
+
+
+def _namespaces(room: str) -> tuple[str, ...]:
+    """A person's room stands in every namespace; the publishing script drops an id it has seen,
+    so it goes to the one where everybody's clients listen."""
+    return (ROOM_NAMESPACE.get(room_kind(room), NAMESPACES[0]),)

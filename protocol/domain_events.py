@@ -1,0 +1,118 @@
+"""Events between services: the envelope, and one row an event type (S2-044)."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any, Final, Literal
+from uuid import UUID
+
+from msgspec import Meta
+
+from protocol.payload import (
+    Code,
+    Content,
+    Excerpt,
+    Hashtags,
+    Id,
+    Latitude,
+    Longitude,
+    Message,
+    Title,
+)
+
+Guarantee = Literal["at-least-once", "exactly-once"]
+
+
+class Envelope(Message):
+    """`publisher` is the authenticated client's id, whatever a REST body says (C22)."""
+
+    event_id: UUID
+    event_type: str
+    occurred_at: datetime
+    payload: dict[str, Any]
+    version: int = 1
+    publisher: str = ""
+    trace_id: str | None = None
+
+
+class GeoPoint(Message):
+    lat: Latitude
+    lng: Longitude
+
+
+class UserRegistered(Message):
+    user_id: Id
+    email: Annotated[str, Meta(max_length=254)] | None = None
+    created_at: datetime | None = None
+
+
+class UserUpdated(Message):
+    user_id: Id
+    nickname: Annotated[str, Meta(min_length=1, max_length=50)] | None = None
+    email: Annotated[str, Meta(max_length=254)] | None = None
+    region_code: Code | None = None
+    is_local_verified: bool | None = None
+    role: Literal["user", "admin"] | None = None
+    location_consent_at: datetime | None = None
+
+
+class QuestionCreatedEvent(Message):
+    question_id: Id
+    user_id: Id
+    location: GeoPoint | None = None
+    hashtags: Hashtags = ()
+    urgency: Literal["normal", "urgent"] = "normal"
+    title: Title | None = None
+    content: Content | None = None
+    category: Code | None = None
+
+
+class QuestionClosedEvent(Message):
+    question_id: Id
+    status: Literal["closed", "deleted"] = "closed"
+
+
+class AnswerCreatedEvent(Message):
+    answer_id: Id
+    question_id: Id
+    answerer_id: Id
+    questioner_id: Id
+    excerpt: Excerpt = ""
+    created_at: datetime | None = None
+
+
+class AnswerAcceptedEvent(Message):
+    answer_id: Id
+    question_id: Id
+    answerer_id: Id
+    questioner_id: Id
+    points: Annotated[int, Meta(ge=0, le=100_000)] | None = None
+
+
+class PointsCredited(Message):
+    user_id: str
+    amount: int
+    balance: int
+    source_event_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class DomainEvent:
+    name: str
+    direction: Literal["in", "out", "both"]
+    payload: type[Message]
+    guarantee: Guarantee
+    publisher: str
+
+
+DOMAIN_EVENTS: Final[dict[str, DomainEvent]] = {
+    event.name: event
+    for event in (
+        DomainEvent("user.registered", "in", UserRegistered, "at-least-once", "user-service"),
+        DomainEvent("user.updated", "in", UserUpdated, "at-least-once", "user-service"),
+        DomainEvent("question.created", "both", QuestionCreatedEvent, "exactly-once", "qa-service"),
+        DomainEvent("question.closed", "in", QuestionClosedEvent, "exactly-once", "qa-service"),
+        DomainEvent("answer.created", "both", AnswerCreatedEvent, "exactly-once", "qa-service"),
+        DomainEvent("answer.accepted", "both", AnswerAcceptedEvent, "exactly-once", "qa-service"),
+        DomainEvent("points.credited", "out", PointsCredited, "at-least-once", "hub"),
+    )
+}

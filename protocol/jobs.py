@@ -1,0 +1,97 @@
+"""Jobs: queue names, payloads, priorities. A job repeats what it needs to find its rows."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+from protocol.payload import Message
+
+URGENT_PRIORITY: Final = 10
+NORMAL_PRIORITY: Final = 0
+
+
+class NotificationJob(Message):
+    """Take the next step for one notification (push); `createdAt` finds its partition."""
+
+    notification_id: str
+    created_at: datetime
+
+
+class EmailJob(Message):
+    notification_id: str
+    created_at: datetime
+
+
+class UnseenCheckJob(Message):
+    """Look again whether somebody acknowledged or saw it."""
+
+    notification_id: str
+    created_at: datetime
+
+
+class WaveJob(Message):
+    """Rank the audience of one wave and tell it."""
+
+    question_id: str
+    wave: int
+
+
+class EventJob(Message):
+    """Apply a stored domain event that could not be applied when it arrived."""
+
+    event_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    entrypoint: str
+    payload: Message
+    priority: int = NORMAL_PRIORITY
+    delay_s: float = 0.0
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+JOBS: Final[dict[str, type[Message]]] = {
+    "notification:urgent": NotificationJob,
+    "notification:normal": NotificationJob,
+    "email": EmailJob,
+    "unseen-check": UnseenCheckJob,
+    "urgent-wave": WaveJob,
+    "event": EventJob,
+}
+
+
+def notification_job(notification_id: str, created_at: datetime, *, urgent: bool) -> Job:
+    return Job(
+        "notification:urgent" if urgent else "notification:normal",
+        NotificationJob(notification_id=notification_id, created_at=created_at),
+        URGENT_PRIORITY if urgent else NORMAL_PRIORITY,
+    )
+
+
+def email_job(notification_id: str, created_at: datetime, *, urgent: bool) -> Job:
+    return Job(
+        "email",
+        EmailJob(notification_id=notification_id, created_at=created_at),
+        URGENT_PRIORITY if urgent else NORMAL_PRIORITY,
+    )
+
+
+def unseen_check(
+    notification_id: str, created_at: datetime, *, delay_s: float, urgent: bool
+) -> Job:
+    return Job(
+        "unseen-check",
+        UnseenCheckJob(notification_id=notification_id, created_at=created_at),
+        URGENT_PRIORITY if urgent else NORMAL_PRIORITY,
+        delay_s,
+    )
+
+
+def wave_job(question_id: str, wave: int, *, delay_s: float = 0.0) -> Job:
+    return Job("urgent-wave", WaveJob(question_id=question_id, wave=wave), URGENT_PRIORITY, delay_s)
+
+
+def event_job(event_id: str) -> Job:
+    return Job("event", EventJob(event_id=event_id))

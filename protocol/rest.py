@@ -1,0 +1,218 @@
+"""Bodies of the REST API, both ways."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from protocol.domain_events import Envelope
+from protocol.events import Author, Place
+from protocol.payload import (
+    Code,
+    Content,
+    Hashtags,
+    Id,
+    Ids,
+    Latitude,
+    Longitude,
+    Message,
+    Request,
+    Title,
+)
+
+
+class SessionRequest(Request):
+    user_id: Id
+    role: Literal["user", "admin"] = "user"
+    ttl: Annotated[int, Meta(ge=1)] | None = None
+
+
+class Session(Message):
+    access_token: str
+    refresh_token: str
+    expires_in: int
+
+
+class Ask(Request):
+    title: Title
+    content: Content
+    category: Code | None = None
+    hashtags: Hashtags = ()
+    urgency: Literal["normal", "urgent"] = "normal"
+    lat: Latitude | None = None
+    lng: Longitude | None = None
+
+
+class QuestionChange(Request):
+    """What an owner may change of a question: it is closed, and stays so."""
+
+    status: Literal["closed"]
+
+
+class Question(Message):
+    """`location` is given to signed-in people while the question is open, nowhere else."""
+
+    id: str
+    author: Author
+    title: str
+    content: str
+    category: str | None
+    region_code: str
+    neighbourhood_code: str | None
+    hashtags: Hashtags
+    urgency: str
+    status: str
+    answer_count: int
+    accepted_answer_id: str | None
+    created_at: datetime
+    updated_at: datetime
+    deadline_at: datetime | None = None
+    urgent_state: str | None = None
+    location: Place | None = None
+
+
+class AnswerRequest(Request):
+    question_id: Id
+    content: Content
+
+
+class Answer(Message):
+    id: str
+    question_id: str
+    author: Author
+    content: str
+    is_accepted: bool
+    created_at: datetime
+    accepted_at: datetime | None = None
+    points: int | None = None
+
+
+class Answers(Message):
+    items: tuple[Answer, ...]
+    next: str | None
+
+
+class InboxRow(Message):
+    id: str
+    seq: int
+    kind: str
+    priority: str
+    title: str
+    body: str
+    data: dict[str, Any]
+    created_at: datetime
+    acknowledged_at: datetime | None
+    seen_at: datetime | None
+    read_at: datetime | None
+
+
+class InboxList(Message):
+    items: tuple[InboxRow, ...]
+    unread: int
+    next: str | None
+
+
+class UnreadCount(Message):
+    count: int
+    by_kind: dict[str, int]
+
+
+class Acks(Request):
+    ids: Ids = ()
+    question_ids: Ids = ()
+    state: Literal["acknowledged", "seen", "read"] = "acknowledged"
+
+
+class UnreadNow(Message):
+    unread: int
+
+
+class Notify(Request):
+    kind: Code
+    title: Title
+    body: Annotated[str, Meta(min_length=1, max_length=2000)]
+    user_id: Id | None = None
+    user_ids: Annotated[tuple[Id, ...], Meta(max_length=1000)] = ()
+    data: dict[str, Any] = msgspec.field(default_factory=dict)
+    priority: Literal["high", "medium", "low"] = "medium"
+    dedup_key: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
+    expires_at: datetime | None = None
+
+
+class Accepted(Message):
+    ids: tuple[str, ...]
+
+
+class DeviceRequest(Request):
+    platform: Literal["ios", "android", "web"]
+    token: Annotated[str, Meta(min_length=1, max_length=4096)]
+    environment: Literal["production", "sandbox"] = "production"
+    app_version: Annotated[str, Meta(max_length=50)] | None = None
+    locale: Annotated[str, Meta(max_length=35)] | None = None
+
+
+class Device(Message):
+    """The token is never given back."""
+
+    id: str
+    platform: str
+    environment: str
+    app_version: str | None
+    locale: str | None
+    created_at: datetime
+    disabled_reason: str | None = None
+
+
+class Devices(Message):
+    items: tuple[Device, ...]
+
+
+class Position(Request):
+    lat: Latitude
+    lng: Longitude
+    accuracy_m: Annotated[float, Meta(ge=0, le=1e7)] | None = None
+
+
+class PositionState(Message):
+    region_code: str
+    neighbourhood_code: str | None
+
+
+class BroadcastRequest(Request):
+    event: Annotated[str, Meta(pattern=r"^[a-z][a-z0-9-]*(:[a-z0-9-]+)*$", max_length=100)]
+    data: dict[str, Any]
+
+
+class Broadcast(Message):
+    broadcast_id: str
+
+
+class EventsAccepted(Message):
+    accepted: int
+    duplicates: int
+
+
+class Region(Message):
+    code: str
+    name: str
+
+
+class Neighbourhood(Message):
+    code: str
+    region_code: str
+    name: str
+    lat: float
+    lng: float
+    radius_m: int
+
+
+class Neighbourhoods(Message):
+    items: tuple[Neighbourhood, ...]
+
+
+class Regions(Message):
+    items: tuple[Region, ...]
+
+
+Events = Envelope | Annotated[tuple[Envelope, ...], Meta(min_length=1, max_length=100)]
