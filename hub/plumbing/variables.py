@@ -51,7 +51,7 @@ class Process(Part):
     )
     shutdown_timeout_ms: int = env("SHUTDOWN_TIMEOUT", 30000, "ms for the whole stop", ge=100)
     shutdown_drain_ms: int = env(
-        "SHUTDOWN_DRAIN_MS", 5000, "ms between 'not ready' and the end of accepting", ge=0
+        "SHUTDOWN_DRAIN_MS", 5000, "ms in which a stopping node sends its sockets away", ge=0
     )
     embedded_dir: Path = env(
         "EMBEDDED_DIR", ".dongne", "where `dongne up` keeps its engines and the secrets it made"
