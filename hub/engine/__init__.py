@@ -1,0 +1,12 @@
+"""Bytes to sockets: Engine.IO and Socket.IO on our own listening socket.
+
+``Server`` is python-socketio's AsyncServer to whoever attaches handlers; it knows no Redis.
+"""
+
+from .dispatch import Unavailable
+from .events import Event
+from .options import Handshake, Options, Refusal
+from .rooms import Member
+from .server import Server
+
+__all__ = ["Event", "Handshake", "Member", "Options", "Refusal", "Server", "Unavailable"]

@@ -1,0 +1,392 @@
+"""One TCP connection. A WebSocket upgrade of an engine's path stays here for its whole life;
+any other request is handed, with its first bytes, to aiohttp on the same transport."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+from websockets.frames import Opcode
+from websockets.speedups import apply_mask
+
+from . import reasons
+from .backlog import Backlog
+from .environ import Environ
+from .events import Event
+from .frames import PING, PROBE_PONG, TEXT, Part, close_frame, frame, frames
+from .link import Link
+from .telemetry import count
+
+if TYPE_CHECKING:
+    from websockets.frames import Frame
+    from websockets.protocol import Protocol
+
+    from .listener import Listener
+    from .polling import Poller
+
+HEAD, PROBE, OPEN, CLOSING, HANDED_OVER = range(5)
+
+SMALL = 4_096
+"""An incomplete frame up to here waits as bytes; a longer one is read by a lent reader, whose
+buffer grows without copying what it holds."""
+
+
+class Connection(Link, asyncio.Protocol):
+    """See the module; ``direct`` while nothing waits for it and it speaks the default parser."""
+
+    __slots__ = (
+        "_environ",
+        "backlog",
+        "buffer",
+        "joined",
+        "listener",
+        "phase",
+        "poller",
+        "reader",
+        "transport",
+    )
+
+    upgraded = True
+
+    def __init__(self, listener: Listener) -> None:
+        super().__init__()
+        self.listener = listener
+        self.engine = listener.engine
+        self.phase = HEAD
+        self.buffer = b""
+        self.backlog: Backlog[bytes] | None = None
+        self.reader: Protocol | None = None
+        self.joined: bytearray | None = None
+        self.poller: Poller | None = None
+        self._environ: Mapping[str, Any] = {}
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        self.deadline_slot = self.engine.deadlines.add(self, self.engine.options.connect_timeout)
+        self.listener.connections.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.listener.connections.discard(self)
+        if self.phase == HEAD:
+            self.met_deadline()
+        elif self.phase in (PROBE, OPEN):
+            self._finish(reasons.TRANSPORT_CLOSE if exc is None else reasons.TRANSPORT_ERROR)
+        self.met_deadline()
+        self.phase = CLOSING
+        self.reader = self.joined = self.backlog = None
+        self.buffer = b""
+
+    def pause_writing(self) -> None:
+        """The transport holds more than the low mark: order what follows ourselves."""
+        if self.phase == OPEN and self.backlog is None:
+            self.backlog = Backlog()
+            self.engine.behind.add(self)
+            self._sort()
+
+    def resume_writing(self) -> None:
+        backlog = self.backlog
+        if backlog is None or self.phase != OPEN:
+            return
+        low = self.engine.options.backlog_low
+        while self.transport.get_write_buffer_size() <= low:
+            wire = backlog.pop()
+            if wire is None:
+                self.backlog = None
+                self.engine.behind.discard(self)
+                self._sort()
+                return
+            self.write(wire)
+
+    def data_received(self, data: bytes) -> None:
+        if self.buffer:
+            data = self.buffer + data
+            self.buffer = b""
+        if self.phase == HEAD:
+            self.listener.head_received(self, data)
+        elif self.phase not in (OPEN, PROBE):
+            return
+        elif self.reader is not None:
+            self._read_by_reader(data)
+        else:
+            self._read(data)
+
+    # reading
+
+    def _read(self, data: bytes) -> None:
+        """Whole unfragmented masked text frames (RFC 6455 §5.2); the rest goes to a reader."""
+        at, end = 0, len(data)
+        self.engine.counters.bytes_in += end
+        while end - at >= 6:
+            size = data[at + 1] - 0x80
+            if data[at] != TEXT or not 0 <= size < 127:
+                break
+            body = at + 6
+            if size == 126:
+                size = data[at + 2] << 8 | data[at + 3]
+                if size < 126:
+                    break
+                body = at + 8
+            stop = body + size
+            if stop > end or size > self.engine.options.max_payload:
+                break
+            self.engine.counters.frames_in += 1
+            self._text(apply_mask(data[body:stop], data[body - 4 : body]))
+            at = stop
+            if self.phase == CLOSING:
+                return
+        if at < end:
+            self._rest(data[at:])
+
+    def _rest(self, data: bytes) -> None:
+        """A frame that is incomplete or of another kind."""
+        if len(data) < SMALL and self._is_incomplete_text(data):
+            self.buffer = data
+            return
+        self.engine.counters.bytes_in -= len(data)
+        self.reader = self.listener.readers.take()
+        self._read_by_reader(data)
+
+    def _is_incomplete_text(self, data: bytes) -> bool:
+        if data[0] != TEXT or (len(data) > 1 and not 0x80 <= data[1] <= 0xFE):
+            return False
+        if len(data) < 8 or data[1] != 0xFE:
+            return len(data) < 8 or len(data) < 6 + data[1] - 0x80
+        size = data[2] << 8 | data[3]
+        return 126 <= size <= self.engine.options.max_payload and len(data) < 8 + size
+
+    def _read_by_reader(self, data: bytes) -> None:
+        reader = self.reader
+        assert reader is not None
+        self.engine.counters.bytes_in += len(data)
+        reader.receive_data(data)
+        for received in reader.events_received():
+            self.engine.counters.frames_in += 1
+            self._frame(cast("Frame", received))
+            if self.phase == CLOSING:
+                return
+        writes = reader.data_to_send()
+        if reader.close_sent is not None or reader.parser_exc is not None:
+            self._reader_closed(reader, b"".join(writes))
+            return
+        for wire in writes:  # a pong (RFC 6455 §5.5.3), in its turn
+            self._put(wire)
+        if self.joined is None and self.listener.readers.give_back(reader):
+            self.reader = None
+
+    def _frame(self, received: Frame) -> None:
+        opcode = received.opcode
+        if opcode is Opcode.CONT:
+            assert self.joined is not None
+            self.joined += received.data
+        elif opcode is Opcode.TEXT or opcode is Opcode.BINARY:
+            self.joined = bytearray((opcode,)) + received.data
+        else:
+            return
+        if received.fin:
+            message, self.joined = self.joined, None
+            if message[0] == Opcode.TEXT:
+                self._text(bytes(message[1:]))
+            else:
+                self._binary(bytes(message[1:]))
+
+    def _reader_closed(self, reader: Protocol, wire: bytes) -> None:
+        """The peer closed, or broke a rule of the protocol; the reader wrote the answer."""
+        if reader.parser_exc is None:
+            reason = reasons.TRANSPORT_CLOSE
+        else:
+            reason = reasons.BAD_PACKET
+            code = reader.close_sent.code if reader.close_sent is not None else 1006
+            count(self.engine.counters.rejected, f"websocket_{int(code)}")
+        self._finish(reason)
+        self._close_transport(wire)
+
+    # Engine.IO
+
+    def _text(self, payload: bytes) -> None:
+        kind = payload[:1]
+        if self.phase == PROBE:
+            self._probe(payload)
+        elif kind == b"4":
+            self.engine.app.text(self, payload)
+        elif payload == b"3":
+            self.pong()
+        elif payload == b"1":
+            self.end(reasons.CLIENT_DISCONNECT)
+        else:
+            self.reject("engine_packet")
+
+    def _binary(self, payload: bytes) -> None:
+        if self.phase == PROBE:
+            self.end(reasons.BAD_PACKET, 1002)
+        else:
+            self.engine.app.binary(self, payload)
+
+    def reject(self, fault: str) -> None:
+        count(self.engine.counters.rejected, fault)
+        self.end(reasons.BAD_PACKET, 1007 if fault == "utf8" else 1008)
+
+    def open(self, sid: str, environ: Environ, response: bytes) -> None:
+        """The handshake was accepted: this is now an Engine.IO session."""
+        self.met_deadline()
+        self._become_open(sid, environ)
+        self.write(response + frame(TEXT, b"0" + self.engine.open_packet(sid, ())))
+        self.start_clock()
+
+    def _become_open(self, sid: str, environ: Mapping[str, Any]) -> None:
+        self.sid = sid
+        self._environ = environ
+        self.phase = OPEN
+        self.direct = self.codec == 0
+        self.transport.set_write_buffer_limits(self.engine.options.backlog_low)
+        self.write = self.transport.write
+
+    def start_probe(self, poller: Poller, response: bytes) -> None:
+        """The handshake asks to take over a polling session (upgrade)."""
+        self.phase = PROBE
+        self.poller = poller
+        self.codec = poller.codec
+        self.write = self.transport.write
+        self.write(response)
+
+    def _probe(self, payload: bytes) -> None:
+        poller = self.poller
+        assert poller is not None
+        if payload == b"2probe" and not poller.probing and not poller.over:
+            poller.probed()
+            self.write(PROBE_PONG)
+        elif payload == b"5" and poller.probing and not poller.over:
+            self.met_deadline()
+            self.poller = None
+            self.address = poller.address
+            self._become_open(poller.sid, poller.environ)
+            poller.hand_over(self)
+        else:
+            self.end(reasons.BAD_PACKET, 1002)
+
+    def taken_over(self, poller: Poller) -> None:
+        """The polling session's state is this one's now."""
+        self.members, self._session = poller.members, poller.session
+        self.pending, self.attachments = poller.pending, poller.attachments
+        for member in self.members:
+            member.link = self
+        self._sort()
+
+    # Link
+
+    @property
+    def environ(self) -> Mapping[str, Any]:
+        return self._environ
+
+    def send_parts(self, parts: tuple[Part, ...]) -> None:
+        self._put(frames(parts))
+
+    def send_text(self, payload: bytes) -> None:
+        self._put(frame(TEXT, payload))
+
+    def _put(self, wire: bytes) -> None:
+        self.engine.counters.frames_out += 1
+        self.engine.counters.bytes_out += len(wire)
+        backlog = self.backlog
+        if backlog is None:
+            if self.phase != CLOSING:
+                self.write(wire)
+        else:
+            backlog.append(wire, len(wire))
+            self._bound(backlog)
+
+    def push(self, event: Event, plain: bool) -> None:
+        if self.phase != OPEN:
+            return
+        backlog = self.backlog
+        if backlog is None:
+            self._put(event.frame_as(self.codec, plain))
+        elif event.kind == "alert":  # overtakes stamped frames, so it carries no stamp
+            self.write(event.frame_as(self.codec, True))
+            self._bound(backlog)
+        elif event.kind == "room":
+            self._put(event.frame_as(self.codec, plain))
+        elif event.key is None:
+            count(self.engine.counters.dropped, "volatile")
+        else:
+            wire = event.frame_as(self.codec, plain)
+            dropped = backlog.keep_newest(event.key, wire, len(wire))
+            count(self.engine.counters.dropped, "volatile", dropped)
+
+    def _bound(self, backlog: Backlog[bytes]) -> None:
+        waiting = self.transport.get_write_buffer_size() + backlog.bytes
+        if waiting > self.engine.options.backlog_high:
+            self.end(reasons.SLOW_CONSUMER)
+
+    @property
+    def waiting(self) -> int:
+        """Bytes that wait in this process for the peer to read."""
+        held = self.backlog.bytes if self.backlog is not None else 0
+        return self.transport.get_write_buffer_size() + held
+
+    def ping(self) -> None:
+        if self.phase == OPEN:
+            self.write(PING)
+
+    def end(self, reason: str, code: int = 1000) -> None:
+        if self.phase in (CLOSING, HANDED_OVER):
+            return
+        if self.phase == HEAD:
+            self.phase = CLOSING
+            self.transport.abort()
+            return
+        backlog = self.backlog
+        self._finish(reason)
+        if reason in (reasons.SLOW_CONSUMER, reasons.PING_TIMEOUT):
+            self.transport.abort()
+            return
+        held = b"".join(backlog.kept()) if backlog is not None else b""
+        self._close_transport(held + close_frame(code, reason))
+
+    def _finish(self, reason: str) -> None:
+        """Leave the session's books; the transport closes by itself or next."""
+        self.phase = CLOSING
+        self.direct = False
+        self.stop_clock()
+        self.engine.behind.discard(self)
+        if self.poller is not None:
+            self.poller.probe_failed()
+            self.poller = None
+        elif self.sid:
+            self.engine.ended(self, reason)
+
+    def _close_transport(self, wire: bytes) -> None:
+        self.transport.write(wire)
+        self.transport.close()
+        delay = self.engine.options.close_timeout
+        self.deadline_slot = self.engine.deadlines.add(self, delay)
+
+    def expired(self) -> None:
+        self.deadline_slot = 0
+        if self.phase == CLOSING:
+            self.transport.abort()
+        else:
+            self.end(reasons.CONNECT_TIMEOUT, 1008)
+
+    def pause_reading(self) -> None:
+        if not self.reading_paused and self.phase == OPEN:
+            self.reading_paused = True
+            self.transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        if self.reading_paused and self.phase == OPEN:
+            self.reading_paused = False
+            self.transport.resume_reading()
+
+    def _sort(self) -> None:
+        self.direct = self.phase == OPEN and self.backlog is None and self.codec == 0
+        for member in self.members:
+            member.sort()
+
+    def handed_over(self) -> None:
+        """aiohttp serves this transport from now on."""
+        self.met_deadline()
+        self.phase = HANDED_OVER
+        self.listener.connections.discard(self)

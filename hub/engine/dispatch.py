@@ -1,0 +1,286 @@
+"""What arrives on a session, packet by packet: CONNECT, EVENT, ACK, DISCONNECT.
+
+A packet its sender may not send closes the session and is counted; it reaches no handler.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from socketio.exceptions import ConnectionRefusedError as Refused
+
+from . import reasons
+from .calls import Calls
+from .link import Link
+from .packets import (
+    ACK,
+    BINARY_ACK,
+    BINARY_EVENT,
+    CONNECT,
+    CONNECT_ERROR,
+    DEFAULT,
+    EVENT,
+    MSGPACK,
+    BadPacket,
+    Packet,
+    check_event,
+    decode,
+    decode_msgpack,
+    depth_over,
+    encode,
+    loads,
+    reconstruct,
+)
+from .rooms import GONE, HELD, LEAVING, Member
+from .telemetry import count
+
+if TYPE_CHECKING:
+    from .server import Server
+
+log = logging.getLogger("hub.engine")
+
+MAX_CLAIM = 64
+
+
+class Unavailable(Exception):
+    """Raised by an admit hook or connect handler where waiting helps: the transport is closed
+    and the client comes back."""
+
+
+class Dispatcher:
+    """The server's side of ``engine.App``."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._max_depth = server.options.max_depth
+        self._max_attachments = server.options.max_attachments
+        self.calls = Calls(server, self._gone)
+
+    # engine.App
+
+    def opened(self, link: Link) -> None:
+        server = self._server
+        if server.eio.handlers["connect"] != server._handle_eio_connect:  # instrumented
+            self.calls.task(server.eio._trigger_event("connect", link.sid, link.environ))
+
+    def closed(self, link: Link, reason: str) -> None:
+        server = self._server
+        if server.eio.handlers["disconnect"] != server._handle_eio_disconnect:
+            self.calls.task(server.eio._trigger_event("disconnect", link.sid, reason))
+        for member in link.members:
+            self.leave(member, reason)
+        if not link.leaving:
+            server.eio.forget(link)
+
+    def text(self, link: Link, payload: bytes) -> None:
+        try:
+            if link.pending is not None or link.codec != DEFAULT:
+                raise BadPacket("unexpected_text")
+            if payload[:3] == b"42[":
+                self._event(link, payload)
+            else:
+                packet = decode(payload[1:])
+                self._bound_depth(payload, packet.data)
+                self._packet(link, packet)
+        except BadPacket as fault:
+            link.reject(str(fault))
+
+    def binary(self, link: Link, payload: bytes) -> None:
+        try:
+            if link.codec == MSGPACK:
+                packet = decode_msgpack(payload)
+                if depth_over(packet.data, self._max_depth):
+                    raise BadPacket("too_deep")
+                self._packet(link, packet)
+            else:
+                self._attachment(link, payload)
+        except BadPacket as fault:
+            link.reject(str(fault))
+
+    # packets
+
+    def _event(self, link: Link, payload: bytes) -> None:
+        """An EVENT of the main namespace without an ack id, the packet that comes most."""
+        args = loads(payload[2:])
+        check_event(args)
+        self._bound_depth(payload, args)
+        for member in link.members:
+            if member.namespace.name == "/":
+                self.calls.event(member, None, args)
+                return
+
+    def _bound_depth(self, payload: bytes, data: Any) -> None:
+        brackets = payload.count(b"[") + payload.count(b"{")
+        if brackets > self._max_depth and depth_over(data, self._max_depth):
+            raise BadPacket("too_deep")
+
+    def _packet(self, link: Link, packet: Packet) -> None:
+        kind = packet.type
+        if kind == CONNECT:
+            self._connect(link, packet.namespace, packet.data)
+            return
+        member = link.member(packet.namespace)
+        if kind in (BINARY_EVENT, BINARY_ACK):
+            self._await_attachments(link, member, packet)
+        elif member is None:
+            return
+        elif kind == EVENT:
+            self.calls.event(member, packet.id, packet.data)
+        elif kind == ACK:
+            self._acknowledged(member, packet)
+        else:
+            self.leave(member, reasons.CLIENT_DISCONNECT)
+
+    def _await_attachments(self, link: Link, member: Member | None, packet: Packet) -> None:
+        if member is None or packet.attachments > self._max_attachments:
+            raise BadPacket("attachments")
+        link.pending, link.attachments = packet, []
+        if packet.attachments == 0:
+            self._complete(link)
+
+    def _attachment(self, link: Link, payload: bytes) -> None:
+        if link.pending is None or link.attachments is None:
+            raise BadPacket("unexpected_binary")
+        link.attachments.append(payload)
+        if len(link.attachments) == link.pending.attachments:
+            self._complete(link)
+
+    def _complete(self, link: Link) -> None:
+        packet, attachments = link.pending, link.attachments
+        link.pending = link.attachments = None
+        assert packet is not None
+        assert attachments is not None
+        packet.data = reconstruct(packet.data, attachments)
+        packet.type = EVENT if packet.type == BINARY_EVENT else ACK
+        self._packet(link, packet)
+
+    def _acknowledged(self, member: Member, packet: Packet) -> None:
+        assert packet.id is not None
+        try:
+            result = self._server.manager.acknowledged(member, packet.id, packet.data)
+        except Exception as error:
+            log.error("callback of an acknowledgement failed", exc_info=error)
+            return
+        if inspect.isawaitable(result):
+            self.calls.task(result)
+
+    # connecting
+
+    def _connect(self, link: Link, name: str, auth: Any) -> None:
+        server = self._server
+        if not server.serves(name):
+            self._refuse(link, name, {"message": "Invalid namespace"})
+            return
+        if link.member(name) is not None:
+            raise BadPacket("connected_twice")
+        link.met_deadline()
+        space = server.manager.namespace(name)
+        member = Member(server.eio.generate_id(), link, space)
+        space.members[member.sid] = member
+        link.members = (*link.members, member)
+        if auth:
+            member.pid = _claim(auth.pop("pid", None))
+            member.offset = _claim(auth.pop("offset", None))
+            member.recovery = auth.get("recovery") is not False
+        self._settle(member, auth or None)
+
+    def _settle(self, member: Member, auth: Any) -> None:
+        """At once when hook and handler are plain functions, else in the member's queue."""
+        hook = self._server.admit
+        try:
+            extra = hook(member, auth) if hook is not None else None
+            if extra is not None and inspect.isawaitable(extra):
+                self.calls.begin(member, self._settle_later(member, auth, extra, None))
+                return
+            verdict = self.calls.connect(member, auth)
+            if verdict is not None and inspect.isawaitable(verdict):
+                self.calls.begin(member, self._settle_later(member, auth, extra, verdict))
+                return
+            self._accept(member, verdict, extra)
+        except Exception as error:
+            self._connect_failed(member, error)
+
+    async def _settle_later(self, member: Member, auth: Any, extra: Any, verdict: Any) -> None:
+        try:
+            if extra is not None and inspect.isawaitable(extra):
+                extra = await extra
+                if member.state != HELD:
+                    return
+                verdict = self.calls.connect(member, auth)
+            if verdict is not None and inspect.isawaitable(verdict):
+                verdict = await verdict
+            self._accept(member, verdict, extra)
+        except Exception as error:
+            self._connect_failed(member, error)
+
+    def _accept(self, member: Member, verdict: Any, extra: Mapping[str, Any] | None) -> None:
+        if member.state != HELD:  # it left meanwhile
+            return
+        if verdict is False:
+            raise Refused
+        link = member.link
+        reply = {"sid": member.sid, **extra} if extra else {"sid": member.sid}
+        link.send_parts(encode(link.codec, CONNECT, member.namespace.name, None, reply))
+        member.namespace.admit(member)
+
+    def _connect_failed(self, member: Member, error: Exception) -> None:
+        if member.state != HELD:
+            return
+        link, name = member.link, member.namespace.name
+        if isinstance(error, Unavailable):
+            count(self._server.eio.counters.refused, "unavailable")
+            link.end(reasons.SHUTTING_DOWN, 1013)
+            return
+        if isinstance(error, Refused):
+            reason = error.error_args
+        elif isinstance(error, ConnectionRefusedError):
+            reason = {"message": "Connection refused by server"}
+        else:
+            log.error("connect handler failed", exc_info=error)
+            reason = {"message": "Internal error"}
+        self.leave(member, reasons.REFUSED)
+        self._refuse(link, name, reason)
+
+    def _refuse(self, link: Link, namespace: str, data: Any) -> None:
+        count(self._server.eio.counters.refused, "connect_error")
+        link.send_parts(encode(link.codec, CONNECT_ERROR, namespace, None, data))
+
+    # leaving
+
+    def leave(self, member: Member, reason: str) -> None:
+        """Out of all deliveries at once; its disconnect handler runs after what it has sent
+        before, and finds its rooms and session."""
+        if member.state >= LEAVING:
+            return
+        held = member.state == HELD
+        link = member.link
+        link.members = tuple(other for other in link.members if other is not member)
+        link.leaving += 1
+        member.namespace.silence(member)
+        member.state = LEAVING
+        member.hold = None
+        if held:  # its connect handler did not accept it: it hears of no disconnect
+            self._gone(member)
+        else:
+            self.calls.leave(member, reason)
+
+    def _gone(self, member: Member) -> None:
+        member.state = GONE
+        member.namespace.remove(member)
+        member.callbacks = None
+        link = member.link
+        link.leaving -= 1
+        if link.members or link.leaving:
+            return
+        if link.over:
+            self._server.eio.forget(link)
+        else:
+            link.expect_connect()
+
+
+def _claim(value: Any) -> str | None:
+    """pid and offset are the client's word, of any JSON type and size."""
+    return value if isinstance(value, str) and 0 < len(value) <= MAX_CLAIM else None

@@ -1,0 +1,217 @@
+"""The Engine.IO server: sessions, limits, heartbeat, and long-polling over aiohttp.
+
+The library's helpers for CORS, compression and responses are kept; its request handler, sockets,
+timers and service task are not (their faults are listed in the tests).
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Protocol, cast
+
+import engineio
+import orjson
+from aiohttp import web
+
+from .connection import Connection
+from .limits import Limits, peer_address
+from .link import Link
+from .options import Handshake, Options, Refusal, Refuse
+from .polling import BadRequest, Poller
+from .telemetry import Counters, count
+from .wheel import Wheel
+
+log = logging.getLogger("hub.engine")
+library_log = logging.getLogger("hub.engine.library")
+library_log.setLevel(logging.WARNING)
+
+COARSEST_TICK = 1.0
+FINEST_TICK = 0.01
+
+
+class App(Protocol):
+    """What sits on an engine: it hears of each session and of each message."""
+
+    def opened(self, link: Link) -> None: ...
+
+    def text(self, link: Link, payload: bytes) -> None:
+        """A text message with its packet type ("4…") before, its UTF-8 unchecked."""
+
+    def binary(self, link: Link, payload: bytes) -> None: ...
+
+    def closed(self, link: Link, reason: str) -> None:
+        """The transport is gone; the app calls ``engine.forget`` when it needs it no more."""
+
+
+class Engine(engineio.AsyncServer):  # type: ignore[misc]
+    """Sessions by their id are in ``sockets``, as the library has them."""
+
+    app: App
+    sockets: dict[str, Link]
+
+    def __init__(self, *, options: Options | None = None, **kwargs: Any) -> None:
+        self.options = options = options or Options()
+        origins: Any = options.cors_origins
+        if isinstance(origins, tuple):
+            origins = list(origins) or None  # None: the request's own host only
+        super().__init__(
+            async_mode="aiohttp",
+            ping_interval=options.ping_interval,
+            ping_timeout=options.ping_timeout,
+            max_http_buffer_size=options.max_payload,
+            cors_allowed_origins=origins,
+            transports=list(options.transports),
+            monitor_clients=False,
+            logger=library_log,
+        )
+        self.counters = Counters()
+        self.limits = Limits(options)
+        tick = min(options.ping_interval, options.ping_timeout, options.connect_timeout) / 20
+        tick = max(FINEST_TICK, min(COARSEST_TICK, tick))
+        self.beats: Wheel[Link] = Wheel(tick, lambda link: link.beat())
+        self.deadlines: Wheel[Link] = Wheel(tick, lambda link: link.expired())
+        self.behind: set[Connection] = set()
+        self.refuse: Refuse | None = None
+        self.draining: Refusal | None = None
+
+    # sessions
+
+    def admit(self, handshake: Handshake) -> Refusal | None:
+        """Count one more session, or say why not."""
+        refusal = self.draining
+        if refusal is None and self.refuse is not None:
+            refusal = self.refuse(handshake)
+        if refusal is None:
+            refusal = self.limits.take(handshake.address)
+        if refusal is not None:
+            count(self.counters.refused, refusal.reason)
+        return refusal
+
+    def open_packet(self, sid: str, upgrades: tuple[str, ...]) -> bytes:
+        """The data of Engine.IO's OPEN packet; times in ms."""
+        return orjson.dumps(
+            {
+                "sid": sid,
+                "upgrades": upgrades,
+                "pingInterval": round(self.options.ping_interval * 1000),
+                "pingTimeout": round(self.options.ping_timeout * 1000),
+                "maxPayload": self.options.max_payload,
+            }
+        )
+
+    def ended(self, link: Link, reason: str) -> None:
+        """Called once by each link when its transport is gone or given up."""
+        link.over = True
+        self.limits.release(link.address)
+        count(self.counters.closed, reason)
+        self.app.closed(link, reason)
+
+    def forget(self, link: Link) -> None:
+        """Its handlers have run; a poller may still have a last word to say."""
+        if isinstance(link, Poller) and link.ending:
+            return
+        link.closed = True
+        if self.sockets.get(link.sid) is link:
+            del self.sockets[link.sid]
+
+    def waiting_bytes(self) -> int:
+        """Bytes that wait in this process for connections over the low mark."""
+        return sum(connection.waiting for connection in self.behind)
+
+    def close(self) -> None:
+        self.beats.close()
+        self.deadlines.close()
+
+    # long-polling
+
+    def attach(self, app: web.Application, engineio_path: str = "engine.io") -> None:
+        """Every method is routed here: what is not known is answered 400, as Node does."""
+        path = f"/{engineio_path.strip('/')}/"
+        app.router.add_route("*", path, self.handle_request)
+
+    async def handle_request(self, request: web.Request) -> web.StreamResponse:
+        environ = self._async["translate_request"](request)
+        peer = request.transport.get_extra_info("peername") if request.transport else None
+        environ["REMOTE_ADDR"] = peer_address(
+            str(peer[0]) if peer else "",
+            environ.get("HTTP_X_FORWARDED_FOR"),
+            self.options.trust_proxy,
+        )
+        response = self._origin_fault(environ)
+        if response is None and request.method == "OPTIONS":
+            response = self._ok()
+        if response is None:
+            response = await self._answer(request, environ)
+        self._compress(response, environ)
+        return cast(web.StreamResponse, await self._make_response(response, environ))
+
+    def _origin_fault(self, environ: dict[str, Any]) -> dict[str, Any] | None:
+        origin = environ.get("HTTP_ORIGIN")
+        if origin is None or self.cors_allowed_origins == []:
+            return None
+        allowed: list[str] | None = self._cors_allowed_origins(environ)
+        if allowed is None or origin in allowed:
+            return None
+        return self._fault("origin", "Origin not allowed")
+
+    async def _answer(self, request: web.Request, environ: dict[str, Any]) -> dict[str, Any]:
+        query = request.query
+        if query.get("transport") != "polling" or "polling" not in self.transports:
+            return self._fault("transport", "Transport unknown")
+        sid = query.get("sid")
+        if sid is None:
+            if request.method != "GET" or query.get("EIO") != "4":
+                return self._fault("handshake", "Bad handshake")
+            return self._open(request, environ)
+        link = self.sockets.get(sid)
+        if not isinstance(link, Poller):
+            return self._fault("session", "Session ID unknown")
+        try:
+            if request.method == "GET":
+                return self._ok(await link.poll())
+            if request.method == "POST":
+                await link.post(request)
+                return self._ok()
+        except BadRequest as fault:
+            return cast(dict[str, Any], self._bad_request(str(fault)))
+        return self._fault("method", "Bad handshake method")
+
+    def _open(self, request: web.Request, environ: dict[str, Any]) -> dict[str, Any]:
+        handshake = Handshake(environ["REMOTE_ADDR"], "polling", request.query_string)
+        refusal = self.admit(handshake)
+        if refusal is not None:
+            return {
+                "status": "503 SERVICE UNAVAILABLE",
+                "headers": [("Retry-After", str(refusal.retry_after))],
+                "response": b"",
+            }
+        sid = self.generate_id()
+        codec = 1 if request.path == self.options.msgpack_path else 0
+        link = self.sockets[sid] = Poller(self, sid, codec, environ)
+        link.start_clock()
+        upgrades = ("websocket",) if "websocket" in self.transports else ()
+        count(self.counters.opened, "polling")
+        self.app.opened(link)
+        return self._ok(link.open_packets(self.open_packet(sid, upgrades)))
+
+    def _fault(self, fault: str, message: str) -> dict[str, Any]:
+        count(self.counters.rejected, fault)
+        return cast(dict[str, Any], self._bad_request(message))
+
+    def _ok(
+        self, packets: Any = None, headers: Any = None, jsonp_index: Any = None
+    ) -> dict[str, Any]:
+        response: dict[str, Any] = super()._ok(packets, headers, jsonp_index)
+        if packets is None:
+            response["response"] = b"ok"
+        return response
+
+    def _compress(self, response: dict[str, Any], environ: dict[str, Any]) -> None:
+        if len(response["response"]) < self.compression_threshold:
+            return
+        accepted = environ.get("HTTP_ACCEPT_ENCODING", "").split(",")
+        for encoding in (part.split(";")[0].strip() for part in accepted):
+            if encoding in self.compression_methods:
+                response["response"] = getattr(self, "_" + encoding)(response["response"])
+                response["headers"].append(("Content-Encoding", encoding))
+                return

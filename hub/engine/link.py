@@ -1,0 +1,180 @@
+"""One Engine.IO session, whatever carries it: a WebSocket (``connection``) or polls
+(``polling``). The library sees it as one of its sockets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from . import reasons
+from .events import Event
+from .frames import BINARY, TEXT, Part
+
+if TYPE_CHECKING:
+    from .engine import Engine
+    from .packets import Packet
+    from .rooms import Member
+
+
+class Link:
+    """State common to both transports.
+
+    ``direct`` says that ready frames may be given to ``write`` without a look at the link.
+    ``pending`` is a binary packet that waits for its attachments; ``leaving`` counts members
+    whose disconnect handler is still running; ``over`` says that the transport is given up.
+    """
+
+    __slots__ = (
+        "_session",
+        "address",
+        "attachments",
+        "awaiting_pong",
+        "beat_slot",
+        "closed",
+        "codec",
+        "deadline_slot",
+        "direct",
+        "engine",
+        "leaving",
+        "members",
+        "over",
+        "pending",
+        "reading_paused",
+        "sid",
+        "write",
+    )
+
+    engine: Engine
+    write: Callable[[bytes], None]
+    closing = False
+    connected = True
+    upgraded = False
+
+    def __init__(self) -> None:
+        self.sid = ""
+        self.codec = 0
+        self.address = ""
+        self.members: tuple[Member, ...] = ()
+        self.leaving = 0
+        self.closed = False
+        self.over = False
+        self.direct = False
+        self.awaiting_pong = False
+        self.reading_paused = False
+        self.beat_slot = 0
+        self.deadline_slot = 0
+        self.pending: Packet | None = None
+        self.attachments: list[bytes] | None = None
+        self._session: dict[str, Any] | None = None
+
+    # what the library asks of a socket
+
+    @property
+    def session(self) -> dict[str, Any]:
+        if self._session is None:
+            self._session = {}
+        return self._session
+
+    @session.setter
+    def session(self, session: dict[str, Any]) -> None:
+        self._session = session
+
+    async def send(self, packet: Any) -> None:
+        """An Engine.IO packet of the library."""
+        encoded = packet.encode()
+        if isinstance(encoded, str):
+            self.send_parts(((TEXT, encoded.encode()),))
+        else:
+            self.send_parts(((BINARY, bytes(encoded)),))
+
+    async def close(
+        self, wait: bool = True, abort: bool = False, reason: str | None = None
+    ) -> None:
+        self.end(reason or reasons.SERVER_DISCONNECT)
+
+    # what the engine asks of a transport
+
+    @property
+    def environ(self) -> Mapping[str, Any]:
+        """The request that opened the session, as a WSGI environment."""
+        raise NotImplementedError
+
+    def member(self, namespace: str) -> Member | None:
+        for member in self.members:
+            if member.namespace.name == namespace:
+                return member
+        return None
+
+    def send_text(self, payload: bytes) -> None:
+        """One text message with its packet type before; else as ``send_parts``."""
+        raise NotImplementedError
+
+    def reject(self, fault: str) -> None:
+        """Close for what the peer sent; ``fault`` is the counter's label."""
+        raise NotImplementedError
+
+    def send_parts(self, parts: tuple[Part, ...]) -> None:
+        """In order, never dropped: replies, acknowledgements, control."""
+        raise NotImplementedError
+
+    def push(self, event: Event, plain: bool) -> None:
+        """By the event's class; ``plain`` asks for the encoding without an offset."""
+        raise NotImplementedError
+
+    def ping(self) -> None:
+        raise NotImplementedError
+
+    def end(self, reason: str, code: int = 1000) -> None:
+        """Close the transport; ``code`` is the WebSocket close code. Ending twice is nothing."""
+        raise NotImplementedError
+
+    def pause_reading(self) -> None:
+        self.reading_paused = True
+
+    def resume_reading(self) -> None:
+        self.reading_paused = False
+
+    # heartbeat and connect time-out
+
+    def start_clock(self) -> None:
+        options = self.engine.options
+        self.beat_slot = self.engine.beats.add(self, options.ping_interval)
+        self.expect_connect()
+
+    def expect_connect(self) -> None:
+        """Close unless a namespace is joined in time."""
+        if not self.deadline_slot:
+            delay = self.engine.options.connect_timeout
+            self.deadline_slot = self.engine.deadlines.add(self, delay)
+
+    def met_deadline(self) -> None:
+        if self.deadline_slot:
+            self.engine.deadlines.drop(self, self.deadline_slot)
+            self.deadline_slot = 0
+
+    def stop_clock(self) -> None:
+        self.met_deadline()
+        if self.beat_slot:
+            self.engine.beats.drop(self, self.beat_slot)
+            self.beat_slot = 0
+
+    def beat(self) -> None:
+        """The wheel's turn: time for a ping, or the pong did not come."""
+        if self.awaiting_pong and not self.reading_paused:
+            self.beat_slot = 0
+            self.end(reasons.PING_TIMEOUT)
+            return
+        self.awaiting_pong = True
+        self.ping()
+        self.beat_slot = self.engine.beats.add(self, self.engine.options.ping_timeout)
+
+    def pong(self) -> None:
+        if self.awaiting_pong:
+            self.awaiting_pong = False
+            self.engine.beats.drop(self, self.beat_slot)
+            self.beat_slot = self.engine.beats.add(self, self.engine.options.ping_interval)
+
+    def expired(self) -> None:
+        """The wheel's turn: no namespace was joined in time."""
+        self.deadline_slot = 0
+        self.end(reasons.CONNECT_TIMEOUT, 1008)

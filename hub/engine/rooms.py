@@ -1,0 +1,314 @@
+"""Who is where on this node, and how one event reaches many.
+
+A room keeps its members in two sets. ``direct`` maps a member to the bound ``write`` of its
+transport: the loop over it is the whole cost of a delivery. ``others`` holds members that need a
+look each: not yet answered, behind on reading, without recovery, on polling or msgpack.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from . import reasons
+from .events import Event
+
+if TYPE_CHECKING:
+    from .link import Link
+    from .options import Options
+    from .telemetry import Counters
+
+HELD, LIVE, LEAVING, GONE = range(4)
+
+
+class Member:
+    """One connection in one namespace; ``sid`` is its address and its own room.
+
+    HELD until its CONNECT is answered: what reaches it meanwhile waits in ``hold``, so nothing is
+    sent before its token was verified. ``recovery`` is false when the client asked for events
+    without offsets. ``pid`` and ``offset`` are what the client claims, unchecked; ``data`` is the
+    application's.
+    """
+
+    __slots__ = (
+        "callbacks",
+        "data",
+        "fast",
+        "hold",
+        "jobs",
+        "link",
+        "namespace",
+        "offset",
+        "pid",
+        "recovery",
+        "replayed",
+        "rooms",
+        "sid",
+        "state",
+    )
+
+    def __init__(self, sid: str, link: Link, namespace: Namespace) -> None:
+        self.sid = sid
+        self.link = link
+        self.namespace = namespace
+        self.rooms: dict[Hashable, Room] | None = None
+        self.state = HELD
+        self.fast = False
+        self.hold: list[Event] | None = []
+        self.jobs: deque[tuple[int | None, list[Any]]] | None = None
+        self.callbacks: dict[int, Callable[..., Any]] | None = None
+        self.recovery = True
+        self.pid: str | None = None
+        self.offset: str | None = None
+        self.replayed = ""
+        self.data: Any = None
+
+    @property
+    def room_names(self) -> tuple[Hashable, ...]:
+        return tuple(self.rooms) if self.rooms else ()
+
+    @property
+    def connected(self) -> bool:
+        return self.state == LIVE
+
+    def replay(self, events: Iterable[Event]) -> None:
+        """Write missed events, oldest first, before the CONNECT reply; live events up to the
+        last of them are then dropped from what was held back."""
+        for event in events:
+            self.link.push(event, not self.recovery)
+            if event.offset is not None:
+                self.replayed = event.offset
+        if self.hold:
+            self.hold = [event for event in self.hold if not self._has(event)]
+
+    def _has(self, event: Event) -> bool:
+        return event.offset is not None and event.offset <= self.replayed
+
+    def receive(self, event: Event) -> None:
+        """The way of a delivery that is not a plain write."""
+        hold = self.hold
+        if hold is None:
+            self.link.push(event, not self.recovery)
+        elif not self._has(event):
+            hold.append(event)
+            if len(hold) > self.namespace.max_held:
+                self.link.end(reasons.SLOW_CONSUMER)
+
+    def sort(self) -> None:
+        """Put the member among the direct or the other ones of each of its rooms."""
+        fast = self.recovery and self.link.direct
+        if self.state != LIVE or fast is self.fast:
+            return
+        self.fast = fast
+        self.namespace.everyone.put(self)
+        for room in (self.rooms or {}).values():
+            room.put(self)
+
+
+class Room:
+    __slots__ = ("direct", "name", "others")
+
+    def __init__(self, name: Hashable) -> None:
+        self.name = name
+        self.direct: dict[Member, Callable[[bytes], None]] = {}
+        self.others: set[Member] = set()
+
+    def __len__(self) -> int:
+        return len(self.direct) + len(self.others)
+
+    def __iter__(self) -> Iterator[Member]:
+        yield from self.direct
+        yield from self.others
+
+    def __contains__(self, member: object) -> bool:
+        return member in self.direct or member in self.others
+
+    def put(self, member: Member) -> None:
+        if member.fast:
+            self.others.discard(member)
+            self.direct[member] = member.link.write
+        else:
+            self.direct.pop(member, None)
+            self.others.add(member)
+
+    def drop(self, member: Member) -> None:
+        self.direct.pop(member, None)
+        self.others.discard(member)
+
+
+class Namespace:
+    """The members and rooms of one namespace on this node.
+
+    Broadcasts of one loop round to one room are joined and written once a member. Anything else
+    that could reach one of its members first flushes them, so each connection sees events in the
+    order in which they were given.
+    """
+
+    def __init__(self, name: str, options: Options, counters: Counters) -> None:
+        self.name = name
+        self.max_held = options.max_held
+        self.join_at_most = options.backlog_low
+        self.members: dict[str, Member] = {}
+        self.everyone = Room(None)
+        self.rooms: dict[Hashable, Room] = {}
+        self.stamp = ""
+        self.opened: Callable[[str, Hashable], None] | None = None
+        self.emptied: Callable[[str, Hashable], None] | None = None
+        self._counters = counters
+        self._waiting: list[Event] = []
+        self._waiting_bytes = 0
+        self._waiting_room: Room = self.everyone
+        self._scheduled = False
+
+    # membership
+
+    def admit(self, member: Member) -> None:
+        """From now on events reach it: what was held, then what is live."""
+        self.flush()
+        held, member.hold = member.hold, None
+        member.state = LIVE
+        for event in held or ():
+            member.link.push(event, not member.recovery)
+        member.fast = member.recovery and member.link.direct
+        self.everyone.put(member)
+        for room in (member.rooms or {}).values():
+            room.put(member)
+
+    def silence(self, member: Member) -> None:
+        """Nothing is delivered to it any more; its rooms stay known until ``remove``."""
+        if self._waiting and member in self._waiting_room:
+            self.flush()
+        member.fast = False
+        self.everyone.drop(member)
+        for room in (member.rooms or {}).values():
+            room.drop(member)
+
+    def remove(self, member: Member) -> None:
+        for name in member.room_names:
+            self.leave(member, name)
+        if self.members.get(member.sid) is member:
+            del self.members[member.sid]
+
+    def enter(self, member: Member, name: Hashable) -> None:
+        rooms = member.rooms
+        if rooms is None:
+            rooms = member.rooms = {}
+        elif name in rooms:
+            return
+        room = self.rooms.get(name)
+        if room is None:
+            room = self.rooms[name] = Room(name)
+            if self.opened is not None:
+                self.opened(self.name, name)
+        elif room is self._waiting_room and self._waiting:
+            self.flush()
+        rooms[name] = room
+        if member.state <= LIVE:
+            room.put(member)
+
+    def leave(self, member: Member, name: Hashable) -> None:
+        room = member.rooms.pop(name, None) if member.rooms else None
+        if room is None:
+            return
+        if room is self._waiting_room and self._waiting:
+            self.flush()
+        room.drop(member)
+        if not room and self.rooms.get(name) is room:
+            del self.rooms[name]
+            if self.emptied is not None:
+                self.emptied(self.name, name)
+
+    # delivery
+
+    def broadcast(self, room: Room, event: Event) -> None:
+        """To a whole room, joined with what else this loop round has for it."""
+        if room is not self._waiting_room:
+            if self._waiting:
+                self.flush()
+            self._waiting_room = room
+        self._waiting.append(event)
+        self._waiting_bytes += len(event.frame())
+        if self._waiting_bytes > self.join_at_most:
+            self.flush()
+        elif not self._scheduled:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._flush_scheduled)
+
+    def _flush_scheduled(self) -> None:
+        self._scheduled = False
+        if self._waiting:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what waits to be joined."""
+        if not self._waiting:
+            return
+        events, self._waiting, self._waiting_bytes = self._waiting, [], 0
+        room = self._waiting_room
+        if room.direct:
+            frames = [event.frame() for event in events]
+            wire = frames[0] if len(frames) == 1 else b"".join(frames)
+            self._write(list(room.direct.values()), wire, len(frames))
+        for member in list(room.others):
+            for event in events:
+                member.receive(event)
+
+    def flush_before(self, member: Member) -> None:
+        """To be called before a frame of another kind goes to this member."""
+        if self._waiting and member in self._waiting_room:
+            self.flush()
+
+    def deliver(self, members: Iterable[Member], event: Event) -> int:
+        """To these members, now; how many there were."""
+        self.flush()
+        writes = []
+        count = 0
+        others = []
+        for member in members:
+            count += 1
+            if member.fast:
+                writes.append(member.link.write)
+            else:
+                others.append(member)
+        if writes:
+            self._write(writes, event.frame(), 1)
+        for member in others:
+            member.receive(event)
+        return count
+
+    def _write(self, writes: list[Callable[[bytes], None]], wire: bytes, frames: int) -> None:
+        counters = self._counters
+        counters.frames_out += len(writes) * frames
+        counters.bytes_out += len(writes) * len(wire)
+        for write in writes:
+            try:
+                write(wire)
+            except RuntimeError:  # uvloop: closed in this very round; connection_lost follows
+                continue
+
+    # selection
+
+    def select(
+        self, rooms: Iterable[Hashable] | None, excepted: Iterable[Hashable] = ()
+    ) -> dict[Member, None]:
+        """The members in any of ``rooms`` (None: all) and in none of ``excepted``; a sid is a
+        room. Each member once."""
+        chosen: dict[Member, None] = {}
+        if rooms is None:
+            chosen = dict.fromkeys(self.everyone)
+        else:
+            for name in rooms:
+                chosen.update(dict.fromkeys(self.in_room(name)))
+        for name in excepted:
+            for member in self.in_room(name):
+                chosen.pop(member, None)
+        return chosen
+
+    def in_room(self, name: Hashable) -> Iterable[Member]:
+        room = self.rooms.get(name)
+        if room is not None:
+            return room
+        member = self.members.get(name) if isinstance(name, str) else None
+        return (member,) if member is not None and member.state <= LIVE else ()

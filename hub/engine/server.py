@@ -1,0 +1,252 @@
+"""The Socket.IO server: python-socketio's face over our own connections.
+
+Handlers are attached as the library's users know it; rooms, sessions, acknowledgements,
+namespace classes and ``instrument()`` work as theirs. Beside them stand the plain local calls
+that a cluster needs: deliver, member, rename, kick, cut.
+"""
+
+from __future__ import annotations
+
+import logging
+import ssl as ssl_module
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Iterator, Mapping
+from typing import Any
+
+import socketio
+from aiohttp import web
+
+from . import reasons
+from .calls import Failed
+from .dispatch import Dispatcher
+from .engine import Engine
+from .events import Event
+from .listener import Listener
+from .manager import Manager
+from .options import Options, Refusal, Refuse
+from .packets import DEFAULT, DISCONNECT, MSGPACK, encode
+from .rooms import HELD, LEAVING, Member
+from .telemetry import EngineCollector
+
+Extra = Mapping[str, Any] | None
+Admit = Callable[[Member, Any], "Extra | Awaitable[Extra]"]
+"""Called with a held member and its auth payload (``pid`` and ``offset`` taken out) before the
+connect handler. It authenticates, may rename the member, enter rooms and replay, and gives further
+keys of the CONNECT reply. It may raise socketio's ConnectionRefusedError (→ CONNECT_ERROR) or
+Unavailable (→ the transport is closed)."""
+
+
+class Server(socketio.AsyncServer):  # type: ignore[misc]
+    """``manager`` knows members and rooms, ``eio`` sessions and counters.
+
+    ``admit`` and ``failed`` are hooks, see Admit and calls.Failed.
+    """
+
+    eio: Engine
+    manager: Manager
+
+    def __init__(self, options: Options | None = None, **kwargs: Any) -> None:
+        self.options = options or Options()
+        kwargs.setdefault("logger", logging.getLogger("hub.engine.library"))
+        super().__init__(client_manager=Manager(), options=self.options, **kwargs)
+        self.environ = _Environs(self.eio)
+        self.admit: Admit | None = None
+        self.failed: Failed | None = None
+        self._dispatcher = self.eio.app = Dispatcher(self)
+        self._listener: Listener | None = None
+
+    def _engineio_server_class(self) -> type[Engine]:
+        return Engine
+
+    # listening
+
+    async def listen(
+        self,
+        host: str | None,
+        port: int,
+        app: web.Application | None = None,
+        *,
+        ssl: ssl_module.SSLContext | None = None,
+        reuse_port: bool = False,
+        engines: Mapping[str, Engine] | None = None,
+    ) -> int:
+        """Serve Socket.IO at ``options.path`` (and ``msgpack_path``) and ``app`` for all else on
+        one socket; the port bound. ``engines`` are further Engine.IO end points by path.
+
+        Raises OSError when the address cannot be bound.
+        """
+        routes = {self.options.path: (self.eio, DEFAULT)}
+        if self.options.msgpack_path is not None:
+            routes[self.options.msgpack_path] = (self.eio, MSGPACK)
+        routes |= {path: (engine, DEFAULT) for path, engine in (engines or {}).items()}
+        app = app or web.Application()
+        for path, (engine, _) in routes.items():
+            engine.attach(app, path)
+        self._listener = Listener(routes, app)
+        return await self._listener.start(host, port, ssl, reuse_port)
+
+    def refuse(self, hook: Refuse | None) -> None:
+        """Ask ``hook`` at each handshake; what it gives is answered 503 with Retry-After."""
+        self.eio.refuse = hook
+
+    def refuse_new(self, retry_after: int) -> None:
+        """From now on every handshake is answered 503 (the node drains)."""
+        self.eio.draining = Refusal("draining", retry_after)
+
+    async def drain(
+        self,
+        per_second: float,
+        seconds: float,
+        tell: Callable[[Member, int], None] | None = None,
+    ) -> int:
+        """Refuse what is new, tell each member after how many ms its transport will be closed,
+        and close them in that order; what does not fit is closed after ``seconds``. How many
+        transports there were."""
+        self.refuse_new(max(1, round(seconds)))
+        links = [link for link in self.eio.sockets.values() if not link.over]
+        if tell is not None:
+            for index, link in enumerate(links):
+                after = round(min(index / per_second, seconds) * 1000)
+                for member in link.members:
+                    tell(member, after)
+        step = max(1, round(per_second / 20))
+        fitting = min(len(links), int(seconds * per_second))
+        for first in range(0, fitting, step):
+            for link in links[first : min(first + step, fitting)]:
+                link.end(reasons.SHUTTING_DOWN, 1001)
+            await self.sleep(step / per_second)
+        for link in links[fitting:]:
+            link.end(reasons.SHUTTING_DOWN, 1001)
+        return len(links)
+
+    async def close(self) -> None:
+        """Close every transport and the listening socket."""
+        if self._listener is not None:
+            self._listener.stop_listening()
+        for link in list(self.eio.sockets.values()):
+            link.end(reasons.SHUTTING_DOWN, 1001)
+        await self.sleep(0)
+        if self._listener is not None:
+            await self._listener.close()
+        self.eio.close()
+
+    def collector(self) -> EngineCollector:
+        """To be registered with a Prometheus registry."""
+        return EngineCollector(self.eio.counters, self.live, self.eio.waiting_bytes)
+
+    def live(self) -> dict[str, int]:
+        """Live members by namespace."""
+        return {name: len(space.everyone) for name, space in self.manager.namespaces.items()}
+
+    def serves(self, namespace: str) -> bool:
+        """Whether somebody has attached a handler there, or it was named at the start."""
+        return (
+            namespace in self.handlers
+            or namespace in self.namespace_handlers
+            or self.namespaces == "*"
+            or namespace in self.namespaces
+        )
+
+    # members and events, as plain local calls
+
+    def member(self, sid: str, namespace: str = "/") -> Member | None:
+        """The member of that sid, also while it is held or leaving."""
+        return self.manager.member(sid, namespace)
+
+    def members(self, namespace: str = "/") -> Iterator[Member]:
+        """Live members on this node."""
+        space = self.manager.namespaces.get(namespace)
+        yield from list(space.everyone) if space is not None else ()
+
+    def select(
+        self,
+        rooms: Iterable[Hashable] | None,
+        excepted: Iterable[Hashable] = (),
+        namespace: str = "/",
+    ) -> list[Member]:
+        """Local members in any of ``rooms`` (None: all) and in none of ``excepted``."""
+        space = self.manager.namespaces.get(namespace)
+        return list(space.select(rooms, excepted)) if space is not None else []
+
+    def deliver(
+        self,
+        event: Event,
+        rooms: Iterable[Hashable] | None = None,
+        excepted: Iterable[Hashable] = (),
+    ) -> int:
+        """To local members of any of ``rooms`` (None: the whole namespace) and of none of
+        ``excepted``; a sid is a room. How many members there were."""
+        return self.manager.deliver(event, rooms, excepted)
+
+    def on_rooms(
+        self,
+        opened: Callable[[str, Hashable], None] | None,
+        emptied: Callable[[str, Hashable], None] | None,
+    ) -> None:
+        """Called with namespace and room when a room gets its first local member and loses its
+        last."""
+        self.manager.opened, self.manager.emptied = opened, emptied
+
+    def enter(self, member: Member, *rooms: Hashable) -> None:
+        for room in rooms:
+            self.manager.basic_enter_room(member.sid, member.namespace.name, room)
+
+    def rename(self, member: Member, sid: str) -> bool:
+        """Give a held member the sid it had before; False while another has it that is not
+        leaving."""
+        members = member.namespace.members
+        holder = members.get(sid)
+        if member.state != HELD or (holder is not None and holder.state < LEAVING):
+            return holder is member
+        del members[member.sid]
+        member.sid = sid
+        members[sid] = member
+        return True
+
+    def kick(self, member: Member, reason: str = reasons.SERVER_DISCONNECT) -> None:
+        """Say DISCONNECT, which is final for stock clients; the transport closes with its last
+        member."""
+        if member.state >= LEAVING:
+            return
+        link = member.link
+        member.namespace.flush_before(member)
+        link.send_parts(encode(link.codec, DISCONNECT, member.namespace.name, None, None))
+        self._dispatcher.leave(member, reason)
+        if not link.members:
+            link.end(reason)
+
+    def cut(self, member: Member, reason: str = reasons.TRANSPORT_CLOSE) -> None:
+        """Close the member's transport without a word: the client comes back."""
+        member.link.end(reason, 1001)
+
+    # the library's, where it would take its own way
+
+    async def disconnect(
+        self, sid: str, namespace: str | None = None, ignore_queue: bool = False
+    ) -> None:
+        """Unlike the library's it closes the transport too. Twice is nothing."""
+        member = self.manager.member(sid, namespace or "/")
+        if member is not None:
+            self.kick(member)
+
+    async def _send_packet(self, eio_sid: str, pkt: Any) -> None:
+        link = self.eio.sockets.get(eio_sid)
+        if link is not None:
+            name = pkt.namespace or "/"
+            self.manager.namespace(name).flush()
+            link.send_parts(encode(link.codec, pkt.packet_type, name, pkt.id, pkt.data))
+
+
+class _Environs(Mapping[str, Any]):
+    """The library keeps a dict of environments; here each session has its own."""
+
+    def __init__(self, eio: Engine) -> None:
+        self._eio = eio
+
+    def __getitem__(self, eio_sid: str) -> Any:
+        return self._eio.sockets[eio_sid].environ
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._eio.sockets)
+
+    def __len__(self) -> int:
+        return len(self._eio.sockets)
