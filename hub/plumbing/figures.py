@@ -101,11 +101,11 @@ class Jobs(Part):
         "QUEUE_NOTIFICATION_CONCURRENCY", 10, "jobs of one worker process", ge=1
     )
     notification_rate: int = env(
-        "QUEUE_NOTIFICATION_RATE", 1000, "a minute, over all workers", ge=1
+        "QUEUE_NOTIFICATION_RATE", 1000, "a minute, over all workers", ge=10
     )
     notification_attempts: int = env("QUEUE_NOTIFICATION_ATTEMPTS", 3, "tries of a job", ge=1)
     email_concurrency: int = env("QUEUE_EMAIL_CONCURRENCY", 5, "jobs of one worker process", ge=1)
-    email_rate: int = env("QUEUE_EMAIL_RATE", 100, "a minute, over all workers", ge=1)
+    email_rate: int = env("QUEUE_EMAIL_RATE", 100, "a minute, over all workers", ge=10)
     email_attempts: int = env("QUEUE_EMAIL_ATTEMPTS", 5, "tries of a job", ge=1)
     retry_delay_ms: int = env("RETRY_DELAY", 1000, "ms before the second try", ge=1)
     retry_factor: float = env("RETRY_FACTOR", 2, "grows the delay", ge=1)
