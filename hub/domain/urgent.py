@@ -201,7 +201,7 @@ def _news(question: Row, one: Candidate, locale: str) -> News:
     title, body = render_push(
         "question_urgent",
         locale,
-        {"title": question["title"], "distance_m": round(one.distance_m, -2)},
+        {"title": question["title"], "distance_m": round(one.distance_m / 100) * 100},
     )
     return News(
         one.user_id,

@@ -1,0 +1,38 @@
+"""What any process may order of sockets anywhere: join and leave rooms.
+
+Requests of the classic adapter as its emitters send them: without a uid, so that every node,
+the one that ordered it too, carries them out by hearing its publication (types 2 and 3).
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import orjson
+
+from hub.cluster.line import Line
+from protocol.events import Move
+from protocol.names import Channels
+
+REMOTE_JOIN: Final = 2
+REMOTE_LEAVE: Final = 3
+
+
+async def move(line: Line, channels: Channels, moves: Sequence[Move]) -> None:
+    """In order, in one round trip. Raises redis.exceptions.RedisError; repeating does no harm."""
+    commands = [
+        ("PUBLISH", channels.request(one.namespace), orjson.dumps(order))
+        for one in moves
+        for order in _orders(one)
+    ]
+    if commands:
+        await line.calls(commands)
+
+
+def _orders(one: Move) -> list[dict[str, Any]]:
+    opts = {"rooms": [one.room], "except": []}
+    orders = []
+    if one.leave:
+        orders.append({"type": REMOTE_LEAVE, "opts": opts, "rooms": list(one.leave)})
+    if one.join:
+        orders.append({"type": REMOTE_JOIN, "opts": opts, "rooms": list(one.join)})
+    return orders

@@ -1,0 +1,130 @@
+"""Puts the domain together from the settings: stores, emitter, outbox, figures of the rules."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from hub.cluster.emitter import Emitter, LogLimits
+from hub.cluster.line import Line
+from hub.cluster.orders import move
+from hub.cluster.presence import Census
+from hub.cluster.server import Server
+from hub.domain.context import Domain, Policy
+from hub.domain.places import load_atlas
+from hub.plumbing import postgres, redis_client
+from hub.plumbing.clock import Clock, SystemClock
+from hub.plumbing.lifecycle import Lifecycle
+from hub.plumbing.outbox import Outbox, Told
+from hub.plumbing.settings import Settings
+from protocol.domain_events import Envelope
+from protocol.events import Emit, Move
+from protocol.names import Channels, Keys
+
+EVENTS_OUT_LENGTH: Final = 100_000
+
+
+async def open_domain(life: Lifecycle, settings: Settings, clock: Clock | None = None) -> Domain:
+    """Connect to Postgres and Redis and assemble what the doors share; closed with the process.
+
+    Raises asyncpg or OS errors when Postgres cannot be reached; Redis is dialled when first used.
+    """
+    clock = clock or SystemClock()
+    keys = Keys(settings.redis.prefix)
+    pool = await life.enter("postgres", postgres.connect(pool_options(settings)))
+    redis = redis_client.connect(settings.redis)
+    life.on_stop("redis", redis.aclose)
+    line = Line(redis_server(settings), "dongne-emitter")
+    life.on_stop("emitter", line.close)
+    limits = LogLimits(settings.redis.recovery_window_s, settings.redis.recovery_events)
+    channels = Channels(settings.redis.adapter_key)
+    publisher = Publisher(Emitter(line, keys, channels, limits), line, keys, channels)
+    return Domain(
+        pool=pool,
+        redis=redis,
+        outbox=Outbox(pool, publisher.publish, clock),
+        presence=Census(line, keys),
+        clock=clock,
+        atlas=await load_atlas(pool),
+        tokens=settings.auth.token_keys,
+        keys=keys,
+        policy=policy(settings),
+    )
+
+
+class Publisher:
+    """Hands what an outbox row holds to Redis: events to rooms, moves of sockets, events out."""
+
+    def __init__(self, emitter: Emitter, line: Line, keys: Keys, channels: Channels) -> None:
+        self._emitter = emitter
+        self._line = line
+        self._keys = keys
+        self._channels = channels
+
+    async def publish(self, told: Sequence[Told]) -> None:
+        """In order within each kind. Raises redis.exceptions.RedisError; repeating is safe."""
+        emits = [one for one in told if isinstance(one, Emit)]
+        moves = [one for one in told if isinstance(one, Move)]
+        events = [one for one in told if isinstance(one, Envelope)]
+        if emits:
+            await self._emitter.publish(emits)
+        if moves:
+            await move(self._line, self._channels, moves)
+        if events:
+            await self._line.calls([self._out(event) for event in events])
+
+    def _out(self, event: Envelope) -> tuple[str | bytes | int, ...]:
+        size = ("MAXLEN", "~", EVENTS_OUT_LENGTH)
+        return ("XADD", self._keys.events_out, *size, "*", "e", msgspec.msgpack.encode(event))
+
+
+def redis_server(settings: Settings) -> Server:
+    """The address of Redis as the cluster reads it."""
+    part = settings.redis
+    sentinels = ",".join(map(str, part.sentinels))
+    if part.url is not None:
+        return Server.of(part.url.get_secret_value(), sentinels, part.master_name)
+    options = {"host": part.redis_host, "port": part.redis_port}
+    if part.redis_password is not None:
+        options["password"] = part.redis_password.get_secret_value()
+    plain = Server(options)
+    return Server.of("redis://sentinel", sentinels, part.master_name) if sentinels else plain
+
+
+def pool_options(settings: Settings) -> postgres.PoolOptions:
+    part = settings.database
+    assert part.dsn is not None
+    return postgres.PoolOptions(
+        url=part.dsn,
+        min_size=part.pool_min,
+        max_size=part.pool_max,
+        idle_timeout=part.pool_idle_timeout_ms / 1000,
+        connect_timeout=part.connect_timeout_ms / 1000,
+        statement_timeout=part.statement_timeout_ms / 1000,
+        statement_cache=part.statement_cache,
+        ssl=part.ssl,
+    )
+
+
+def policy(settings: Settings) -> Policy:
+    """Figures of the rules as the settings say."""
+    part, auth = settings.questions, settings.auth
+    first_radius = part.urgent_waves[0].radius_m
+    return Policy(
+        wave_radius_m=first_radius or part.nearby_radius_m,
+        urgent_deadline_s=part.urgent_deadline_s,
+        urgent_max_recipients=part.urgent_max_recipients,
+        urgent_open_per_asker=part.urgent_per_asker.open,
+        urgent_per_asker_day=part.urgent_per_asker.a_day,
+        unseen_push_urgent_s=part.unseen_push_urgent_s,
+        unseen_email_urgent_s=part.unseen_email_urgent_s,
+        unseen_push_s=part.unseen_push_s,
+        unseen_email_s=part.unseen_email_s,
+        location_ttl_s=part.location_ttl_s,
+        location_consent_required=part.location_consent_required,
+        points_per_accept=part.points_per_accept,
+        default_region=settings.database.default_region,
+        access_ttl_s=auth.access_ttl_s,
+        refresh_ttl_s=auth.refresh_ttl_s,
+        public_base_url=settings.web.public_base_url or "",
+    )

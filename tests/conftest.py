@@ -1,0 +1,106 @@
+"""Real servers for every test: one PostgreSQL and one Valkey a run, a fresh database a test.
+
+EMBEDDED_FLAVOUR=system takes the servers found on the machine instead of those of the wheels.
+"""
+
+import asyncio
+import os
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import cast
+from uuid import uuid4
+
+import asyncpg
+import pytest
+from redis.asyncio import Redis
+
+from hub.domain.context import Domain
+from hub.domain.opening import open_domain
+from hub.plumbing.embedded import Postgres, Prefer, Valkey
+from hub.plumbing.lifecycle import Lifecycle
+from hub.plumbing.migrations import migrate
+from hub.plumbing.settings import Settings
+
+FLAVOUR = cast(Prefer, os.environ.get("EMBEDDED_FLAVOUR", "wheel"))
+SECRETS = {"JWT_SECRET": "j" * 40, "LINK_SECRET": "l" * 40}
+TEMPLATE = "dongne_template"
+
+
+@pytest.fixture(scope="session")
+def scratch() -> Iterator[Path]:
+    """A short path: that of a unix socket has 107 bytes at most."""
+    with tempfile.TemporaryDirectory(prefix="dongne-") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture(scope="session")
+async def postgres_url(scratch: Path) -> AsyncIterator[str]:
+    """A server with a migrated template; take `database_url` for a database of one's own."""
+    server = Postgres(scratch / "postgres", durable=False, prefer=FLAVOUR)
+    url = await server.start()
+    conn = await asyncpg.connect(url)
+    await conn.execute(f"CREATE DATABASE {TEMPLATE}")
+    await conn.close()
+    template = await asyncpg.connect(database_of(url, TEMPLATE))
+    await migrate(template)
+    await template.close()
+    yield url
+    await server.stop()
+
+
+def database_of(url: str, name: str) -> str:
+    return url.rpartition("/")[0] + "/" + name
+
+
+@pytest.fixture
+async def database_url(postgres_url: str) -> AsyncIterator[str]:
+    """A migrated database that no other test sees."""
+    name = f"test_{uuid4().hex[:12]}"
+    conn = await asyncpg.connect(postgres_url)
+    await conn.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
+    yield database_of(postgres_url, name)
+    await conn.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    await conn.close()
+
+
+@pytest.fixture(scope="session")
+async def valkey_url(scratch: Path) -> AsyncIterator[str]:
+    server = Valkey(scratch / "valkey", durable=False, prefer=FLAVOUR)
+    yield await server.start()
+    await server.stop()
+
+
+@pytest.fixture
+async def redis_url(valkey_url: str) -> str:
+    """The run's Valkey, emptied."""
+    async with Redis.from_url(valkey_url) as client:
+        await client.flushall()
+    return valkey_url
+
+
+@pytest.fixture
+def settings(database_url: str, redis_url: str) -> Settings:
+    """What a process would read, on the test's own stores."""
+    return Settings.load(
+        {
+            "APP_ENV": "test",
+            "HOST": "127.0.0.1",
+            "PORT": "0",
+            "API_PORT": "0",
+            "METRICS_PORT": "0",
+            "DATABASE_URL": database_url,
+            "REDIS_URL": redis_url,
+            "DB_POOL_MIN": "1",
+            **SECRETS,
+        }
+    )
+
+
+@pytest.fixture
+async def domain(settings: Settings) -> AsyncIterator[Domain]:
+    """The heart on real stores."""
+    life = Lifecycle()
+    yield await open_domain(life, settings)
+    async with asyncio.timeout(10):
+        await life.close()
