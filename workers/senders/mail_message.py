@@ -1,7 +1,6 @@
 """A mail as bytes: headers that nobody's text can break, text and HTML as alternatives."""
 
 import re
-import unicodedata
 from dataclasses import dataclass
 from datetime import datetime
 from email.header import Header
@@ -10,6 +9,7 @@ from email.policy import SMTP
 from email.utils import format_datetime, formataddr, parseaddr
 from typing import Final
 
+from protocol.texts import one_line
 from workers.senders.outcome import MailMessage
 
 _UNFOLDED: Final = 900  # a line has 998 octets (RFC 5322 §2.1.1), and the name stands on it too
@@ -53,7 +53,7 @@ def mailbox(text: str, name: str = "") -> Mailbox:
 
     Raises BadAddress.
     """
-    if len(text) > 512 or any(_breaks(c) or _hidden(c) for c in text):
+    if len(text) > 512 or not text.isprintable():
         raise BadAddress("mail address with control characters, or too long")
     shown, address = parseaddr(text) if text.endswith(">") else ("", text)
     found = _ADDRESS.fullmatch(address)
@@ -65,7 +65,7 @@ def mailbox(text: str, name: str = "") -> Mailbox:
         raise BadAddress("not a mail domain") from None
     if len(found[1].encode()) > 64 or len(domain) > 253:
         raise BadAddress("mail address too long")
-    return Mailbox(f"{found[1]}@{domain}", clean(name or shown))
+    return Mailbox(f"{found[1]}@{domain}", one_line(name or shown))
 
 
 def message_id(message: MailMessage, sender: Mailbox) -> str:
@@ -83,15 +83,15 @@ def mail_bytes(message: MailMessage, sender: Mailbox, to: Mailbox, now: datetime
     ours = {
         "From": sender.header(),
         "To": to.header(),
-        "Subject": _text(clean(message.subject)[:SUBJECT_CHARACTERS]),
+        "Subject": _text(one_line(message.subject)[:SUBJECT_CHARACTERS]),
         "Date": format_datetime(now),
         "Message-ID": message_id(message, sender),
         "Auto-Submitted": "auto-generated",
-        "Content-Language": _text(clean(message.locale)),
+        "Content-Language": _text(one_line(message.locale)),
     }
     names = {name.lower() for name in ours} | _MIME
     further = {
-        name: _text(clean(value))
+        name: _text(one_line(value))
         for name, value in message.headers.items()
         if _HEADER_NAME.fullmatch(name) and name.lower() not in names
     }
@@ -117,23 +117,6 @@ def _plain(text: str) -> bool:
 
 def _encoded(text: str) -> str:
     return Header(text, "utf-8", maxlinelen=75).encode(linesep="\r\n")
-
-
-def clean(text: str) -> str:
-    """One line without control, format or lone surrogate characters; runs of blanks become one.
-
-    The joiner inside emoji (U+200D) and variation selectors stay.
-    """
-    kept = (" " if _breaks(c) else c for c in text if c == "\u200d" or not _hidden(c))
-    return " ".join("".join(kept).split())
-
-
-def _breaks(character: str) -> bool:
-    return unicodedata.category(character) in {"Cc", "Zl", "Zp"}
-
-
-def _hidden(character: str) -> bool:
-    return unicodedata.category(character) in {"Cf", "Cs"}
 
 
 def _body(text: str) -> str:

@@ -26,7 +26,7 @@ from workers.senders.smtp_answers import classify
 MIN_LEFT_S: Final = 60
 """A mail is read minutes later: with less than this before the deadline it is not sent."""
 _QUIT_S: Final = 2.0
-_PORTS: Final = {"smtp": 25, "smtp+starttls": 587, "smtps": 465}
+_PORTS: Final = {"smtp": 25, "smtps": 465}
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -47,10 +47,10 @@ class SmtpServer:
 
     @classmethod
     def from_url(cls, url: str) -> "SmtpServer":
-        """`smtp://`, `smtp+starttls://` or `smtps://[user:password@]host[:port]`.
+        """`smtps://` or `smtp://[user:password@]host[:port][?starttls=required]`.
 
         A password is never sent in the clear: with one, and a server that is not on this machine,
-        `smtp://` insists on STARTTLS, so that nobody on the way can talk us out of it.
+        STARTTLS is required anyhow, so that nobody on the way can talk us out of it.
         Raises MailSettingsError.
         """
         try:
@@ -58,11 +58,10 @@ class SmtpServer:
             scheme, host, port = parts.scheme, parts.hostname, parts.port
         except ValueError:
             raise MailSettingsError("SMTP_URL is not a URL") from None
-        if scheme not in _PORTS or not host:
-            raise MailSettingsError(f"SMTP_URL must be one of {', '.join(_PORTS)}, with a host")
-        must_upgrade = scheme == "smtp+starttls" or (
-            scheme == "smtp" and parts.username is not None and host not in _LOOPBACK
-        )
+        if scheme not in _PORTS or not host or parts.query not in {"", "starttls=required"}:
+            raise MailSettingsError("SMTP_URL must be smtp(s)://host[:port][?starttls=required]")
+        secret_abroad = parts.username is not None and host not in _LOOPBACK
+        must_upgrade = parts.query != "" or secret_abroad
         return cls(
             host=host,
             port=_PORTS[scheme] if port is None else port,

@@ -211,9 +211,11 @@ async def test_tls_from_the_start_and_by_starttls_with_a_login(tmp_path: Path) -
     server, client = _certificate(tmp_path)
     login = ("hub@dongne", "pa:ss/w@rd")
     user = "hub%40dongne:pa%3Ass%2Fw%40rd@"
-    for scheme, implicit in (("smtps", True), ("smtp+starttls", False)):
+    for implicit in (True, False):
         async with FakeSmtp(tls=server, implicit_tls=implicit, login=login) as smtp:
-            url = f"{scheme}://{user}localhost:{smtp.port}"
+            url = f"smtp://{user}localhost:{smtp.port}?starttls=required"
+            if implicit:
+                url = f"smtps://{user}localhost:{smtp.port}"
             post = SmtpSender(url, FROM, timeout_s=WAIT, tls_context=client)
             assert await post.send(MAIL) == Sent(MESSAGE_ID)
             wrong = SmtpSender(url.replace("pa%3A", "no%3A"), FROM, tls_context=client)
@@ -224,13 +226,13 @@ async def test_tls_from_the_start_and_by_starttls_with_a_login(tmp_path: Path) -
 async def test_a_certificate_that_nobody_vouches_for_gets_no_mail(tmp_path: Path) -> None:
     server, _ = _certificate(tmp_path)
     async with FakeSmtp(tls=server) as smtp:
-        post = SmtpSender(f"smtp+starttls://localhost:{smtp.port}", FROM, timeout_s=WAIT)
+        post = SmtpSender(f"{smtp.url}?starttls=required", FROM, timeout_s=WAIT)
         assert isinstance(await post.send(MAIL), Temporary)
         assert smtp.received == []
 
 
 async def test_a_server_without_starttls_gets_no_password(smtp: FakeSmtp) -> None:
-    post = SmtpSender(f"smtp+starttls://u:p@127.0.0.1:{smtp.port}", FROM, timeout_s=WAIT)
+    post = SmtpSender(f"smtp://u:p@127.0.0.1:{smtp.port}?starttls=required", FROM, timeout_s=WAIT)
     assert await post.send(MAIL) == Temporary("smtp_error")
     assert smtp.received == []
 
@@ -241,7 +243,7 @@ async def test_a_server_without_starttls_gets_no_password(smtp: FakeSmtp) -> Non
         ("smtp://mail.example", "mail.example", 25, False, None),
         ("smtp://u:p@mail.example", "mail.example", 25, False, True),
         ("smtp://u:p@localhost:2525", "localhost", 2525, False, None),
-        ("smtp+starttls://mail.example", "mail.example", 587, False, True),
+        ("smtp://mail.example:587?starttls=required", "mail.example", 587, False, True),
         ("smtps://mail.example", "mail.example", 465, True, False),
         ("smtp://[::1]:2525", "::1", 2525, False, None),
     ],
@@ -253,7 +255,15 @@ def test_urls(url: str, host: str, port: int, tls: bool, start_tls: bool | None)
 
 
 @pytest.mark.parametrize(
-    "url", ["mail.example", "http://mail.example", "smtp://", "smtp://s3cret@h:x", "smtp://[s3cret"]
+    "url",
+    [
+        "mail.example",
+        "http://mail.example",
+        "smtp://",
+        "smtp://s3cret@h:x",
+        "smtp://[s3cret",
+        "smtp://s3cret@h?x=y",
+    ],
 )
 def test_a_url_that_is_wrong_is_refused_without_showing_it(url: str) -> None:
     with pytest.raises(MailSettingsError) as caught:
