@@ -219,7 +219,10 @@ def _text(value: object) -> str:
 def _hidden(value: SecretStr) -> str:
     """A URL without who signs in; any other secret as asterisks."""
     scheme, mark, rest = value.get_secret_value().partition("://")
-    return f"{scheme}://***@{rest.rpartition('@')[2].partition('?')[0]}" if mark else "********"
+    if not mark:
+        return "********"
+    who, at, where = rest.partition("?")[0].rpartition("@")
+    return f"{scheme}://{'***' if who else ''}{at}{where}"
 
 
 def development_secrets(directory: Path) -> Mapping[str, str]:
@@ -229,7 +232,7 @@ def development_secrets(directory: Path) -> Mapping[str, str]:
     Raises SettingsError when the file there is not ours.
     """
     path = directory / "secrets.json"
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    directory.mkdir(parents=True, exist_ok=True)
     if not path.exists():
         _write_once(path, {name: new_secret() for name in ("JWT_SECRET", "LINK_SECRET")})
     try:
@@ -237,6 +240,15 @@ def development_secrets(directory: Path) -> Mapping[str, str]:
         return MappingProxyType({name: str(kept[name]) for name in ("JWT_SECRET", "LINK_SECRET")})
     except (OSError, ValueError, TypeError, KeyError):
         raise SettingsError([f"EMBEDDED_DIR: {path.name} in it cannot be read"]) from None
+
+
+def with_development_secrets(environ: Mapping[str, str]) -> dict[str, str]:
+    """`environ`, in development with the kept secrets where it gives none. Raises SettingsError."""
+    settings = Settings.load(environ, complete=False)
+    if settings.environment != "development" or {"JWT_SECRET", "LINK_SECRET"} <= settings.given:
+        return dict(environ)
+    kept = development_secrets(settings.process.embedded_dir)
+    return {**environ, **{name: kept[name] for name in kept.keys() - settings.given}}
 
 
 def _write_once(path: Path, content: Mapping[str, str]) -> None:

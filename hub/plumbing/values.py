@@ -76,7 +76,8 @@ def _items(text: str) -> tuple[str, ...]:
     return tuple(item.strip() for item in text.split(",") if item.strip())
 
 
-def _duration(text: str) -> int:
+def parse_duration(text: str) -> int:
+    """Seconds of `900`, `15m` or `7d`. Raises ValueError."""
     match = re.fullmatch(r"(\d+)([smhd]?)", text.strip())
     if match is None:
         raise ValueError("must be seconds, or a number with s, m, h or d (15m, 7d)")
@@ -142,7 +143,7 @@ def _with_scheme(*schemes: str) -> Callable[[SecretStr], SecretStr]:
 
 
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_items)]
-Seconds = Annotated[int, BeforeValidator(_duration), Field(ge=1)]
+Seconds = Annotated[int, BeforeValidator(parse_duration), Field(ge=1)]
 Addresses = Annotated[tuple[Address, ...], NoDecode, BeforeValidator(parse_addresses)]
 Waves = Annotated[tuple[Wave, ...], NoDecode, BeforeValidator(_waves)]
 PerAskerLimit = Annotated[PerAsker, NoDecode, BeforeValidator(_per_asker)]

@@ -1,0 +1,95 @@
+"""`dongne …`: what an operator types. Commands import what they need when they run."""
+
+import os
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from hub.plumbing.settings import Settings
+
+app = typer.Typer(
+    name="dongne",
+    help="A real-time notification hub for a neighbourhood Q&A community.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def load_settings(environ: "Mapping[str, str]", *, complete: bool = True) -> "Settings":
+    """Settings of `environ`; with problems the process ends: all of them on stderr, exit code 1."""
+    from hub.plumbing.settings import Settings, SettingsError
+
+    try:
+        return Settings.load(environ, complete=complete)
+    except SettingsError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from None
+
+
+@app.command("check-config")
+def check_config(
+    example: Annotated[bool, typer.Option(help="Print .env.example instead.")] = False,
+) -> None:
+    """Check the settings and print what is in force, secrets hidden."""
+    from hub.plumbing.settings import example as example_text
+
+    if example:
+        typer.echo(example_text(), nl=False)
+        return
+    settings = load_settings(os.environ, complete=False)
+    part = ""
+    for row, value, given in settings.in_force():
+        if row.part != part:
+            part = row.part
+            typer.secho(f"\n{part}", bold=True)
+        origin = "set" if given else "default"
+        typer.echo(f"  {row.name:<32} {value or '-':<36} {origin}")
+
+
+@app.command()
+def secret() -> None:
+    """Make a secret: 32 random bytes in base64."""
+    from hub.plumbing.settings import new_secret
+
+    typer.echo(new_secret())
+
+
+@app.command()
+def token(
+    user: Annotated[str, typer.Option(help="Whose token: a user's id.")],
+    role: Annotated[str, typer.Option(help="user or admin.")] = "user",
+    ttl: Annotated[str, typer.Option(help="Its life, as 15m; by default JWT_EXPIRATION.")] = "",
+) -> None:
+    """Sign an access token, for tests and operators."""
+    from datetime import UTC, datetime
+    from uuid import uuid4
+
+    from hub.plumbing.settings import SettingsError, with_development_secrets
+    from hub.plumbing.values import parse_duration
+    from protocol.tokens import sign_access
+
+    if role not in ("user", "admin"):
+        raise typer.BadParameter("must be user or admin", param_hint="--role")
+    if not 0 < len(user) <= 128:
+        raise typer.BadParameter("must have 1 to 128 characters", param_hint="--user")
+    try:
+        auth = load_settings(with_development_secrets(os.environ), complete=False).auth
+        ttl_s = parse_duration(ttl) if ttl else auth.access_ttl_s
+    except SettingsError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from None
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--ttl") from None
+    jti = str(uuid4())
+    typer.echo(
+        sign_access(auth.token_keys, user, role, now=datetime.now(UTC), ttl_s=ttl_s, jti=jti)  # type: ignore[arg-type]
+    )
+
+
+def main() -> None:
+    sys.exit(app())
