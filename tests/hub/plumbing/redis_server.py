@@ -5,9 +5,6 @@ import shutil
 import socket
 from pathlib import Path
 
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
-
 from hub.plumbing.embedded.account import account
 from hub.plumbing.embedded.programs import find_valkey
 
@@ -50,20 +47,15 @@ class RedisServer:
         await self._answers()
 
     async def _answers(self) -> None:
-        client = Redis(port=self.port, retry=None)
-        try:
-            async with asyncio.timeout(10):
-                while True:
-                    try:
-                        await client.ping()
-                    except RedisError as error:
-                        if "NOAUTH" in str(error) or "uthentication" in str(error):
-                            return
-                        await asyncio.sleep(0.02)
-                    else:
-                        return
-        finally:
-            await client.aclose()
+        async with asyncio.timeout(10):
+            while True:
+                try:
+                    _, writer = await asyncio.open_connection("127.0.0.1", self.port)
+                except OSError:
+                    await asyncio.sleep(0.02)
+                else:
+                    writer.close()
+                    return await writer.wait_closed()
 
     async def kill(self) -> None:
         """End it as a power cut would (SIGKILL)."""
