@@ -25,8 +25,8 @@ log = logging.getLogger("hub.engine")
 library_log = logging.getLogger("hub.engine.library")
 library_log.setLevel(logging.WARNING)
 
-COARSEST_TICK = 1.0
-FINEST_TICK = 0.01
+COARSEST_TICK = 0.5
+FINEST_TICK = 0.002
 
 
 class App(Protocol):
@@ -66,7 +66,7 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
         )
         self.counters = Counters()
         self.limits = Limits(options)
-        tick = min(options.ping_interval, options.ping_timeout, options.connect_timeout) / 20
+        tick = min(options.ping_interval, options.ping_timeout, options.connect_timeout) / 100
         tick = max(FINEST_TICK, min(COARSEST_TICK, tick))
         self.beats: Wheel[Link] = Wheel(tick, lambda link: link.beat())
         self.deadlines: Wheel[Link] = Wheel(tick, lambda link: link.expired())

@@ -166,7 +166,8 @@ class Link:
             return
         self.awaiting_pong = True
         self.ping()
-        self.beat_slot = self.engine.beats.add(self, self.engine.options.ping_timeout)
+        timeout = self.engine.options.ping_timeout
+        self.beat_slot = self.engine.beats.add(self, timeout, self.beat_slot)
 
     def pong(self) -> None:
         if self.awaiting_pong:

@@ -50,7 +50,7 @@ class Poller(Link):
     """``probing`` while a WebSocket is about to take the session over; ``ending`` once the
     server has closed it and only what it said last waits for a poll."""
 
-    __slots__ = ("_environ", "_moved", "_queue", "_waiter", "ending", "probing", "upgraded")
+    __slots__ = ("_closed_by_peer", "_environ", "_moved", "_queue", "_waiter", "ending", "probing", "upgraded")
 
     def __init__(self, engine: Engine, sid: str, codec: int, environ: dict[str, Any]) -> None:
         super().__init__()
@@ -64,6 +64,7 @@ class Poller(Link):
         self._queue: Backlog[tuple[Part, ...]] = Backlog()
         self._waiter: asyncio.Future[None] | None = None
         self._moved: asyncio.Event | None = None
+        self._closed_by_peer = False
         self.upgraded = False
         self.probing = False
         self.ending = False
@@ -88,11 +89,15 @@ class Poller(Link):
             self._waiter = asyncio.get_running_loop().create_future()
             try:
                 await self._waiter
+            except asyncio.CancelledError:  # the peer is gone, and with it what was sent last
+                self.end(reasons.TRANSPORT_ERROR)
+                raise
             finally:
                 self._waiter = None
             packets = [] if self.probing else self._take()
         if self.ending:
             self._forget()
+        if self.over and not self._closed_by_peer:
             packets.append(CLOSE)
         return packets or [NOOP]
 
@@ -131,6 +136,7 @@ class Poller(Link):
         elif packet == b"3":
             self.pong()
         elif packet == b"1":
+            self._closed_by_peer = True
             self.end(reasons.TRANSPORT_CLOSE)
         else:
             raise self._bad("engine_packet")

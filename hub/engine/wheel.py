@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from math import ceil
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -22,14 +23,16 @@ class Wheel(Generic[T]):
         self._passed = 0
         self._timer: asyncio.TimerHandle | None = None
 
-    def add(self, item: T, delay: float) -> int:
-        """The slot to name when the item is dropped; never 0."""
+    def add(self, item: T, delay: float, since: int = 0) -> int:
+        """The slot to name when the item is dropped; never 0. ``since`` is the slot that has
+        just come due, so that a chain of delays is late by one tick in all, not by one each."""
         loop = asyncio.get_running_loop()
-        now = loop.time()
+        now = loop.time() / self._tick
         if self._timer is None:
-            self._passed = int(now / self._tick)
-            self._timer = loop.call_at(now + self._tick, self._turn)
-        slot = int((now + delay) / self._tick) + 1
+            self._passed = int(now)
+            self._timer = loop.call_at((self._passed + 1) * self._tick, self._turn)
+        start = since if since and now - since < 2 else now
+        slot = max(ceil(start + delay / self._tick), self._passed + 1)
         items = self._slots.get(slot)
         if items is None:
             self._slots[slot] = {item}
@@ -55,10 +58,10 @@ class Wheel(Generic[T]):
         loop = asyncio.get_running_loop()
         now = int(loop.time() / self._tick)
         self._timer = loop.call_at((now + 1) * self._tick, self._turn)
-        for slot in range(self._passed + 1, now + 1):
-            for item in self._slots.pop(slot, ()):
+        while self._passed < now:
+            self._passed += 1
+            for item in self._slots.pop(self._passed, ()):
                 self._due(item)
-        self._passed = now
         if not self._slots and self._timer is not None:
             self._timer.cancel()
             self._timer = None
