@@ -9,7 +9,7 @@ INSTALL := $(PIP) install --no-deps --require-hashes
 COMPILE = $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate \
 	--no-header --quiet $(if $(UPGRADE),--upgrade)
 # A user without a home (nobody) has no place for npm's cache either.
-NPM_CI = npm ci --no-audit --no-fund --ignore-scripts --loglevel=error \
+NPM_CI = npm ci --prefer-offline --no-audit --no-fund --ignore-scripts --update-notifier=false \
 	$$([ -w "$${HOME:-/nowhere}" ] || echo "--cache=$(CURDIR)/.venv/npm-cache")
 
 # The environment's own tools, and the stand-in node and npm where the machine has none.
