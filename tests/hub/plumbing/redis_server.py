@@ -52,6 +52,8 @@ class RedisServer:
                 try:
                     _, writer = await asyncio.open_connection("127.0.0.1", self.port)
                 except OSError:
+                    if self._process is None or self._process.returncode is not None:
+                        raise RuntimeError("the server did not start") from None
                     await asyncio.sleep(0.02)
                 else:
                     writer.close()
