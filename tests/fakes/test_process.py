@@ -1,0 +1,94 @@
+"""The stand-ins as processes: a sender that is killed between the answer and its row."""
+
+import asyncio
+import sys
+from pathlib import Path
+
+import aiohttp
+
+from tests.fakes.process import ROOT, Provider, provider
+from tests.fakes.script import Fault
+from tests.workers.senders.conftest import MAIL, push
+from workers.senders import Sent, Temporary
+from workers.senders.fcm import FcmSender
+from workers.senders.smtp import SmtpSender
+
+WAIT = 10.0
+SENDER = """
+import asyncio, sys
+from pathlib import Path
+import aiohttp
+from tests.workers.senders.conftest import push
+from workers.senders.fcm import FcmSender
+
+async def main():
+    async with aiohttp.ClientSession() as session:
+        await FcmSender(session, Path(sys.argv[2]), url=sys.argv[1]).send("device-1", push())
+
+asyncio.run(main())
+"""
+
+
+async def send_in_a_process(fcm: Provider) -> asyncio.subprocess.Process:
+    file = fcm.announced["credentials_file"]
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-c", SENDER, fcm.url, file, cwd=ROOT
+    )
+
+
+async def test_killed_before_the_provider_was_called_nothing_has_left(tmp_path: Path) -> None:
+    async with provider("tests.fakes.fcm", "--directory", str(tmp_path)) as fcm:
+        await fcm.arm(Fault("token", action="hold"))
+        sender = await send_in_a_process(fcm)
+        await fcm.wait_held(WAIT)
+        sender.kill()
+        await sender.wait()
+        await fcm.release()
+        again = await send_in_a_process(fcm)
+        assert await again.wait() == 0
+        assert len(await fcm.messages()) == 1
+
+
+async def test_killed_before_the_answer_came_the_repeat_has_the_same_collapse_id(
+    tmp_path: Path,
+) -> None:
+    async with provider("tests.fakes.fcm", "--directory", str(tmp_path)) as fcm:
+        await fcm.arm(Fault("send", action="hold", taken=True))
+        sender = await send_in_a_process(fcm)
+        await fcm.wait_held(WAIT)
+        sender.kill()
+        await sender.wait()
+        await fcm.release()
+        again = await send_in_a_process(fcm)
+        assert await again.wait() == 0
+        messages = await fcm.messages()
+        assert [m["message"]["android"]["collapse_key"] for m in messages] == ["q-1", "q-1"]
+
+
+async def test_a_mail_server_of_its_own(tmp_path: Path) -> None:
+    async with provider("tests.fakes.smtp") as smtp:
+        await smtp.arm(Fault("rcpt", reply="450 4.2.1 later"), Fault("data", action="hold"))
+        post = SmtpSender(smtp.url, "no-reply@dongne.example", timeout_s=WAIT)
+        assert await post.send(MAIL) == Temporary("450 4.2.1")
+        sending = asyncio.create_task(post.send(MAIL))
+        await smtp.wait_held(WAIT)
+        assert await smtp.messages() == []
+        await smtp.release()
+        assert isinstance(await sending, Sent)
+        assert [m["subject"] for m in await smtp.messages()] == [MAIL.subject]
+        assert await smtp.messages(after=1, wait=0.01) == []
+
+
+async def test_a_provider_that_dies_is_gone(tmp_path: Path) -> None:
+    async with (
+        provider("tests.fakes.fcm", "--directory", str(tmp_path)) as fcm,
+        aiohttp.ClientSession() as session,
+    ):
+        await fcm.arm(Fault("send", action="die"))
+        file = Path(fcm.announced["credentials_file"])
+        sender = FcmSender(session, file, url=fcm.url)
+        assert await sender.send("device-1", push()) == Temporary("unreachable")
+        async with asyncio.timeout(WAIT):
+            assert await fcm.process.wait() == 0
+        assert await sender.send("device-1", push()) == Temporary("unreachable")
+        await sender.close()
