@@ -119,12 +119,17 @@ def decode_broadcast(data: bytes) -> Broadcast:
     Raises WireError.
     """
     message = unpack(data)
-    if not isinstance(message, list) or len(message) < 2 or not isinstance(message[1], dict):
+    if not isinstance(message, list) or len(message) < 2:
         raise WireError("a broadcast is [uid, packet, opts]")
-    packet = message[1]
-    opts = _mapping(message[2]) if len(message) > 2 else {}
-    broadcast = _packet(packet)
+    broadcast = decode_parts(message[1], message[2] if len(message) > 2 else {})
     broadcast.uid = str(message[0])
+    return broadcast
+
+
+def decode_parts(packet: Any, opts: Any) -> Broadcast:
+    """A broadcast of its packet and its options. Raises WireError."""
+    broadcast = _packet(packet)
+    opts = _mapping(opts)
     broadcast.rooms = room_names(opts.get("rooms"))
     broadcast.except_rooms = room_names(opts.get("except"))
     if _mapping(opts.get("flags")).get("volatile"):
@@ -134,22 +139,29 @@ def decode_broadcast(data: bytes) -> Broadcast:
     return broadcast
 
 
-def _packet(packet: dict[str, Any]) -> Broadcast:
-    data = packet.get("data")
-    if packet.get("type") not in (_EVENT, _BINARY_EVENT):
+def _packet(packet: Any) -> Broadcast:
+    if not isinstance(packet, dict) or packet.get("type") not in (_EVENT, _BINARY_EVENT):
         raise WireError("a broadcast carries a packet of type 2")
+    data = packet.get("data")
     if not isinstance(data, list) or not data or not isinstance(data[0], str):
         raise WireError("a packet's data is [event, …]")
-    return Broadcast(event=data[0], args=data[1:], namespace=packet.get("nsp") or "/")
+    namespace = packet.get("nsp") or "/"
+    if not isinstance(namespace, str):
+        raise WireError("a namespace is a string")
+    return Broadcast(event=data[0], args=data[1:], namespace=namespace)
+
+
+def encode_packet(broadcast: Broadcast) -> dict[str, Any]:
+    data = [broadcast.event, *broadcast.args]
+    return {"type": _EVENT, "data": data, "nsp": broadcast.namespace}
 
 
 def _message(
     broadcast: Broadcast, rooms: Sequence[str], excepted: Sequence[str], hub: dict[str, Any]
 ) -> list[Any]:
-    data = [broadcast.event, *broadcast.args]
     flags = {"volatile": True} if broadcast.klass == "volatile" else {}
     opts = {"rooms": rooms, "except": excepted, "flags": flags, "hub": hub}
-    return [broadcast.uid, {"type": _EVENT, "data": data, "nsp": broadcast.namespace}, opts]
+    return [broadcast.uid, encode_packet(broadcast), opts]
 
 
 def _hub(broadcast: Broadcast) -> dict[str, Any]:

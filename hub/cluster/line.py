@@ -14,14 +14,16 @@ from hub.cluster.scripts import Script
 from hub.cluster.server import Server
 
 BACKOFF_FIRST: Final = 0.1
-BACKOFF_LAST: Final = 5.0
+BACKOFF_LAST: Final = 2.0
 
 Argument = str | bytes | int | float
 Command = tuple[Argument, ...]
 
 
 def backoff(failures: int) -> float:
-    """s to wait after so many failures in a row: doubled, at most 5, spread over its upper half."""
+    """s to wait after so many failures in a row: doubled, at most BACKOFF_LAST, spread over its
+    upper half. Short enough that a node listens again within 5 s of Redis's return.
+    """
     longest: float = min(BACKOFF_LAST, BACKOFF_FIRST * 2 ** min(failures, 10))
     return longest * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, guards nothing
 
@@ -32,7 +34,7 @@ class Line:
     may still have been carried out.
     """
 
-    def __init__(self, server: Server, name: str = "dongne"):
+    def __init__(self, server: Server, name: str = "dongne-line"):
         self._server = server
         self._name = name
         self._link: Link | None = None
@@ -42,6 +44,13 @@ class Line:
 
     async def call(self, *args: Argument) -> Any:
         return await (await self.link()).command(*args)
+
+    def post(self, *args: Argument) -> bool:
+        """Sends a command whose reply nobody waits for. False while there is no connection."""
+        if self._link is None or not self._link.is_open:
+            return False
+        self._link.command(*args).add_done_callback(_read_error)
+        return True
 
     async def calls(self, commands: Sequence[Command]) -> list[Any]:
         """Several commands in one write; raises the first error after all have ended."""
@@ -86,6 +95,11 @@ class Line:
         if self._link is not None:
             self._link.close()
             self._link = None
+
+
+def _read_error(future: "asyncio.Future[Any]") -> None:
+    if not future.cancelled():
+        future.exception()
 
 
 async def _load_scripts(link: Link) -> None:

@@ -12,18 +12,41 @@ class Script:
     sha: str
 
     @classmethod
-    def read(cls, name: str) -> "Script":
-        source = resources.files("hub.cluster").joinpath("lua", f"{name}.lua").read_text()
+    def read(cls, name: str, *shared: str) -> "Script":
+        """The file `name`, behind the files of local functions it needs."""
+        folder = resources.files("hub.cluster").joinpath("lua")
+        source = "\n".join(folder.joinpath(f"{part}.lua").read_text() for part in (*shared, name))
         digest = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
         return cls(source, digest)
 
 
-PUBLISH: Final = Script.read("publish")
+PUBLISH: Final = Script.read("publish", "_epoch")
+BEAT: Final = Script.read("beat", "_epoch")
+LOG_READ: Final = Script.read("log_read", "_epoch")
 SOCKET_ENTER: Final = Script.read("socket_enter")
 SOCKETS_RENEW: Final = Script.read("sockets_renew")
 PLACE_ENTER: Final = Script.read("place_enter")
 PLACE_LEAVE: Final = Script.read("place_leave")
 LIVING_COUNT: Final = Script.read("living_count")
+SESSION_OPEN: Final = Script.read("session_open", "_epoch")
+SESSION_MOVE: Final = Script.read("session_move", "_epoch")
+SESSION_CLAIM: Final = Script.read("session_claim")
+SESSION_END: Final = Script.read("session_end")
+SESSIONS_RENEW: Final = Script.read("sessions_renew")
 
-ALL: Final = (PUBLISH, SOCKET_ENTER, SOCKETS_RENEW, PLACE_ENTER, PLACE_LEAVE, LIVING_COUNT)
+ALL: Final = (
+    PUBLISH,
+    BEAT,
+    LOG_READ,
+    SOCKET_ENTER,
+    SOCKETS_RENEW,
+    PLACE_ENTER,
+    PLACE_LEAVE,
+    LIVING_COUNT,
+    SESSION_OPEN,
+    SESSION_MOVE,
+    SESSION_CLAIM,
+    SESSION_END,
+    SESSIONS_RENEW,
+)
 """Loaded on every new connection, so that a pipeline never meets NOSCRIPT half way through."""

@@ -1,0 +1,282 @@
+"""What this node hears from Redis: the rooms it has members of, and nothing is missed.
+
+One connection listens. Numbered events arrive in order of their offsets, so `position`, the
+highest offset heard, says what this node has: after a lost connection the logs fill in
+everything after it before anything live is handed on.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, Final
+
+import structlog
+from redis.exceptions import RedisError
+
+from hub.cluster.line import backoff
+from hub.cluster.link import Link
+from hub.cluster.local import Local
+from hub.cluster.log import Log, LogName, merged, trimmed
+from hub.cluster.pulse import Pulse
+from hub.cluster.server import Server
+from hub.cluster.subscriptions import Subscriptions
+from protocol.names import Channels
+from protocol.redis_wire import OFFSET_BYTES, Broadcast, WireError, decode_broadcast
+
+HELD_AT_MOST: Final = 100_000
+"""Messages kept while the logs are read; with more the connection is given up and tried again."""
+
+log = structlog.get_logger(__name__)
+
+
+class Bus:
+    """`pulse` is set by whoever builds both (it hears through the bus). `resumed` is called each
+    time it listens again. Counters only grow.
+    """
+
+    pulse: Pulse
+
+    def __init__(
+        self,
+        server: Server,
+        logs: Log,
+        channels: Channels,
+        local: Local,
+        *,
+        name: str = "dongne-bus",
+        lag_limit: float = 2.0,
+        resumed: Callable[[], None] = lambda: None,
+    ):
+        self._server = server
+        self._logs = logs
+        self._channels = channels
+        self._local = local
+        self._name = name
+        self._lag_limit = lag_limit
+        self._resumed = resumed
+        self._subscriptions = Subscriptions()
+        self._handlers: dict[bytes, Callable[[bytes], None]] = {}
+        self._rooms: dict[LogName, None] = {}
+        self._link: Link | None = None
+        self._live = asyncio.Event()
+        self._held: list[bytes] | None = None
+        self._last: bytes | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self.position = ""
+        self.messages = 0
+        self.malformed = 0
+        self.failed = 0
+        self.reconnects = 0
+        self.repaired = 0
+
+    # --- what it listens to ----------------------------------------------------------------------
+
+    def serve(self, namespace: str) -> None:
+        """Events to a whole namespace, or to many of its rooms at once."""
+        self._rooms[namespace, None] = None
+        self.listen(self._channels.namespace(namespace), self._message)
+
+    def listen(self, channel: str, handler: Callable[[bytes], None]) -> None:
+        """Any other channel. What the handler raises is counted and survived."""
+        self._handlers[channel.encode()] = handler
+        self._subscriptions.add(channel.encode())
+
+    def join(self, namespace: str, room: str) -> None:
+        """The first member of a room is on this node."""
+        self._rooms[namespace, room] = None
+        self.listen(self._channels.room(namespace, room), self._message)
+
+    def leave(self, namespace: str, room: str) -> None:
+        """The last one has gone."""
+        self._rooms.pop((namespace, room), None)
+        channel = self._channels.room(namespace, room).encode()
+        self._handlers.pop(channel, None)
+        self._subscriptions.remove(channel)
+
+    async def subscribed(self, namespace: str, rooms: Iterable[str]) -> None:
+        """Returns when everything published from now on to these joined rooms is heard. While
+        Redis is away it waits: callers set a time-out.
+        """
+        channels = [self._channels.room(namespace, room).encode() for room in rooms]
+        while True:
+            await self._live.wait()
+            await self._subscriptions.confirmed(channels)
+            if self._live.is_set():
+                return
+
+    @property
+    def rooms(self) -> int:
+        """Rooms and namespaces this node listens to."""
+        return len(self._rooms)
+
+    @property
+    def ready(self) -> bool:
+        return self._live.is_set() and self.pulse.is_beating and self.pulse.lag <= self._lag_limit
+
+    # --- life ------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Returns when it listens; tries until Redis is there."""
+        self._tasks = [
+            asyncio.create_task(self._run()),
+            asyncio.create_task(self.pulse.run(self._silent)),
+        ]
+        await self._live.wait()
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._detach()
+
+    async def _run(self) -> None:
+        failures = 0
+        while True:
+            gone = asyncio.Event()
+            try:
+                self._link = await self._server.open(self._name, self._push, gone.set)
+                if await self._catch_up(self._link, gone):
+                    failures = 0
+                await gone.wait()
+                log.warning("bus_lost", position=self.position)
+            except RedisError as error:
+                log.warning("bus_unreachable", error=type(error).__name__, failures=failures)
+            finally:
+                self._detach()
+            await asyncio.sleep(backoff(failures))
+            failures += 1
+            self.reconnects += 1
+
+    def _detach(self) -> None:
+        self._live.clear()
+        self._subscriptions.detach()
+        if self._link is not None:
+            self._link.close()
+            self._link = None
+
+    def _silent(self) -> None:
+        if self._link is not None and self._live.is_set():
+            log.warning("bus_silent")
+            self._link.close()
+
+    async def _catch_up(self, link: Link, gone: asyncio.Event) -> bool:
+        """Subscribe to everything, hold what arrives, read what was missed, hand on both.
+
+        False when the connection broke meanwhile: nothing was handed on, `position` is as it was.
+        """
+        self._held = []
+        self.pulse.restart()
+        self._subscriptions.attach(link)
+        if not await _unless(gone, self._subscriptions.confirmed()):
+            return False
+        missed: dict[str, Broadcast] = {}
+        if self.position:
+            text, mark = self.pulse.mark()
+            missed = await self._missed(text)
+            if not await _unless(gone, mark):
+                return False
+        else:
+            self.position = await self.pulse.send("start")
+        self._hand_on(missed)
+        self._live.set()
+        self._resumed()
+        return True
+
+    async def _missed(self, text: str) -> dict[str, Broadcast]:
+        since = self.position
+        reading = await self._logs.read(dict.fromkeys(self._rooms, since), self.pulse.channel, text)
+        for (namespace, room), entries in reading.entries.items():
+            if trimmed(entries, since) or len(entries) > self._logs.limit:
+                self._local.lost(namespace, () if room is None else (room,))
+        missed = {offset: entry.broadcast() for offset, entry in merged(reading.entries).items()}
+        log.info("bus_repaired", events=len(missed), since=since, position=reading.offset)
+        self.repaired += len(missed)
+        return missed
+
+    def _hand_on(self, missed: dict[str, Broadcast]) -> None:
+        """What was missed and what was held, each event once, by offset; then what has none."""
+        held, self._held = self._held or [], None
+        loose: list[Broadcast] = []
+        for payload in held:
+            broadcast = self._decoded(payload)
+            if broadcast is None:
+                continue
+            if broadcast.offset:
+                missed.setdefault(broadcast.offset, broadcast)
+            else:
+                loose.append(broadcast)
+        since = self.position
+        for offset in sorted(missed):
+            if offset > since:
+                self._deliver(missed[offset])
+        for broadcast in loose:
+            self._deliver(broadcast)
+
+    # --- messages --------------------------------------------------------------------------------
+
+    def heard(self, offset: str) -> None:
+        """A message of the node itself says where the log stands."""
+        if self._held is None:
+            self.position = max(self.position, offset)
+
+    def _push(self, push: list[Any]) -> None:
+        kind, channel, payload = push
+        if kind == b"message":
+            handler = self._handlers.get(channel)
+            if handler is not None:
+                self.messages += 1
+                try:
+                    handler(payload)
+                except Exception as error:
+                    self._count(error)
+        elif kind in {b"subscribe", b"unsubscribe"}:
+            self._subscriptions.confirm(channel)
+
+    def _message(self, payload: bytes) -> None:
+        if self._held is not None:
+            self._hold(payload)
+        elif payload[-OFFSET_BYTES:] != self._last:  # else: on the channel of another of its rooms
+            self._deliver(decode_broadcast(payload))
+
+    def _hold(self, payload: bytes) -> None:
+        assert self._held is not None
+        self._held.append(payload)
+        if len(self._held) > HELD_AT_MOST and self._link is not None:
+            self._held.clear()
+            self._link.close()
+
+    def _deliver(self, broadcast: Broadcast) -> None:
+        if broadcast.offset:
+            self._last = broadcast.offset.encode()
+            self.position = max(self.position, broadcast.offset)
+        try:
+            self._local.deliver(broadcast)
+        except Exception as error:
+            self._count(error)
+
+    def _decoded(self, payload: bytes) -> Broadcast | None:
+        try:
+            return decode_broadcast(payload)
+        except WireError as error:
+            self._count(error)
+            return None
+
+    def _count(self, error: Exception) -> None:
+        """One bad message must not end the reader."""
+        if isinstance(error, ValueError):
+            self.malformed += 1
+            log.warning("bus_malformed", error=str(error) if isinstance(error, WireError) else "")
+        else:
+            self.failed += 1
+            log.error("bus_handler_failed", exc_info=error)
+
+
+async def _unless(gone: asyncio.Event, wanted: Awaitable[None]) -> bool:
+    """Waits for one of the two; false when `gone` came first."""
+    want = asyncio.ensure_future(wanted)
+    going = asyncio.ensure_future(gone.wait())
+    try:
+        await asyncio.wait({want, going}, return_when=asyncio.FIRST_COMPLETED)
+        return want.done()
+    finally:
+        want.cancel()
+        going.cancel()

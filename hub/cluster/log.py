@@ -1,0 +1,100 @@
+"""Reading the logs: what was published to rooms after a position."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from hub.cluster import scripts
+from hub.cluster.emitter import LogLimits
+from hub.cluster.line import Line
+from protocol.names import Keys
+from protocol.redis_wire import Broadcast, decode_broadcast
+
+LogName = tuple[str, str | None]
+"""Namespace and room; no room: the namespace's wide log."""
+
+BATCH = 200
+"""Logs read in one call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """`before` is the offset of the log's entry before this one, trimmed or not."""
+
+    offset: str
+    before: str
+    message: bytes
+
+    def broadcast(self) -> Broadcast:
+        """Raises WireError."""
+        return decode_broadcast(self.message + self.offset.encode())
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Entries after the positions asked for, and where the log stood then."""
+
+    offset: str
+    entries: dict[LogName, list[Entry]]
+
+
+def trimmed(entries: list[Entry], since: str) -> bool:
+    """True when something after `since` is no longer in the log these entries were read from."""
+    return bool(entries) and entries[0].before > since
+
+
+def merged(readings: Mapping[LogName, list[Entry]]) -> dict[str, Entry]:
+    """Each event once (one to several rooms stands in several logs), oldest first, by offset."""
+    unique = {entry.offset: entry for entries in readings.values() for entry in entries}
+    return dict(sorted(unique.items()))
+
+
+class Log:
+    def __init__(self, line: Line, keys: Keys, limits: LogLimits):
+        self._line = line
+        self._keys = keys
+        self.limit = limits.events
+
+    async def read(self, since: Mapping[LogName, str], channel: str, text: str) -> Reading:
+        """Reads at most `limit` + 1 entries of each log after its position, and publishes `text`
+        with the offset on `channel` at the moment of the last reading: what comes later is
+        published after it.
+
+        One call, so one moment, for up to BATCH logs. Raises redis.exceptions.RedisError.
+        """
+        names = list(since)
+        found: dict[LogName, list[Entry]] = {}
+        offset = ""
+        for start in range(0, max(len(names), 1), BATCH):
+            batch = names[start : start + BATCH]
+            last = start + BATCH >= len(names)
+            answer = await self._line.run(
+                scripts.LOG_READ,
+                [self._keys.epoch, *(self._key(name) for name in batch)],
+                [
+                    channel,
+                    text if last else "part",
+                    self.limit + 1,
+                    *(since[name] for name in batch),
+                ],
+            )
+            offset = answer[0].decode()
+            found |= {batch[place]: [_entry(raw) for raw in raws] for place, raws in answer[1:]}
+        return Reading(offset, found)
+
+    def _key(self, name: LogName) -> str:
+        namespace, room = name
+        if room is None:
+            return self._keys.wide_log(namespace)
+        return self._keys.room_log(namespace, room)
+
+
+def _entry(raw: list[Any]) -> Entry:
+    id_, (_, before, _, message) = raw
+    return Entry(_padded(id_), _padded(before), message)
+
+
+def _padded(id_: bytes) -> str:
+    """Redis writes stream ids without the zeros that make offsets comparable as text."""
+    epoch, _, number = id_.decode().partition("-")
+    return f"{epoch}-{number:0>12}"

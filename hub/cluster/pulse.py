@@ -1,0 +1,113 @@
+"""The heartbeat of a node through Redis: is the bus alive, how late is it, and up to where."""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from redis.exceptions import RedisError
+
+from hub.cluster import scripts
+from hub.cluster.line import Line
+from protocol.names import Keys
+
+BEAT_EVERY: Final = 2.0
+BEATS_MISSED: Final = 3
+
+
+class Pulse:
+    """Publishes on the node's own channel by the line of commands and hears it on the bus.
+
+    `heard` gets the offset each message carries: everything numbered up to it was published
+    before. `evict` gets the owner (`node token`) of a connection whose session was taken over.
+    """
+
+    def __init__(
+        self,
+        line: Line,
+        keys: Keys,
+        node: str,
+        *,
+        heard: Callable[[str], None],
+        evict: Callable[[str], None],
+    ):
+        self._line = line
+        self._epoch_key = keys.epoch
+        self.channel = keys.node(node)
+        self._heard = heard
+        self._evict = evict
+        self._unheard: deque[float] = deque()
+        self._heard_at = 0.0
+        self._last_lag = 0.0
+        self._marks: dict[bytes, asyncio.Future[None]] = {}
+        self._marked = 0
+
+    @property
+    def lag(self) -> float:
+        """s from publishing to hearing, of the last beat or of the one that is late."""
+        late = time.monotonic() - self._unheard[0] if self._unheard else 0.0
+        return max(self._last_lag, late)
+
+    @property
+    def is_beating(self) -> bool:
+        return time.monotonic() - self._heard_at <= BEATS_MISSED * BEAT_EVERY
+
+    def restart(self) -> None:
+        """A new connection listens: what was sent before will not be heard."""
+        self._heard_at = time.monotonic()
+        self._unheard.clear()
+
+    async def send(self, text: str) -> str:
+        """Publishes a message to this node. Returns where the log stands.
+
+        Raises redis.exceptions.RedisError.
+        """
+        offset: bytes = await self._line.run(scripts.BEAT, [self._epoch_key], [self.channel, text])
+        return offset.decode()
+
+    async def run(self, silent: Callable[[], None]) -> None:
+        """Beats for ever; calls `silent` as often as it should have heard a beat and did not."""
+        while True:
+            sent = time.monotonic()
+            try:
+                async with asyncio.timeout(BEAT_EVERY):
+                    self._unheard.append(sent)
+                    await self.send(f"beat {sent!r}")
+            except (RedisError, TimeoutError):
+                self._unheard.pop()
+            await asyncio.sleep(max(0.0, sent + BEAT_EVERY - time.monotonic()))
+            if not self.is_beating:
+                silent()
+
+    def hear(self, payload: bytes) -> None:
+        """Raises ValueError for what no node sends."""
+        kind, _, rest = payload.partition(b" ")
+        if kind == b"evict":
+            self._evict(rest.decode())
+            return
+        text, _, offset = rest.rpartition(b" ")
+        self._heard(offset.decode())
+        if kind == b"beat":
+            self._hear_beat(float(text))
+        elif kind == b"mark":
+            mark = self._marks.get(text)
+            if mark is not None and not mark.done():
+                mark.set_result(None)
+
+    def _hear_beat(self, sent: float) -> None:
+        self._heard_at = time.monotonic()
+        self._last_lag = self._heard_at - sent
+        while self._unheard and self._unheard[0] <= sent:
+            self._unheard.popleft()
+
+    def mark(self) -> tuple[str, "asyncio.Future[None]"]:
+        """A text to publish on `channel` with an offset behind it, and what ends when it is
+        heard: by then everything published before it has been handed on.
+        """
+        self._marked += 1
+        text = str(self._marked)
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._marks[text.encode()] = future
+        future.add_done_callback(lambda _: self._marks.pop(text.encode(), None))
+        return f"mark {text}", future
