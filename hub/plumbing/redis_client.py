@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
-from redis.backoff import ExponentialWithJitterBackoff
+from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ReadOnlyError
 from redis.exceptions import TimeoutError as RedisTimeoutError
@@ -80,9 +80,13 @@ def _by_sentinels(
     """The master that the Sentinels name; the pool asks again for each new connection."""
     parts = urlsplit(url)
     username, _, password = parts.netloc.rpartition("@")[0].partition(":")
-    sentinel = Sentinel(  # type: ignore[no-untyped-call]
-        nodes, sentinel_kwargs={"socket_timeout": 1.0, "socket_connect_timeout": 1.0, "protocol": 2}
-    )
+    asked = {
+        "socket_timeout": 1.0,
+        "socket_connect_timeout": 1.0,
+        "protocol": 2,
+        "retry": Retry(NoBackoff(), 0),  # the next Sentinel is the second try
+    }
+    sentinel = Sentinel(nodes, sentinel_kwargs=asked)  # type: ignore[no-untyped-call]
     client: Redis = sentinel.master_for(
         part.master_name,
         connection_pool_class=_SentinelPool,
