@@ -13,6 +13,7 @@ from urllib.parse import quote
 import aiohttp
 import orjson
 
+from hub.plumbing.clock import Clock, SystemClock
 from workers.senders.answer_json import answer_json
 from workers.senders.fcm_answers import classify
 from workers.senders.fcm_message import fcm_body
@@ -21,7 +22,6 @@ from workers.senders.outcome import (
     CREDENTIALS_REFUSED,
     TIMEOUT,
     UNREACHABLE,
-    Clock,
     Expired,
     NotConfigured,
     Outcome,
@@ -29,7 +29,6 @@ from workers.senders.outcome import (
     Sent,
     Temporary,
     seconds_left,
-    utc_now,
 )
 
 DEFAULT_URL: Final = "https://fcm.googleapis.com"
@@ -49,11 +48,11 @@ class FcmSender:
         *,
         url: str = DEFAULT_URL,
         timeout_s: float = 10.0,
-        now: Clock = utc_now,
+        clock: Clock | None = None,
     ) -> None:
         self._session = session
         self._timeout_s = timeout_s
-        self._now = now
+        self._clock = clock or SystemClock()
         self._tokens: AccessTokens | None = None
         if credentials_file is not None:
             account = ServiceAccount.from_file(credentials_file)
@@ -96,7 +95,7 @@ class FcmSender:
     async def _post(
         self, bearer: str, token: str, push: PushMessage, headers: Mapping[str, str]
     ) -> Outcome:
-        now = self._now()
+        now = self._clock.now()
         async with self._session.post(
             self._url,
             data=orjson.dumps(fcm_body(token, push, now)),
@@ -113,7 +112,7 @@ class FcmSender:
             return _outcome(response, answer, now)
 
     def _too_late(self, push: PushMessage) -> bool:
-        left = seconds_left(push.deadline_at, self._now())
+        left = seconds_left(push.deadline_at, self._clock.now())
         return left is not None and left < 1
 
 

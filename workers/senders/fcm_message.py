@@ -2,9 +2,10 @@
 
 import base64
 import hashlib
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
+from hub.plumbing.clock import iso
 from workers.senders.outcome import PushMessage, seconds_left
 
 APNS_COLLAPSE_BYTES: Final = 64
@@ -47,7 +48,7 @@ def push_data(push: PushMessage) -> dict[str, str]:
     if push.answer_id is not None:
         data["answerId"] = push.answer_id
     if push.deadline_at is not None:
-        data["deadlineAt"] = rfc3339(push.deadline_at)
+        data["deadlineAt"] = iso(push.deadline_at)
     return data
 
 
@@ -58,7 +59,7 @@ def _android(push: PushMessage, ttl: int | None) -> dict[str, Any]:
         block["ttl"] = f"{ttl}s"
     if not push.silent:
         # collapse_key replaces what waits at FCM, the tag replaces what is already on the screen
-        block["notification"] = {"tag": push.collapse_id, "event_time": rfc3339(push.created_at)}
+        block["notification"] = {"tag": push.collapse_id, "event_time": iso(push.created_at)}
     return block
 
 
@@ -107,7 +108,3 @@ def clip(text: str, limit: int) -> str:
     if len(raw) <= limit:
         return raw.decode()
     return raw[: limit - 3].decode("utf-8", "ignore").rstrip() + "…"
-
-
-def rfc3339(at: datetime) -> str:
-    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -80,9 +81,15 @@ class AccessTokens:
     """
 
     def __init__(
-        self, session: aiohttp.ClientSession, account: ServiceAccount, timeout_s: float
+        self,
+        session: aiohttp.ClientSession,
+        account: ServiceAccount,
+        timeout_s: float,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._session = session
+        self._monotonic = monotonic
         self._account = account
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
         self._token = ""
@@ -91,7 +98,7 @@ class AccessTokens:
 
     async def get(self) -> str:
         """Raises GrantRefused, aiohttp.ClientError or TimeoutError."""
-        if self._token and time.monotonic() < self._good_until:
+        if self._token and self._monotonic() < self._good_until:
             return self._token
         if self._fetch is None or self._fetch.done():
             self._fetch = asyncio.create_task(self._fetch_token())
@@ -110,7 +117,7 @@ class AccessTokens:
 
     async def _fetch_token(self) -> str:
         form = {"grant_type": GRANT_TYPE, "assertion": self._account.assertion(int(time.time()))}
-        asked_at = time.monotonic()
+        asked_at = self._monotonic()
         async with self._session.post(
             self._account.token_uri, data=form, timeout=self._timeout, allow_redirects=False
         ) as response:

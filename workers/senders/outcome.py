@@ -1,20 +1,14 @@
 """What is handed to a provider and what came of it: the same words for push and for mail."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
 TIMEOUT: Final = "timeout"
 UNREACHABLE: Final = "unreachable"
 DISCONNECTED: Final = "disconnected"
 CREDENTIALS_REFUSED: Final = "credentials_refused"
-
-Clock = Callable[[], datetime]
-
-
-def utc_now() -> datetime:
-    return datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True)

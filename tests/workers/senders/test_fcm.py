@@ -2,19 +2,21 @@
 
 import asyncio
 import json
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 
+from hub.plumbing.clock import VirtualClock
 from tests.fakes import fcm_schema
 from tests.fakes.fcm import FakeFcm
 from tests.fakes.script import Fault
 from tests.workers.senders.conftest import MakeFcmSender, push, soon
 from workers.senders import Expired, NotConfigured, Outcome, Permanent, Sent, Temporary
 from workers.senders.fcm import FcmSender
-from workers.senders.google_grant import CredentialsError
+from workers.senders.google_grant import AccessTokens, CredentialsError, ServiceAccount
 
 WAIT = 5.0
 
@@ -51,10 +53,12 @@ async def test_under_a_second_left_nothing_leaves(
 async def test_a_grant_that_takes_what_was_left_means_expired(
     fcm: FakeFcm, fcm_sender: MakeFcmSender
 ) -> None:
+    clock = VirtualClock()
     fcm.arm(Fault("token", action="hold"))
-    sending = asyncio.create_task(fcm_sender().send("device-1", push(deadline_at=soon(1.3))))
+    urgent = push(deadline_at=clock.now() + timedelta(seconds=3))
+    sending = asyncio.create_task(fcm_sender(clock=clock).send("device-1", urgent))
     await fcm.wait_held(WAIT)
-    await asyncio.sleep(0.5)  # the passing of time is the point here
+    clock.advance(2.5)
     fcm.release()
     assert await sending == Expired()
     assert fcm.sends == 0
@@ -86,15 +90,32 @@ async def test_who_gives_up_waiting_for_the_grant_takes_it_from_nobody(
     assert fcm.grants == 1
 
 
-async def test_a_short_grant_is_renewed_before_it_ends(
-    fcm: FakeFcm, fcm_sender: MakeFcmSender
+async def test_a_grant_is_renewed_a_minute_before_it_ends(
+    fcm: FakeFcm, session: aiohttp.ClientSession
 ) -> None:
-    fcm.token_life_s = 1  # renewed after half of it
-    sender = fcm_sender()
-    assert isinstance(await sender.send("a", push()), Sent)
-    await asyncio.sleep(0.6)  # the passing of time is the point here
-    assert isinstance(await sender.send("b", push()), Sent)
-    assert (fcm.grants, fcm.refused_bearers) == (2, 0)
+    elapsed = [0.0]
+    account = ServiceAccount.from_file(fcm.credentials_file)
+    tokens = AccessTokens(session, account, WAIT, monotonic=lambda: elapsed[0])
+    first = await tokens.get()
+    elapsed[0] = 3539.0
+    assert await tokens.get() == first
+    elapsed[0] = 3541.0
+    assert await tokens.get() != first
+    assert fcm.grants == 2
+
+
+async def test_a_short_grant_is_kept_for_half_of_its_life(
+    fcm: FakeFcm, session: aiohttp.ClientSession
+) -> None:
+    fcm.token_life_s = 10
+    elapsed = [0.0]
+    account = ServiceAccount.from_file(fcm.credentials_file)
+    tokens = AccessTokens(session, account, WAIT, monotonic=lambda: elapsed[0])
+    first = await tokens.get()
+    elapsed[0] = 4.9
+    assert await tokens.get() == first
+    elapsed[0] = 5.1
+    assert await tokens.get() != first
 
 
 async def test_a_bearer_withdrawn_by_google_costs_one_try(
