@@ -1,5 +1,6 @@
 """Rooms: who may be in one, and what services broadcast to them."""
 
+from collections.abc import Iterable
 from functools import partial
 from uuid import uuid4
 
@@ -9,10 +10,19 @@ from hub.plumbing.outbox import Change
 from hub.plumbing.postgres import acquire, to_json
 from protocol.errors import Code, HubError, forbidden, invalid, not_found
 from protocol.events import SERVER_EVENTS, Emit, LiveProduct, RoomBroadcast, emit
-from protocol.names import HIDDEN_ROOMS, NAMESPACES, ROOM_NAMESPACE, room_kind
+from protocol.names import (
+    HIDDEN_ROOMS,
+    NAMESPACES,
+    ROOM_NAMESPACE,
+    question_room,
+    room_kind,
+)
 from protocol.rest import Broadcast, BroadcastRequest
 
 ROOM_KINDS = ("user:", "region:", "neighbourhood:", "tag:", "question:", "stream:", "chat:")
+ASKABLE = ("neighbourhood:", "question:")
+"""Kinds of rooms that clients join by themselves."""
+
 MOST_NEIGHBOURHOODS = 5
 MAX_ROOM_BYTES = 128
 
@@ -103,3 +113,27 @@ def _namespaces(room: str) -> tuple[str, ...]:
     """A person's room stands in every namespace; the publishing script drops an id it has seen,
     so it goes to the one where everybody's clients listen."""
     return (ROOM_NAMESPACE.get(room_kind(room), NAMESPACES[0]),)
+
+
+def askable(names: Iterable[str]) -> tuple[str, ...]:
+    """Those of these rooms that a client may join by itself."""
+    return tuple(name for name in names if room_kind(name) in ASKABLE)
+
+
+async def still_open(d: Domain, names: Iterable[str]) -> tuple[str, ...]:
+    """Those of a recovered session's rooms that a client may join now (product.md, rooms)."""
+    asked = askable(names)
+    questions = [name.removeprefix("question:") for name in asked if name.startswith("question:")]
+    found: set[str] = set()
+    if questions:
+        async with acquire(d.pool) as conn:
+            rows = await conn.fetch(
+                "SELECT id FROM questions WHERE id = ANY($1::text[]) AND status <> 'deleted'",
+                questions,
+            )
+        found = {question_room(row["id"]) for row in rows}
+    return tuple(
+        name
+        for name in asked
+        if name in found or d.atlas.is_neighbourhood(name.removeprefix("neighbourhood:"))
+    )

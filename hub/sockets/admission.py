@@ -1,0 +1,304 @@
+"""How a socket comes in and goes: the token first, then its rooms, then its word of welcome.
+
+The member is held by the engine until `admit` returns: what reaches its rooms meanwhile waits, and
+nothing at all is sent before the token was verified.
+"""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Any, Final
+
+import structlog
+from redis.exceptions import RedisError
+from socketio.exceptions import ConnectionRefusedError as Refused
+
+from hub.cluster.replay import Refusal
+from hub.cluster.sessions import Session
+from hub.domain import members, sessions
+from hub.domain import rooms as domain_rooms
+from hub.domain.members import Welcome
+from hub.engine import Event, Member, Unavailable, reasons
+from hub.engine.rooms import HELD
+from hub.plumbing.metrics import ERRORS, SOCKET_EVENT_DURATION, SOCKET_EVENTS
+from hub.plumbing.redis_client import AWAY
+from hub.plumbing.trace import traced
+from hub.sockets import rooms
+from hub.sockets.node import Guest, Node, event_of, guest_of, left_of, visible
+from protocol.errors import ERRORS as SPECS
+from protocol.errors import Code, HubError, unavailable
+from protocol.events import Emit, Ready
+from protocol.names import room_kind, user_room
+from protocol.redis_wire import Broadcast
+
+LEAVE_S: Final = 3.0
+"""How long the predecessor of a recovered socket may take to leave."""
+
+EXPIRED_GRACE_S: Final = 30.0
+"""How long a socket outlives its token."""
+
+NAMESPACE: Final = "/"
+CONNECT: Final = "connect"
+
+log = structlog.get_logger(__name__)
+
+
+def hook(node: Node) -> Callable[[Member, Any], Awaitable[dict[str, Any]]]:
+    """The engine's admit hook: further keys of the CONNECT reply, or how it is refused."""
+    return partial(_answered, node)
+
+
+async def _answered(node: Node, member: Member, auth: Any) -> dict[str, Any]:
+    start = time.perf_counter()
+    outcome = "ok"
+    with traced():
+        try:
+            return await _admit(node, member, auth or {})
+        except Exception as error:
+            fault = _fault(error)
+            outcome = fault.code.value
+            ERRORS.labels(door="socket", code=outcome).inc()
+            await farewell(node, member, reasons.TRANSPORT_CLOSE)
+            raise _refusal(fault) from error
+        finally:
+            seconds = time.perf_counter() - start
+            SOCKET_EVENTS.labels(namespace=NAMESPACE, event=CONNECT, outcome=outcome).inc()
+            SOCKET_EVENT_DURATION.labels(namespace=NAMESPACE, event=CONNECT).observe(seconds)
+            user = member.data.user_id if isinstance(member.data, Guest) else None
+            node.access.event(
+                namespace=NAMESPACE,
+                event=CONNECT,
+                outcome=outcome,
+                seconds=seconds,
+                sid=member.sid,
+                userId=user,
+            )
+
+
+def _fault(error: Exception) -> HubError:
+    if isinstance(error, HubError):
+        return error
+    if isinstance(error, (*AWAY, RedisError)):
+        return unavailable()
+    log.error("a socket could not be admitted", exc_info=error)
+    return HubError(Code.INTERNAL)
+
+
+def _refusal(fault: HubError) -> Exception:
+    """CONNECT_ERROR where waiting does not help, else the transport is closed and comes back."""
+    if SPECS[fault.code].connect == "CONNECT_ERROR":
+        refused: Exception = Refused(
+            fault.message, {"code": fault.code.value, "message": fault.message}
+        )
+        return refused
+    return Unavailable(fault.code.value)
+
+
+async def _admit(node: Node, member: Member, auth: dict[str, Any]) -> dict[str, Any]:
+    token = await sessions.verify(node.domain, auth.get("token"))
+    guest = member.data = Guest.of(token)
+    node.guests[guest.token] = member
+    session = await _claimed(node, member) if member.pid and member.recovery else None
+    before = frozenset(session.rooms) if session else frozenset()
+    await _come_home(node, member)
+    welcome = await _settle(node, member, before)
+    await rooms.confirmed(node, [str(name) for name in member.room_names])
+    near = await _open_near(node, member)
+    await _note_presence(node, member)
+    # last: after the missed events are written nothing may fail any more
+    recovered = session is not None and await _replayed(node, member, session)
+    if member.state != HELD:  # it left meanwhile, and nobody else will clear up
+        await farewell(node, member, reasons.TRANSPORT_CLOSE)
+        return {}
+    known = before if recovered else frozenset()
+    _greet(node, member, welcome, recovered, [one for room, one in near if room not in known])
+    return {"pid": guest.session.pid} if guest.session else {}
+
+
+async def _come_home(node: Node, member: Member) -> None:
+    """From here on the person's moves are heard: the rooms found out next cannot be stale."""
+    guest = guest_of(member)
+    home = user_room(guest.user_id)
+    if guest.session is None and member.recovery:
+        guest.session = await _open_session(node, member, (home,))
+    node.bus.join(NAMESPACE, member.sid)
+    await rooms.enter(node, member, (home,))
+    await rooms.confirmed(node, (home, member.sid))
+
+
+async def _settle(node: Node, member: Member, before: frozenset[str]) -> Welcome | None:
+    """Enter the automatic rooms, and of a recovered session's those the person may still be in;
+    None while Postgres is away: then the rooms stay that are known without it."""
+    guest = guest_of(member)
+    while True:
+        guest.moved = False
+        try:
+            welcome = await members.welcome(node.domain, guest.user_id)
+            kept = await domain_rooms.still_open(node.domain, before)
+        except HubError as error:
+            if error.code != Code.UNAVAILABLE:
+                raise
+            node.stale[guest.user_id] = None
+            guest.automatic = (user_room(guest.user_id),)
+            guest.asked = domain_rooms.askable(before)
+            await rooms.enter(node, member, before)
+            return None
+        if guest.moved:
+            continue
+        guest.automatic = welcome.rooms
+        guest.asked = tuple(name for name in kept if name not in welcome.rooms)
+        wanted = (*welcome.rooms, *guest.asked)
+        held = (str(name) for name in member.room_names)
+        gone = {*held, *before}.difference(wanted)
+        await rooms.leave(node, member, gone)
+        await rooms.enter(node, member, wanted)
+        if not guest.moved:
+            return welcome
+
+
+# --- recovery ------------------------------------------------------------------------------------
+
+
+async def _open_session(node: Node, member: Member, names: tuple[str, ...]) -> Session:
+    guest = guest_of(member)
+    return await node.sessions.open(
+        pid=secrets.token_urlsafe(24),
+        user=guest.user_id,
+        sid=member.sid,
+        namespace=NAMESPACE,
+        token=guest.token,
+        rooms=names,
+    )
+
+
+async def _claimed(node: Node, member: Member) -> Session | None:
+    """The session this client comes back to, taken from whoever holds it, with its old sid."""
+    guest = guest_of(member)
+    assert member.pid is not None
+    claimed = await node.sessions.claim(
+        pid=member.pid, user=guest.user_id, namespace=NAMESPACE, token=guest.token
+    )
+    if claimed is None:
+        return None
+    session, owner = claimed
+    guest.session = session
+    await _end_predecessor(node, owner)
+    if member.state != HELD:
+        raise unavailable()
+    if not node.server.rename(member, session.sid):
+        await node.sessions.close(session)
+        guest.session = None
+        return None
+    return session
+
+
+async def _end_predecessor(node: Node, owner: str) -> None:
+    """A half-open connection of this node leaves first: it has the sid."""
+    name, _, token = owner.partition(" ")
+    old = node.guests.get(token) if name == node.id else None
+    if old is None:
+        return
+    left = left_of(guest_of(old))
+    node.server.cut(old)
+    try:
+        await asyncio.wait_for(left, LEAVE_S)
+    except TimeoutError:
+        raise unavailable("The connection before this one is still leaving.") from None
+
+
+async def _replayed(node: Node, member: Member, session: Session) -> bool:
+    """Write what was missed before the CONNECT reply; False when the client must fetch anew."""
+    names = [str(name) for name in member.room_names]
+    replay = await node.recovery.replay(session, member.offset, names)
+    if isinstance(replay, Refusal):
+        log.info("a session was not recovered", reason=replay.value)
+        guest = guest_of(member)
+        await node.sessions.close(session)
+        guest.session = await _open_session(node, member, tuple(names))
+        return False
+    member.replay(_event(broadcast) for broadcast in replay.events)
+    member.replayed = max(member.replayed, replay.position)
+    return True
+
+
+def _event(broadcast: Broadcast) -> Event:
+    args = [broadcast.event, *broadcast.args]
+    return Event(args, kind="room", offset=broadcast.offset or None)
+
+
+# --- welcome and farewell ------------------------------------------------------------------------
+
+
+def _greet(
+    node: Node, member: Member, welcome: Welcome | None, recovered: bool, near: Sequence[Emit]
+) -> None:
+    """`ready` first, then the open urgent questions of its cell, then what was held back."""
+    guest = guest_of(member)
+    ready = Ready(
+        sid=member.sid,
+        user_id=guest.user_id,
+        rooms=visible(member),
+        unread=welcome.unread if welcome else None,
+        server_time=node.domain.now(),
+        recovered=recovered,
+        pid=guest.session.pid if guest.session else None,
+    )
+    assert member.hold is not None
+    told = {_id_of(event) for event in member.hold}
+    missing = [rooms.alert(one) for one in near if one.id not in told]
+    member.hold[:0] = [event_of("ready", ready), *missing]
+
+
+def _id_of(event: Event) -> Any:
+    data = event.args[1] if len(event.args) > 1 else None
+    return data.get("id") if isinstance(data, dict) else None
+
+
+async def _open_near(node: Node, member: Member) -> list[tuple[str, Emit]]:
+    """Open urgent questions of the socket's cell, with its room."""
+    found = []
+    for name in map(str, member.room_names):
+        if room_kind(name) == rooms.CELL:
+            try:
+                found += [(name, one) for one in await rooms.open_in(node, name)]
+            except HubError as error:
+                log.warning("open questions of a cell could not be told", code=error.code)
+    return [(name, one) for name, one in found if rooms.concerns(member, one)]
+
+
+async def _note_presence(node: Node, member: Member) -> None:
+    """The lease of this socket; whoever is over the limit loses the oldest one.
+
+    It is told DISCONNECT: a client that came back by itself would push out the next one, for ever.
+    """
+    guest = guest_of(member)
+    grace = max(guest.expires_at - time.time(), 0) + EXPIRED_GRACE_S
+    guest.expiry = node.expiries.add(member, grace)
+    for sid in await node.presence.connect(guest.user_id, member.sid):
+        old = node.server.member(sid)
+        if old is not None:
+            node.server.kick(old)
+        else:
+            await node.requests.disconnect(NAMESPACE, (sid,))
+
+
+async def farewell(node: Node, member: Member, reason: str) -> None:
+    """Nothing of a socket stays but, after a broken connection, its session."""
+    guest = member.data
+    if not isinstance(guest, Guest) or node.guests.pop(guest.token, None) is None:
+        return
+    node.bus.leave(NAMESPACE, member.sid)
+    if guest.expiry:
+        node.expiries.drop(member, guest.expiry)
+    await rooms.count_out(node, guest, guest.counted)
+    try:
+        await node.presence.disconnect(member.sid)
+        if guest.session is not None:
+            end = node.sessions.close if reason in reasons.FINAL else node.sessions.park
+            await end(guest.session)
+    except RedisError as error:  # the leases end by themselves
+        log.warning("a socket left without Redis", kind=type(error).__name__)
+    if guest.left is not None and not guest.left.done():
+        guest.left.set_result(None)

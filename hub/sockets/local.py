@@ -1,0 +1,108 @@
+"""What the cluster brings to the sockets of this node."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from hub.cluster.local import Rooms
+from hub.engine import Event, Member, Server
+from hub.plumbing.metrics import OUTBOX_DROPPED, UNKNOWN
+from hub.sockets.node import Guest, Order, visible
+from protocol.events import SERVER_EVENTS
+from protocol.names import HIDDEN_ROOMS, room_kind
+from protocol.redis_requests import RemoteSocket
+from protocol.redis_wire import Broadcast
+
+
+class LocalSockets:
+    """hub.cluster.local.Local for the engine's members; orders go into the queue."""
+
+    def __init__(
+        self, server: Server, guests: dict[str, Member], orders: asyncio.Queue[Order]
+    ) -> None:
+        self._server = server
+        self._guests = guests
+        self._orders = orders
+
+    def deliver(self, broadcast: Broadcast) -> None:
+        if broadcast.deadline is not None and broadcast.deadline <= time.time():
+            name = broadcast.event if broadcast.event in SERVER_EVENTS else UNKNOWN
+            OUTBOX_DROPPED.labels(event=name).inc()
+            return
+        klass = broadcast.klass
+        event = Event(
+            [broadcast.event, *broadcast.args],
+            namespace=broadcast.namespace,
+            kind="room" if klass == "-" else klass,
+            key=f"{broadcast.event} {broadcast.key}" if broadcast.key else None,
+            offset=broadcast.offset or None,
+        )
+        self._server.deliver(event, broadcast.rooms or None, broadcast.except_rooms)
+
+    def ask(self, broadcast: Broadcast, timeout: float, answer: Callable[[list[Any]], None]) -> int:
+        args = [broadcast.event, *broadcast.args]
+        space = self._server.manager.namespace(broadcast.namespace)
+        space.flush()
+        members = [
+            member
+            for member in space.select(broadcast.rooms or None, broadcast.except_rooms)
+            if member.connected
+        ]
+        loop = asyncio.get_running_loop()
+        for member in members:
+            number = self._server.manager.emit_with_ack(
+                member, args, lambda *got: answer(list(got))
+            )
+            loop.call_later(timeout, _forget, member, number)
+        return len(members)
+
+    def sockets(self, namespace: str, rooms: Rooms, except_rooms: Rooms) -> list[RemoteSocket]:
+        return [
+            RemoteSocket(
+                id=member.sid,
+                rooms=(member.sid, *visible(member)),
+                handshake={"address": member.link.address},
+                data={"userId": member.data.user_id} if isinstance(member.data, Guest) else None,
+            )
+            for member in self._server.select(rooms or None, except_rooms, namespace)
+            if member.connected
+        ]
+
+    def rooms(self, namespace: str) -> Iterable[str]:
+        """Without the rooms that stand in no list."""
+        space = self._server.manager.namespace(namespace)
+        names = [str(name) for name in space.rooms if room_kind(str(name)) not in HIDDEN_ROOMS]
+        return [*names, *(member.sid for member in self._server.members(namespace))]
+
+    def join(self, namespace: str, rooms: Rooms, except_rooms: Rooms, into: Rooms) -> None:
+        self._orders.put_nowait(Order(rooms, except_rooms, join=into))
+
+    def leave(self, namespace: str, rooms: Rooms, except_rooms: Rooms, out_of: Rooms) -> None:
+        self._orders.put_nowait(Order(rooms, except_rooms, leave=out_of))
+
+    def disconnect(self, namespace: str, rooms: Rooms, except_rooms: Rooms, close: bool) -> None:
+        """DISCONNECT is final for stock clients; the transport ends with its last member."""
+        for member in self._server.select(rooms or None, except_rooms, namespace):
+            self._server.kick(member)
+
+    def serve(
+        self, namespace: str, args: Sequence[Any], answer: Callable[[Any], None] | None
+    ) -> None:
+        """Nothing here listens to servers; who waits for an answer is not kept waiting."""
+        if answer is not None:
+            answer(None)
+
+    def lost(self, namespace: str, rooms: Rooms) -> None:
+        for member in self._server.select(rooms or None, (), namespace):
+            self._server.cut(member)
+
+    def evict(self, owner: str) -> None:
+        member = self._guests.get(owner.partition(" ")[2])
+        if member is not None:
+            self._server.cut(member)
+
+
+def _forget(member: Member, number: int) -> None:
+    if member.callbacks:
+        member.callbacks.pop(number, None)

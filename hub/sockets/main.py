@@ -1,0 +1,152 @@
+"""Namespace /: places, neighbourhoods, questions, the inbox. Each handler is one verb."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from hub.domain import attention, inbox, members, urgent
+from hub.domain import rooms as domain_rooms
+from hub.engine import Member
+from hub.sockets import rooms
+from hub.sockets.node import Guest, Handler, Node, guest_of, visible
+from protocol.errors import Code, HubError, invalid
+from protocol.events import (
+    Count,
+    InboxPage,
+    InboxSync,
+    LocationState,
+    LocationUpdate,
+    NeighbourhoodRef,
+    NeighbourhoodState,
+    NotificationAck,
+    NotificationRead,
+    NotificationSeen,
+    Ok,
+    QuestionRef,
+    QuestionState,
+    Unread,
+    UrgentCard,
+)
+from protocol.names import neighbourhood_room, question_room, room_kind
+
+
+async def location_update(node: Node, member: Member, form: LocationUpdate) -> LocationState:
+    user_id = guest_of(member).user_id
+    moved = await members.locate(node.domain, user_id, form.lat, form.lng, form.accuracy_m)
+    await rooms.move(node, moved.move)
+    return LocationState(
+        region_code=moved.region_code,
+        neighbourhood_code=moved.neighbourhood_code,
+        rooms=visible(member),
+    )
+
+
+async def neighbourhood_join(
+    node: Node, member: Member, form: NeighbourhoodRef
+) -> NeighbourhoodState:
+    guest, room = guest_of(member), neighbourhood_room(form.code)
+    kind = room_kind(room)
+    joined = [name for name in guest.asked if name != room and room_kind(name) == kind]
+    await domain_rooms.may_join_neighbourhood(node.domain, form.code, len(joined))
+    await _join(node, member, room)
+    return NeighbourhoodState(
+        room=room, online=await rooms.online(node, room), recent=await _recent(node, form.code)
+    )
+
+
+async def _recent(node: Node, code: str) -> tuple[UrgentCard, ...] | None:
+    """None while Postgres is away: the join itself needs it not."""
+    try:
+        return await urgent.recent(node.domain, code)
+    except HubError as error:
+        if error.code != Code.UNAVAILABLE:
+            raise
+        return None
+
+
+async def neighbourhood_leave(node: Node, member: Member, form: NeighbourhoodRef) -> Ok:
+    return await _leave(node, member, neighbourhood_room(form.code))
+
+
+async def question_join(node: Node, member: Member, form: QuestionRef) -> QuestionState:
+    """While Postgres is away nobody can say whether the question exists; an empty room does no
+    harm, and recovery asks again."""
+    answers: int | None
+    try:
+        answers = await domain_rooms.answers_of(node.domain, form.question_id)
+    except HubError as error:
+        if error.code != Code.UNAVAILABLE:
+            raise
+        answers = None
+    room = question_room(form.question_id)
+    await _join(node, member, room)
+    return QuestionState(room=room, answers=answers)
+
+
+async def question_leave(node: Node, member: Member, form: QuestionRef) -> Ok:
+    return await _leave(node, member, question_room(form.question_id))
+
+
+async def inbox_sync(node: Node, member: Member, form: InboxSync) -> InboxPage:
+    return await inbox.sync(node.domain, guest_of(member).user_id, form.after, form.limit)
+
+
+async def notification_ack(node: Node, member: Member, form: NotificationAck) -> Count:
+    if not form.ids and not form.question_ids:
+        raise invalid("ids or questionIds is needed.")
+    user_id = guest_of(member).user_id
+    count = await attention.acknowledge(node.domain, user_id, form.ids, form.question_ids)
+    return Count(count=count)
+
+
+async def notification_seen(node: Node, member: Member, form: NotificationSeen) -> Unread:
+    unread = await attention.mark_seen(node.domain, guest_of(member).user_id, form.ids)
+    return Unread(unread=unread)
+
+
+async def notification_read(node: Node, member: Member, form: NotificationRead) -> Unread:
+    if form.all == bool(form.ids):
+        raise invalid("Either ids or all is needed.")
+    if form.before is not None and (not form.all or form.before.tzinfo is None):
+        raise invalid("before goes with all, and has a time zone.")
+    before = (form.before or node.domain.now()) if form.all else None
+    user_id = guest_of(member).user_id
+    unread = await attention.mark_read(node.domain, user_id, form.ids, before=before)
+    return Unread(unread=unread)
+
+
+async def _join(node: Node, member: Member, room: str) -> None:
+    """Raises INVALID_PAYLOAD, ROOM_LIMIT, UNAVAILABLE (then the socket is as it was)."""
+    domain_rooms.check_room(room)
+    guest: Guest = guest_of(member)
+    if room in guest.asked:
+        return await rooms.confirmed(node, (room,))
+    if len(guest.asked) >= node.figures.max_rooms:
+        raise HubError(Code.ROOM_LIMIT)
+    fresh = await rooms.enter(node, member, (room,))
+    try:
+        await rooms.confirmed(node, (room,))
+    except HubError:
+        await rooms.leave(node, member, fresh)
+        raise
+    guest.asked = (*guest.asked, room)
+    return None
+
+
+async def _leave(node: Node, member: Member, room: str) -> Ok:
+    guest = guest_of(member)
+    guest.asked = tuple(name for name in guest.asked if name != room)
+    await rooms.leave(node, member, (room,))
+    return Ok()
+
+
+HANDLERS: Final[Mapping[str, Handler]] = {
+    "location:update": location_update,
+    "neighbourhood:join": neighbourhood_join,
+    "neighbourhood:leave": neighbourhood_leave,
+    "question:join": question_join,
+    "question:leave": question_leave,
+    "inbox:sync": inbox_sync,
+    "notification:ack": notification_ack,
+    "notification:seen": notification_seen,
+    "notification:read": notification_read,
+}

@@ -1,0 +1,76 @@
+"""What a node does again and again: renews its leases, and mends what an outage made stale."""
+
+import asyncio
+import time
+from typing import Final
+
+import structlog
+from redis.exceptions import RedisError
+
+from hub.domain import members
+from hub.engine import Member
+from hub.sockets import rooms
+from hub.sockets.node import Guest, Node, guest_of
+from protocol.errors import HubError
+from protocol.names import user_room
+
+EVERY_S: Final = 1.0
+
+log = structlog.get_logger(__name__)
+
+
+async def beat(node: Node) -> None:
+    """For ever: leases three times in their life, and at once when the bus has come back.
+
+    Orders to move sockets are heard once or never, so whoever was here while the bus was away
+    has their rooms found out anew.
+    """
+    every = node.figures.presence_ttl_s / 3
+    due, reconnects = time.monotonic() + every, node.bus.reconnects
+    while True:
+        await asyncio.sleep(EVERY_S)
+        if node.bus.reconnects != reconnects and node.bus.ready:
+            reconnects, due = node.bus.reconnects, 0.0
+            node.stale |= dict.fromkeys(guest_of(one).user_id for one in node.guests.values())
+        if time.monotonic() >= due and await _renewed(node):
+            due = time.monotonic() + every
+        await _mend(node)
+
+
+async def _renewed(node: Node) -> bool:
+    try:
+        await node.presence.renew()
+        await node.sessions.renew()
+    except RedisError as error:
+        log.warning("leases were not renewed", kind=type(error).__name__)
+        return False
+    return True
+
+
+async def _mend(node: Node) -> None:
+    """Find out the rooms of stale people anew, until Postgres says it is away."""
+    for user_id in tuple(node.stale):
+        try:
+            await mend(node, user_id)
+        except HubError as error:
+            log.info("rooms stay as they were known", code=error.code)
+            return
+        del node.stale[user_id]
+
+
+async def mend(node: Node, user_id: str) -> None:
+    """Raises UNAVAILABLE."""
+    here = [one for one in node.server.select((user_room(user_id),)) if one.connected]
+    if not here:
+        return
+    welcome = await members.welcome(node.domain, user_id)
+    for member in here:
+        await _fit(node, member, welcome.rooms)
+
+
+async def _fit(node: Node, member: Member, automatic: tuple[str, ...]) -> None:
+    guest: Guest = guest_of(member)
+    gone = [name for name in guest.automatic if name not in (*automatic, *guest.asked)]
+    guest.automatic = automatic
+    await rooms.leave(node, member, gone)
+    await rooms.enter(node, member, automatic)

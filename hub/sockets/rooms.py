@@ -1,0 +1,190 @@
+"""Who is in which room on this node: entered after the session knows, answered after Redis does."""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import structlog
+from redis.exceptions import RedisError
+
+from hub.domain import urgent
+from hub.engine import Event, Member
+from hub.engine.rooms import LEAVING, LIVE
+from hub.sockets.node import Guest, Node, Order, guest_of
+from protocol.errors import HubError, unavailable
+from protocol.events import Emit, Move
+from protocol.names import room_kind
+
+CONFIRM_S: Final = 5.0
+"""How long a join waits for Redis."""
+
+CELL: Final = "cell:"
+COUNTED: Final = ("neighbourhood:",)
+"""Kinds of rooms whose people are counted."""
+
+log = structlog.get_logger(__name__)
+
+
+def has(member: Member, room: str) -> bool:
+    return member.rooms is not None and room in member.rooms
+
+
+async def confirmed(node: Node, rooms: Iterable[str]) -> None:
+    """Returns when whatever is published to these rooms from now on is heard here.
+
+    Raises UNAVAILABLE when Redis does not confirm in time.
+    """
+    try:
+        async with asyncio.timeout(CONFIRM_S):
+            await node.bus.subscribed("/", rooms)
+    except TimeoutError:
+        raise unavailable("Rooms cannot be joined now.") from None
+
+
+async def enter(node: Node, member: Member, names: Iterable[str]) -> tuple[str, ...]:
+    """Put a socket into rooms; which of them are new to it.
+
+    The session learns them first: what is published in between is then replayed, not lost.
+    """
+    fresh = tuple(dict.fromkeys(name for name in names if not has(member, name)))
+    if fresh:
+        await _note(node, guest_of(member), join=fresh)
+    if member.state >= LEAVING:
+        return ()
+    node.server.enter(member, *fresh)
+    await _count_in(node, member, fresh)
+    return fresh
+
+
+async def leave(node: Node, member: Member, names: Iterable[str]) -> None:
+    gone = tuple(name for name in names if has(member, name))
+    for name in gone:
+        member.namespace.leave(member, name)
+    if gone:
+        await _note(node, guest_of(member), leave=gone)
+        await count_out(node, guest_of(member), gone)
+
+
+async def _note(
+    node: Node, guest: Guest, *, join: Sequence[str] = (), leave: Sequence[str] = ()
+) -> None:
+    """While Redis is away the session keeps its old rooms: automatic ones are found out anew when
+    it is recovered, the others the client joins again."""
+    if guest.session is None:
+        return
+    try:
+        await node.sessions.move(guest.session, join=join, leave=leave)
+    except RedisError as error:
+        log.warning("a session does not know its rooms", kind=type(error).__name__)
+
+
+async def _count_in(node: Node, member: Member, names: Sequence[str]) -> None:
+    guest = guest_of(member)
+    for name in names:
+        if room_kind(name) not in COUNTED or name in guest.counted:
+            continue
+        try:
+            await node.presence.enter(node.domain.keys.room_online(name), guest.user_id)
+        except RedisError as error:
+            log.warning("a room's count is behind", kind=type(error).__name__)
+            continue
+        guest.counted = (*guest.counted, name)
+
+
+async def count_out(node: Node, guest: Guest, names: Sequence[str]) -> None:
+    """Leave the counts of these rooms."""
+    gone = [name for name in names if name in guest.counted]
+    guest.counted = tuple(name for name in guest.counted if name not in gone)
+    for name in gone:
+        try:
+            await node.presence.leave(node.domain.keys.room_online(name), guest.user_id)
+        except RedisError as error:
+            log.warning("a room's count is behind", kind=type(error).__name__)
+
+
+async def online(node: Node, room: str) -> int:
+    """People in a room, in steps of 5, 0 under 5. Raises UNAVAILABLE."""
+    try:
+        count = await node.presence.count(node.domain.keys.room_online(room))
+    except RedisError as error:
+        raise unavailable("Presence cannot be asked now.") from error
+    return count - count % 5
+
+
+# --- orders: rooms that the server changes -----------------------------------------------------
+
+
+async def move(node: Node, one: Move) -> None:
+    """Carry out a move here before the cluster brings it; repeating it does nothing.
+
+    Raises UNAVAILABLE when Redis does not confirm the rooms.
+    """
+    done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    node.orders.put_nowait(Order((one.room,), (), one.join, one.leave, done))
+    await done
+    await confirmed(node, one.join)
+
+
+async def obey_orders(node: Node) -> None:
+    """Carry out orders one by one, in the order in which they were heard; for ever."""
+    while True:
+        order = await node.orders.get()
+        try:
+            await _obey(node, order)
+        except Exception:  # one bad order must not end the others
+            log.exception("an order could not be carried out")
+        if order.done is not None and not order.done.done():
+            order.done.set_result(None)
+
+
+async def _obey(node: Node, order: Order) -> None:
+    members = node.server.select(order.rooms or None, order.excepted)
+    moved = await asyncio.gather(*(_obey_one(node, member, order) for member in members))
+    cells: dict[str, list[Member]] = {}
+    for member, fresh in zip(members, moved, strict=True):
+        for name in fresh:
+            if room_kind(name) == CELL and member.state == LIVE:
+                cells.setdefault(name, []).append(member)
+    for name, entered in cells.items():
+        node.spawn(_tell_open(node, name, entered))
+
+
+async def _obey_one(node: Node, member: Member, order: Order) -> tuple[str, ...]:
+    guest = guest_of(member)
+    guest.moved = True
+    guest.automatic = tuple(
+        dict.fromkeys((*(r for r in guest.automatic if r not in order.leave), *order.join))
+    )
+    # what the client asked for itself outlasts the server's reason to put it there
+    await leave(node, member, (room for room in order.leave if room not in guest.asked))
+    return await enter(node, member, order.join)
+
+
+# --- open urgent questions of a cell ----------------------------------------------------------
+
+
+async def _tell_open(node: Node, room: str, members: Sequence[Member]) -> None:
+    try:
+        await confirmed(node, (room,))
+        events = await open_in(node, room)
+    except HubError as error:
+        log.warning("open questions of a cell could not be told", code=error.code)
+        return
+    for one in events:
+        for member in members:
+            if has(member, room) and concerns(member, one):
+                node.server.deliver(alert(one), (member.sid,))
+
+
+async def open_in(node: Node, room: str) -> list[Emit]:
+    """Open urgent questions whose waves cover the cell of this room. Raises UNAVAILABLE."""
+    return await urgent.open_near(node.domain, int(room.removeprefix(CELL), 16))
+
+
+def concerns(member: Member, one: Emit) -> bool:
+    return not any(has(member, room) for room in one.except_rooms)
+
+
+def alert(one: Emit) -> Event:
+    """For one socket: the id of the broadcast it missed, and no offset."""
+    return Event([one.event, one.data], kind="alert")

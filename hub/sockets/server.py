@@ -1,0 +1,88 @@
+"""The engine's server as the settings say, with the gate in front of its events."""
+
+import ssl
+from collections.abc import Awaitable, Callable, Iterator
+
+from prometheus_client.core import Metric
+from prometheus_client.registry import Collector
+
+from hub.engine import Handshake, Options, Refusal, Server
+from hub.plumbing.figures import Sockets
+from hub.plumbing.metrics import ACTIVE_CONNECTIONS
+from hub.plumbing.settings import Settings
+from hub.plumbing.variables import Web
+from hub.sockets import admission, gate, main
+from hub.sockets.node import Node
+
+REDIS_AWAY = Refusal("redis_away", 2)
+"""Nobody's token can be checked, and no room be joined: come back."""
+
+
+def options(sockets: Sockets, web: Web) -> Options:
+    return Options(
+        ping_interval=sockets.ping_interval_ms / 1000,
+        ping_timeout=sockets.ping_timeout_ms / 1000,
+        connect_timeout=sockets.connect_timeout_s,
+        max_payload=sockets.max_payload_bytes,
+        backlog_low=sockets.backlog_low,
+        backlog_high=sockets.backlog_high,
+        conn_max_node=sockets.max_per_node,
+        conn_max_ip=sockets.max_per_ip,
+        accept_rate=sockets.accept_rate,
+        trust_proxy=web.trust_proxy,
+        cors_origins="*" if "*" in web.cors_origins else web.cors_origins,
+        transports=sockets.transports,
+    )
+
+
+def open_server(settings: Settings) -> Server:
+    return Server(options(settings.sockets, settings.web))
+
+
+def attach(node: Node) -> None:
+    """Hang everything of this door on the server."""
+    server = node.server
+    server.admit = admission.hook(node)
+    server.on("disconnect", _disconnected(node), namespace=admission.NAMESPACE)
+    gate.attach(node, admission.NAMESPACE, main.HANDLERS)
+    server.on_rooms(
+        lambda namespace, room: node.bus.join(namespace, str(room)),
+        lambda namespace, room: node.bus.leave(namespace, str(room)),
+    )
+
+    def refuse(_handshake: Handshake) -> Refusal | None:
+        return None if node.bus.ready else REDIS_AWAY
+
+    server.refuse(refuse)
+
+
+def _disconnected(node: Node) -> Callable[[str, str], Awaitable[None]]:
+    async def disconnected(sid: str, reason: str) -> None:
+        member = node.server.member(sid)
+        if member is not None:
+            await admission.farewell(node, member, reason)
+
+    return disconnected
+
+
+def tls(web: Web) -> ssl.SSLContext | None:
+    if web.tls_cert_file is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(web.tls_cert_file, web.tls_key_file)
+    return context
+
+
+class Figures(Collector):
+    """The engine's figures; live sockets stand in the house's own gauge."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._engine = server.collector()
+
+    def collect(self) -> Iterator[Metric]:
+        for namespace, live in self._server.live().items():
+            ACTIVE_CONNECTIONS.labels(namespace=namespace).set(live)
+        for family in self._engine.collect():
+            if family.name != "active_connections":
+                yield family

@@ -1,0 +1,144 @@
+"""Doors on real stores, and people on stock clients."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import uuid4
+
+import pytest
+import socketio
+
+from hub.domain import members
+from hub.domain.context import Domain
+from hub.domain.opening import open_domain
+from hub.plumbing.lifecycle import Lifecycle
+from hub.plumbing.settings import Settings
+from hub.sockets.door import Door, open_hub
+from protocol.tokens import sign_access
+
+WAIT_S = 10.0
+JEJU = (33.499, 126.531)
+
+
+class Running:
+    """One hub with its own domain; `life.close` is what a SIGTERM leads to."""
+
+    def __init__(self, door: Door, domain: Domain, life: Lifecycle, port: int) -> None:
+        self.door = door
+        self.domain = domain
+        self.life = life
+        self.port = port
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def token(self, user_id: str, *, ttl_s: float = 900, role: Any = "user") -> str:
+        keys, now = self.domain.tokens, self.domain.now()
+        return sign_access(keys, user_id, role, now=now, ttl_s=ttl_s, jti=str(uuid4()))
+
+
+class Client:
+    """A stock python-socketio client that keeps what it hears, in order."""
+
+    def __init__(self) -> None:
+        self.sio = socketio.AsyncClient(reconnection=False)
+        self.heard: list[tuple[str, list[Any]]] = []
+        self.refusal: Any = None
+        self._changed = asyncio.Condition()
+        self.sio.on("*", self._hear)
+        self.sio.on("connect_error", self._refused)
+        self.sio.on("disconnect", self._gone)
+
+    async def _hear(self, event: str, *args: Any) -> None:
+        async with self._changed:
+            self.heard.append((event, list(args)))
+            self._changed.notify_all()
+
+    async def _refused(self, data: Any) -> None:
+        self.refusal = data
+
+    async def _gone(self, *reason: Any) -> None:
+        await self._hear("(disconnect)", *reason)
+
+    async def join(self, url: str, token: object = None, **auth: Any) -> None:
+        auth = {**({} if token is None else {"token": token}), **auth}
+        await self.sio.connect(url, auth=auth, transports=["websocket"], wait_timeout=WAIT_S)
+
+    async def next(self, event: str, match: Callable[[Any], bool] = lambda _: True) -> Any:
+        """The first of these events, heard already or awaited."""
+        return (await self.some(event, 1, match))[0]
+
+    async def some(
+        self, event: str, count: int, match: Callable[[Any], bool] = lambda _: True
+    ) -> list[Any]:
+        def found() -> list[Any]:
+            return [
+                args[0] if args else None
+                for name, args in self.heard
+                if name == event and match(args[0] if args else None)
+            ]
+
+        async with asyncio.timeout(WAIT_S), self._changed:
+            await self._changed.wait_for(lambda: len(found()) >= count)
+        return found()[:count]
+
+    def names(self) -> list[str]:
+        return [name for name, _ in self.heard]
+
+    async def call(self, event: str, data: Any = None) -> Any:
+        return await self.sio.call(event, data, timeout=WAIT_S)
+
+    async def leave(self) -> None:
+        await self.sio.disconnect()
+
+
+@asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[Running]:
+    life = Lifecycle()
+    try:
+        async with asyncio.timeout(30):
+            domain = await open_domain(life, settings)
+            door = await open_hub(life, settings, domain)
+            port = await door.start("127.0.0.1", 0)
+        yield Running(door, domain, life, port)
+    finally:
+        async with asyncio.timeout(30):
+            await life.close()
+        assert not life.failed
+
+
+@pytest.fixture
+async def hub(settings: Settings) -> AsyncIterator[Running]:
+    async with running(settings) as one:
+        yield one
+
+
+Connect = Callable[..., Awaitable[Client]]
+
+
+@pytest.fixture
+async def connect() -> AsyncIterator[Connect]:
+    """Connects a client to a hub as somebody; all of them leave after the test."""
+    clients: list[Client] = []
+
+    async def connect(hub: Running, user_id: str, *, ready: bool = True, **auth: Any) -> Client:
+        client = Client()
+        clients.append(client)
+        auth.setdefault("recovery", False)
+        await client.join(hub.url, auth.pop("token", None) or hub.token(user_id), **auth)
+        if ready:
+            await client.next("ready")
+        return client
+
+    yield connect
+    await asyncio.gather(*(client.leave() for client in clients))
+
+
+async def settle_in(hub: Running, user_id: str, lat: float = JEJU[0], lng: float = JEJU[1]) -> None:
+    """A person of the hub's database who consented, with a position."""
+    async with hub.domain.pool.acquire() as conn:
+        await members.ensure(conn, user_id)
+        await conn.execute("UPDATE users SET location_consent_at = now() WHERE id = $1", user_id)
+    await members.locate(hub.domain, user_id, lat, lng, 10)
