@@ -27,6 +27,8 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 Stop = Callable[[], Awaitable[object]]
 
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
 GRACE_S = 1.0
 """After the time is up: what the watchdog leaves for the last log lines."""
 
@@ -146,6 +148,9 @@ def run(main: Callable[[Lifecycle], Awaitable[None]], settings: Settings) -> int
             return runner.run(_live(main, timeout_s, watchdog))
     finally:
         watchdog.disarm()
+        for number in _SIGNALS:
+            # the interpreter takes handlers away before it ends, but leaves what is ignored
+            signal.signal(number, signal.SIG_IGN)
 
 
 async def _live(
@@ -201,7 +206,7 @@ def _obey_signals(life: Lifecycle, loop: asyncio.AbstractEventLoop, watchdog: _W
         if not loop.is_closed():
             loop.call_soon_threadsafe(_heard, life, signal.Signals(number).name)
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in _SIGNALS:
         signal.signal(number, heard)
 
 
