@@ -7,7 +7,8 @@ timers and service task are not (their faults are listed in the tests).
 from __future__ import annotations
 
 import logging
-from typing import Any, Protocol, cast
+from collections.abc import Awaitable, Callable
+from typing import Any, NoReturn, Protocol, cast
 
 import engineio
 import orjson
@@ -73,6 +74,7 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
         self.behind: set[Connection] = set()
         self.refuse: Refuse | None = None
         self.draining: Refusal | None = None
+        self.take_back: Callable[[web.Request], Awaitable[NoReturn]] | None = None
 
     # sessions
 
@@ -130,6 +132,8 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
         app.router.add_route("*", path, self.handle_request)
 
     async def handle_request(self, request: web.Request) -> web.StreamResponse:
+        if request.headers.get("Upgrade", "").lower() == "websocket" and self.take_back:
+            await self.take_back(request)
         environ = self._async["translate_request"](request)
         peer = request.transport.get_extra_info("peername") if request.transport else None
         environ["REMOTE_ADDR"] = peer_address(

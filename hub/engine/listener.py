@@ -9,7 +9,7 @@ from base64 import b64encode
 from binascii import Error as BinasciiError
 from binascii import a2b_base64
 from hashlib import sha1
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 from urllib.parse import parse_qs
 
 from aiohttp import web
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 §1.3
 
+KEEP_ALIVE = 75.0
+"""How long an HTTP connection may idle (s): longer than a proxy in front keeps its own."""
+
 SWITCHING = (
     b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Accept: %s\r\n\r\n"
@@ -44,6 +47,8 @@ class Listener:
         self.engine = next(iter(routes.values()))[0]
         self.readers = Readers(max(engine.options.max_payload for engine, _ in routes.values()))
         self.connections: set[Connection] = set()
+        for engine, _ in routes.values():
+            engine.take_back = self.take_back
         self._app = app
         self._runner: web.AppRunner | None = None
         self._server: asyncio.Server | None = None
@@ -56,13 +61,16 @@ class Listener:
         reuse_port: bool = False,
     ) -> int:
         """Listen; the port bound. Raises OSError."""
-        self._runner = web.AppRunner(self._app, access_log=None, handler_cancellation=True)
+        self._runner = web.AppRunner(
+            self._app, access_log=None, handler_cancellation=True, keepalive_timeout=KEEP_ALIVE
+        )
         await self._runner.setup()
         sock = _bound_socket(host, port, reuse_port, self.engine.options.send_buffer)
         self._server = await asyncio.get_running_loop().create_server(
             lambda: Connection(self),
             sock=sock,
             ssl=ssl,
+            ssl_handshake_timeout=self.engine.options.connect_timeout if ssl else None,
             backlog=self.engine.options.listen_backlog,
         )
         return int(sock.getsockname()[1])
@@ -119,6 +127,21 @@ class Listener:
         transport.set_protocol(handler)
         handler.connection_made(transport)
         handler.data_received(data)
+
+    async def take_back(self, request: web.Request) -> NoReturn:
+        """An upgrade that came on a kept-alive connection, as proxies and pools send it: the
+        transport is ours again, and aiohttp's handler, whose task this is, ends cancelled."""
+        handler, transport = request.protocol, request.transport
+        assert transport is not None
+        tail = handler._message_tail
+        handler.transport = None  # or it would close it
+        connection = Connection(self)
+        transport.set_protocol(connection)
+        connection.connection_made(transport)
+        handler.connection_lost(None)
+        self.head_received(connection, _head_of(request) + tail)
+        await asyncio.get_running_loop().create_future()  # until the cancellation arrives
+        raise asyncio.CancelledError
 
     # handshake
 
@@ -182,6 +205,12 @@ class Listener:
             return True
         allowed: list[str] | None = engine._cors_allowed_origins(environ_of(request, address))
         return allowed is None or origin in allowed
+
+
+def _head_of(request: web.Request) -> bytes:
+    lines = [b"GET " + request.raw_path.encode() + b" HTTP/1.1"]
+    lines += [name + b": " + value for name, value in request.raw_headers]
+    return b"\r\n".join(lines) + b"\r\n\r\n"
 
 
 def _is_key(key: str) -> bool:

@@ -50,7 +50,16 @@ class Poller(Link):
     """``probing`` while a WebSocket is about to take the session over; ``ending`` once the
     server has closed it and only what it said last waits for a poll."""
 
-    __slots__ = ("_closed_by_peer", "_environ", "_moved", "_queue", "_waiter", "ending", "probing", "upgraded")
+    __slots__ = (
+        "_closed_by_peer",
+        "_environ",
+        "_moved",
+        "_queue",
+        "_waiter",
+        "ending",
+        "probing",
+        "upgraded",
+    )
 
     def __init__(self, engine: Engine, sid: str, codec: int, environ: dict[str, Any]) -> None:
         super().__init__()
@@ -158,9 +167,11 @@ class Poller(Link):
     def send_parts(self, parts: tuple[Part, ...]) -> None:
         if self.over:
             return
-        self._queue.append(parts, _size(parts))
-        if self._queue.bytes > self.engine.options.backlog_high:
+        waiting, size = self._queue.bytes, _size(parts)
+        if waiting and waiting + size > self.engine.options.backlog_high:
             self.end(reasons.SLOW_CONSUMER)
+            return
+        self._queue.append(parts, size)
         self._wake()
 
     def send_text(self, payload: bytes) -> None:

@@ -247,11 +247,12 @@ class Namespace:
             return
         events, self._waiting, self._waiting_bytes = self._waiting, [], 0
         room = self._waiting_room
+        others = list(room.others)  # a write may move its member there
         if room.direct:
             frames = [event.frame() for event in events]
             wire = frames[0] if len(frames) == 1 else b"".join(frames)
             self._write(list(room.direct.values()), wire, len(frames))
-        for member in list(room.others):
+        for member in others:
             for event in events:
                 member.receive(event)
 

@@ -1,0 +1,321 @@
+"""Order, lanes and bounds of what is delivered."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections import defaultdict
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hub.engine import Event, Options, Server
+from hub.engine.frames import TEXT, frame
+from hub.engine.link import Link
+from hub.engine.rooms import Member, Namespace
+from hub.engine.telemetry import Counters
+
+from .conftest import Serve
+from .wire import Site
+
+# order over rooms, joined writes, memberships: every schedule
+
+
+class Ear(Link):
+    """A link that keeps what is written, frame by frame."""
+
+    __slots__ = ("heard",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heard: list[Any] = []
+        self.write = self._hear
+        self.direct = True
+
+    def _hear(self, wire: bytes) -> None:
+        while wire:
+            size = wire[1] if wire[1] < 126 else int.from_bytes(wire[2:4], "big")
+            start = 2 if wire[1] < 126 else 4
+            self.heard.append(orjson.loads(wire[start + 2 : start + size])[1])
+            wire = wire[start + size :]
+
+    def push(self, event: Event, plain: bool) -> None:
+        self._hear(event.frame_as(0, plain))
+
+    def send_parts(self, parts: Any) -> None:
+        self._hear(b"".join(frame(TEXT, data) for _, data in parts))
+
+
+MEMBERS, ROOMS = range(3), "ab"
+steps = st.lists(
+    st.one_of(
+        st.tuples(st.just("emit"), st.lists(st.sampled_from(ROOMS), max_size=2, unique=True)),
+        st.tuples(st.just("to"), st.sampled_from(MEMBERS)),
+        st.tuples(st.just("enter"), st.sampled_from(MEMBERS), st.sampled_from(ROOMS)),
+        st.tuples(st.just("leave"), st.sampled_from(MEMBERS), st.sampled_from(ROOMS)),
+        st.tuples(st.just("slow"), st.sampled_from(MEMBERS), st.booleans()),
+        st.tuples(st.just("round")),
+    ),
+    max_size=40,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(steps)
+def test_each_member_hears_what_was_emitted_while_it_was_there_in_order(plan: Any) -> None:
+    loop = asyncio.new_event_loop()
+    try:
+        loop.run_until_complete(_play(plan))
+    finally:
+        loop.close()
+
+
+async def _play(plan: list[tuple[Any, ...]]) -> None:
+    space = Namespace("/", Options(), Counters())
+    ears = [Ear() for _ in MEMBERS]
+    members = []
+    for index, ear in enumerate(ears):
+        member = Member(f"m{index}", ear, space)
+        space.members[member.sid] = member
+        space.admit(member)
+        members.append(member)
+    inside: dict[int, set[str]] = defaultdict(set)
+    wanted: dict[int, list[int]] = defaultdict(list)
+    for number, (kind, *args) in enumerate(plan):
+        if kind == "emit":
+            names = args[0]
+            event = Event(["e", number])
+            if len(names) == 1 and names[0] in space.rooms:
+                space.broadcast(space.rooms[names[0]], event)
+            elif names:
+                space.deliver(space.select(names), event)
+            else:
+                space.broadcast(space.everyone, event)
+            for index in MEMBERS:
+                if not names or inside[index] & set(names):
+                    wanted[index].append(number)
+        elif kind == "to":
+            space.deliver([members[args[0]]], Event(["e", number]))
+            wanted[args[0]].append(number)
+        elif kind == "enter":
+            space.enter(members[args[0]], args[1])
+            inside[args[0]].add(args[1])
+        elif kind == "leave":
+            space.leave(members[args[0]], args[1])
+            inside[args[0]].discard(args[1])
+        elif kind == "slow":
+            ears[args[0]].direct = not args[1]
+            members[args[0]].sort()
+        else:
+            await asyncio.sleep(0)
+    await _flushed()
+    for index, ear in enumerate(ears):
+        assert ear.heard == wanted[index]
+
+
+async def test_broadcasts_of_one_round_are_one_write() -> None:
+    space = Namespace("/", Options(), Counters())
+    ear = Ear()
+    writes: list[bytes] = []
+    ear.write = writes.append
+    member = Member("m", ear, space)
+    space.admit(member)
+    for number in range(5):
+        space.broadcast(space.everyone, Event(["e", number]))
+    await asyncio.sleep(0)
+    assert len(writes) == 1
+
+
+# a peer that does not read
+
+
+class Stalled:
+    """A WebSocket over a small receive buffer that reads only when told."""
+
+    def __init__(self, port: int) -> None:
+        self._sock = socket.socket()
+        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        self._sock.connect(("127.0.0.1", port))
+        self._sock.settimeout(5)
+        self._sock.sendall(
+            b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: h\r\n"
+            b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+            b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n" + _masked(b"40")
+        )
+
+    def read(self, until: bytes) -> bytes:
+        """Everything up to what ends with ``until``, or to the end of the stream."""
+        data = b""
+        while until not in data:
+            try:
+                chunk = self._sock.recv(65536)
+            except ConnectionResetError:
+                break
+            if not chunk:
+                break
+            data += chunk
+        return data
+
+    def close(self) -> None:
+        self._sock.close()
+
+
+def _masked(payload: bytes) -> bytes:
+    return bytes((0x81, 0x80 | len(payload), 0, 0, 0, 0)) + payload
+
+
+def _events(data: bytes) -> list[list[Any]]:
+    """The events in a stream of server frames that may begin with the handshake."""
+    found = []
+    data = data.partition(b"\r\n\r\n")[2] if data.startswith(b"HTTP") else data
+    while len(data) > 1:
+        size, start = data[1], 2
+        if size == 126:
+            size, start = int.from_bytes(data[2:4], "big"), 4
+        elif size == 127:
+            size, start = int.from_bytes(data[2:10], "big"), 10
+        payload = data[start : start + size]
+        if payload.startswith(b"42[") and payload.endswith(b"]"):
+            found.append(orjson.loads(payload[2:]))
+        data = data[start + size :]
+    return found
+
+
+@pytest.fixture
+async def narrow(serve: Serve) -> tuple[Server, Site]:
+    server = Server(Options(backlog_low=20_000, backlog_high=120_000, send_buffer=4096))
+    return server, await serve(server)
+
+
+async def _flushed() -> None:
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+
+
+async def _joined(server: Server, count: int = 1) -> None:
+    async with asyncio.timeout(5):
+        while len(server.manager.namespace("/").everyone) != count:
+            await asyncio.sleep(0.002)
+
+
+PAD = "x" * 1000
+
+
+async def _stall(server: Server, start: int = 1) -> int:
+    """Stamped events until the connection is over its low mark; the next number."""
+    number = start
+    async with asyncio.timeout(10):
+        while not server.eio.behind:
+            for _ in range(20):
+                server.deliver(Event(["n", number, PAD], offset=f"{number:06}"))
+                number += 1
+            await asyncio.sleep(0.002)
+    return number
+
+
+async def test_a_slow_consumer_is_closed_and_counted(narrow: tuple[Server, Site]) -> None:
+    server, site = narrow
+    left: asyncio.Queue[str] = asyncio.Queue()
+    server.on("disconnect", lambda sid, reason: left.put_nowait(reason))
+    stalled = await asyncio.to_thread(Stalled, site.port)
+    await _joined(server)
+    number = await _stall(server)
+    for more in range(200):
+        server.deliver(Event(["n", number + more, PAD], offset=f"{number + more:06}"))
+    assert await asyncio.wait_for(left.get(), 5) == "slow consumer"
+    assert server.eio.counters.closed == {"slow consumer": 1}
+    assert server.eio.waiting_bytes() == 0
+    assert not server.eio.sockets
+    stalled.close()
+
+
+async def test_lanes_of_a_slow_reader(narrow: tuple[Server, Site]) -> None:
+    """Over the low mark volatile events are dropped but the newest of a key, an alert overtakes
+    without a stamp, room events keep their order; the stamps a client sees only grow."""
+    server, site = narrow
+    stalled = await asyncio.to_thread(Stalled, site.port)
+    await _joined(server)
+    number = await _stall(server)
+    for count in range(5):
+        server.deliver(Event(["online", {"count": count}], kind="volatile", key="r"))
+        server.deliver(Event(["typing", {}], kind="volatile"))
+    for more in range(10):
+        server.deliver(Event(["n", number + more, PAD], offset=f"{number + more:06}"))
+    server.deliver(Event(["urgent", {"id": "u"}], kind="alert", offset=f"{number + 10:06}"))
+    server.deliver(Event(["n", number + 11, PAD], offset=f"{number + 11:06}"))
+    await _flushed()
+    assert server.eio.counters.dropped == {"volatile": 9}
+    assert server.eio.waiting_bytes() > 20_000
+    data = await asyncio.to_thread(stalled.read, b'"online"')
+    events = _events(data)
+    names = [args[0] for args in events]
+    assert [args for args in events if args[0] == "urgent"] == [["urgent", {"id": "u"}]]
+    assert names.index("urgent") < len(names) - 11
+    assert [args[1] for args in events if args[0] == "n"] == [*range(1, number + 10), number + 11]
+    stamps = [args[-1] for args in events if args[0] == "n"]
+    assert stamps == sorted(stamps)
+    assert events[-1] == ["online", {"count": 4}]
+    assert not server.eio.behind  # it has caught up, and is written to directly again
+    assert next(server.members()).fast
+    stalled.close()
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.sampled_from(["room", "alert"]), min_size=5, max_size=60), st.data())
+def test_at_every_cut_offset_and_replay_and_live_are_everything(kinds: Any, data: Any) -> None:
+    """A connection that queues, cut anywhere: what it saw, and what follows the last stamp it
+    saw, is all there was."""
+    from hub.engine.backlog import Backlog
+
+    written: list[Event] = []
+    backlog: Backlog[Event] = Backlog()
+    for number, kind in enumerate(kinds):
+        event = Event(["n", number], kind=kind, offset=f"{number:03}")
+        paused = data.draw(st.booleans())
+        if kind == "alert":
+            if paused:
+                written.append(Event(event.args))
+            else:
+                written += _drained(backlog)
+                written.append(event)
+        else:
+            backlog.append(event, 1)
+            if not paused:
+                written += _drained(backlog)
+    cut = data.draw(st.integers(0, len(written)))
+    seen = written[:cut]
+    stamps = [event.offset for event in seen if event.offset is not None]
+    assert stamps == sorted(stamps)
+    replayed = range(int(stamps[-1]) + 1 if stamps else 0, len(kinds))
+    assert {event.args[1] for event in seen} | set(replayed) == set(range(len(kinds)))
+
+
+def _drained(backlog: Any) -> list[Event]:
+    events = []
+    while (event := backlog.pop()) is not None:
+        events.append(event)
+    return events
+
+
+async def test_a_polling_client_is_bounded_too(serve: Serve) -> None:
+    server = Server(Options(backlog_low=10_000, backlog_high=30_000))
+    site = await serve(server)
+    session = await site.open_polling()
+    await site.post(session, "40")
+    await site.poll(session)
+    for number in range(12):
+        server.deliver(Event(["n", number, PAD]))
+        server.deliver(Event(["online", number], kind="volatile", key="r"))
+    await asyncio.sleep(0)
+    body = (await site.poll(session))[1].split("\x1e")
+    assert [orjson.loads(packet[2:])[1] for packet in body if "online" in packet][-1] == 11
+    assert sum('"n"' in packet for packet in body) == 12
+    assert server.eio.counters.dropped["volatile"] > 0
+    for number in range(100):
+        server.deliver(Event(["n", number, PAD]))
+    await asyncio.sleep(0)
+    assert server.eio.counters.closed == {"slow consumer": 1}
+    assert (await site.poll(session))[0] == 400
