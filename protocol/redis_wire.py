@@ -217,9 +217,7 @@ def pack(value: Any) -> bytes:
     """
     try:
         packed: bytes = msgpack.packb(value, default=_plain, unicode_errors="surrogatepass")
-    except OverflowError:
-        return pack(_narrow(value))
-    except (TypeError, ValueError, RecursionError) as error:
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise WireError(f"cannot be written as msgpack: {type(error).__name__}") from None
     return packed
 
@@ -271,6 +269,8 @@ def _plain(value: Any) -> Any:
         return iso(value)
     if isinstance(value, bytearray | memoryview):
         return bytes(value)
+    if isinstance(value, int):
+        return float(value)
     raise TypeError(type(value).__name__)
 
 
@@ -292,16 +292,6 @@ def _plain_tree(value: Any, *, texts: bool = False) -> Any:
 
 def _key(key: Any) -> str:
     return key.decode(errors="replace") if isinstance(key, bytes) else str(key)
-
-
-def _narrow(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _narrow(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_narrow(item) for item in value]
-    if isinstance(value, int) and not -(2**63) <= value < 2**64:
-        return float(value)
-    return value
 
 
 def iso(moment: datetime) -> str:
