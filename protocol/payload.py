@@ -38,39 +38,39 @@ class Request(Message, forbid_unknown_fields=True):
 T = TypeVar("T")
 
 
-def read(value: Any, form: type[T]) -> T:
+def read(value: Any, form: type[T], *, max_items: int = MAX_ITEMS) -> T:
     """Turn plain JSON values into `form`.
 
     Raises HubError INVALID_PAYLOAD; its message names the path, never the value.
     """
-    check(value)
+    check(value, max_items)
     try:
         return msgspec.convert(value, form, strict=True)
     except msgspec.ValidationError as error:
         raise invalid(str(error)) from None
 
 
-def read_json(body: bytes, form: type[T]) -> T:
+def read_json(body: bytes, form: type[T], *, max_items: int = MAX_ITEMS) -> T:
     """`read` for the bytes of a request body (JSON in UTF-8)."""
     try:
         value = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise invalid("The body is not JSON in UTF-8.") from None
-    return read(value, form)
+    return read(value, form, max_items=max_items)
 
 
-def check(value: Any) -> None:
+def check(value: Any, max_items: int = MAX_ITEMS) -> None:
     """Refuse what no form may hold: depth, size, control characters, lone surrogates, NaN.
 
     PostgreSQL cannot store NUL or surrogates, NaN breaks JSON parsers of clients.
     """
-    left = MAX_ITEMS
+    left = max_items
     stack = [(value, 1)]
     while stack:
         item, depth = stack.pop()
         left -= 1
         if left < 0:
-            raise invalid(f"More than {MAX_ITEMS} values.")
+            raise invalid(f"More than {max_items} values.")
         if depth > MAX_DEPTH:
             raise invalid(f"Nested deeper than {MAX_DEPTH} levels.")
         if isinstance(item, str):

@@ -72,6 +72,37 @@ class Question(Message):
     location: Place | None = None
 
 
+class QuestionsQuery(Request):
+    """`hashtags`: comma separated, any of them. 20 a page; the offset has an end (C58)."""
+
+    region: Code | None = None
+    category: Code | None = None
+    hashtags: Annotated[str, Meta(min_length=1, max_length=520)] | None = None
+    page: Annotated[int, Meta(ge=1, le=500)] = 1
+    sort_by: Literal["created_at", "urgent"] = "created_at"
+
+
+class Pagination(msgspec.Struct, kw_only=True):
+    """The source's own names (S2-122)."""
+
+    current_page: int
+    per_page: int
+    total: int
+    total_pages: int
+
+
+class Questions(Message):
+    items: tuple[Question, ...]
+    pagination: Pagination
+
+
+class PageQuery(Request):
+    """`after` is the `next` of the page before."""
+
+    after: Id | None = None
+    limit: Annotated[int, Meta(ge=1, le=100)] = 20
+
+
 class AnswerRequest(Request):
     question_id: Id
     content: Content
@@ -91,6 +122,11 @@ class Answer(Message):
 class Answers(Message):
     items: tuple[Answer, ...]
     next: str | None
+
+
+class InboxQuery(PageQuery):
+    unread: bool = False
+    kind: Code | None = None
 
 
 class InboxRow(Message):
@@ -122,6 +158,12 @@ class Acks(Request):
     ids: Ids = ()
     question_ids: Ids = ()
     state: Literal["acknowledged", "seen", "read"] = "acknowledged"
+
+
+class ReadAll(Request):
+    """All that was made until `before`; without it, until now."""
+
+    before: datetime | None = None
 
 
 class UnreadNow(Message):
@@ -198,6 +240,10 @@ class Region(Message):
     name: str
 
 
+class NeighbourhoodsQuery(Request):
+    region: Code | None = None
+
+
 class Neighbourhood(Message):
     code: str
     region_code: str
@@ -213,6 +259,20 @@ class Neighbourhoods(Message):
 
 class Regions(Message):
     items: tuple[Region, ...]
+
+
+class ErrorBody(Message, omit_defaults=True):
+    code: str
+    message: str
+    request_id: str
+    details: dict[str, Any] | None = None
+    retry_after_ms: int | None = None
+
+
+class Failure(Message):
+    """What every error looks like."""
+
+    error: ErrorBody
 
 
 Events = Envelope | Annotated[tuple[Envelope, ...], Meta(min_length=1, max_length=100)]

@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 from hub.domain.context import Domain
 from hub.domain.inbox import URGENT_KIND, tell_unread
-from hub.plumbing.postgres import Connection
+from hub.plumbing.postgres import Connection, acquire
 from protocol.events import NotificationUpdated, emit
 from protocol.names import user_room
 
@@ -127,6 +127,18 @@ async def _mark(
         change.tell(room, emit("notification:updated", message, id=str(uuid4()), rooms=(room,)))
         await tell_unread(change, [user_id])
         return int(unread)
+
+
+async def about_questions(d: Domain, user_id: str, question_ids: Sequence[str]) -> list[str]:
+    """Ids of a person's notifications about these questions."""
+    async with acquire(d.pool) as conn:
+        rows = await conn.fetch(
+            "SELECT id FROM notifications WHERE user_id = $1 AND question_id = ANY($2::text[])"
+            " AND deleted_at IS NULL",
+            user_id,
+            list(question_ids),
+        )
+    return [str(row["id"]) for row in rows]
 
 
 def _uuids(ids: Sequence[str]) -> list[UUID]:

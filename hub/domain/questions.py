@@ -244,10 +244,13 @@ async def close(
     return updated
 
 
-async def close_own(d: Domain, owner: str, question_id: str, status: str) -> Question:
+async def close_own(
+    d: Domain, caller: str, question_id: str, status: str, *, admin: bool = False
+) -> Question:
+    """`close` for its asker, or for an admin."""
     async with d.outbox.change() as change:
-        row = await close(d, change, question_id, status, owner=owner)
-        return view(row, await members.author(change.conn, owner), with_place=False)
+        row = await close(d, change, question_id, status, owner=None if admin else caller)
+        return view(row, await members.author(change.conn, row["user_id"]), with_place=False)
 
 
 async def locked(conn: Connection, question_id: str) -> Row:

@@ -1,0 +1,130 @@
+"""Who may call, and how often: what is decided before a request's body is looked at."""
+
+from dataclasses import dataclass, field
+
+import msgspec
+from aiohttp import web
+
+from api.peer import counted_as
+from api.route import Caller, Route
+from hub.domain import sessions
+from hub.domain.context import Domain
+from hub.domain.sessions import Service
+from hub.plumbing.limits import Limits, Verdict, Window
+from hub.plumbing.variables import Web
+from protocol.errors import Code, HubError, forbidden
+from protocol.tokens import SERVICE_KEY_PREFIX, Token
+
+MINUTE_MS = 60_000
+READS = ("GET", "HEAD")
+
+
+async def identify(d: Domain, route: Route, request: web.Request) -> Caller:
+    """The caller by the Authorization header; nobody without one, where that is allowed.
+
+    Raises UNAUTHENTICATED, TOKEN_EXPIRED, TOKEN_REVOKED, FORBIDDEN for the wrong kind or scope,
+    UNAVAILABLE for a write whose token cannot be checked while Redis is away (C18).
+    """
+    header = request.headers.get("Authorization")
+    if header is None:
+        if route.auth.kind == "none":
+            return None
+        raise HubError(Code.UNAUTHENTICATED)
+    scheme, _, text = header.partition(" ")
+    if scheme.lower() != "bearer":
+        raise HubError(Code.UNAUTHENTICATED)
+    caller = await _verified(d, text.strip(), is_read=request.method in READS)
+    _check_kind(route, caller)
+    return caller
+
+
+async def _verified(d: Domain, text: str, *, is_read: bool) -> Token | Service:
+    if text.startswith(SERVICE_KEY_PREFIX):
+        return await sessions.service(d, text)
+    return await sessions.verify(d, text, may_skip_revocation=is_read)
+
+
+def _check_kind(route: Route, caller: Token | Service) -> None:
+    if route.auth.kind == "user" and not isinstance(caller, Token):
+        raise forbidden("This needs a person's access token.")
+    if route.auth.kind == "service":
+        if not isinstance(caller, Service):
+            raise forbidden("This needs a service key.")
+        caller.need(route.auth.scope)
+
+
+def subject(caller: Caller) -> str:
+    """Whom a limit or an Idempotency-Key belongs to; empty for nobody."""
+    if isinstance(caller, Token):
+        return f"user:{caller.user_id}"
+    return f"service:{caller.id}" if isinstance(caller, Service) else ""
+
+
+@dataclass(slots=True)
+class Meter:
+    """Counts one request against its limits; `headers` are for its answer, whatever it is."""
+
+    limits: Limits
+    part: Web
+    headers: dict[str, str] = field(default_factory=dict)
+
+    async def calls(self, route: Route, caller: Caller, address: str) -> None:
+        """C12: the table's figure, else the default of who calls. Raises RATE_LIMITED."""
+        if route.rate.word == "exempt" or route.rate.by:
+            return
+        who = subject(caller) or counted_as(address)
+        if isinstance(caller, Service):
+            window = Window("service_calls", caller.calls_per_min, MINUTE_MS)
+        elif route.rate.per_minute:
+            window, who = self._a_minute(route), f"{_name(route)}:{who}"
+        elif caller is None:
+            window = Window("anonymous", self.part.rate_max, self.part.rate_window_ms)
+        else:
+            window = Window("user", self.part.user_rate_max, self.part.user_rate_window_ms)
+            who = f"{_name(route)}:{who}"
+        await self._check(window, who)
+
+    async def body(self, route: Route, caller: Caller, body: object) -> None:
+        """What only the body tells: a list counts its length, a field may be who is counted."""
+        if route.rate.by:
+            who = msgspec.to_builtins(body)[route.rate.by]
+            await self._check(self._a_minute(route), f"{_name(route)}:{who}")
+        if isinstance(caller, Service) and route.auth.kind == "service":
+            window = Window("service_items", caller.items_per_min, MINUTE_MS)
+            await self._check(window, caller.id, items_of(body))
+
+    def _a_minute(self, route: Route) -> Window:
+        return Window("route", route.rate.per_minute, MINUTE_MS)
+
+    async def _check(self, window: Window, who: str, n: int = 1) -> None:
+        verdict = await self.limits.check(window, who, n)
+        self._tell(verdict)
+        if not verdict.allowed:
+            raise HubError(Code.RATE_LIMITED, retry_after_ms=verdict.retry_after_ms)
+
+    def _tell(self, verdict: Verdict) -> None:
+        """The tightest of several limits is the one to know."""
+        known = self.headers.get("X-RateLimit-Remaining")
+        if known is not None and verdict.allowed and int(known) <= verdict.remaining:
+            return
+        self.headers |= {
+            "X-RateLimit-Limit": str(verdict.limit),
+            "X-RateLimit-Remaining": str(verdict.remaining),
+        }
+        if not verdict.allowed:
+            self.headers["X-RateLimit-Reset"] = seconds(verdict.retry_after_ms)
+
+
+def seconds(ms: int) -> str:
+    """Whole seconds, never too few (RFC 9110 §10.2.3)."""
+    return str(max(1, -(-ms // 1000)))
+
+
+def items_of(body: object) -> int:
+    if isinstance(body, tuple):
+        return len(body)
+    return max(1, len(getattr(body, "user_ids", ())))
+
+
+def _name(route: Route) -> str:
+    return f"{route.method} {route.path}"

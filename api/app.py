@@ -1,0 +1,47 @@
+"""The REST door, put together: the table's routes behind the gate."""
+
+from aiohttp import web
+
+from api.docs import docs_routes
+from api.gate import Gate
+from api.health import METRICS, Vitals, health_routes
+from api.reading import MAX_BODY
+from api.routes import ROUTES
+from hub.domain.context import Domain
+from hub.plumbing.limits import Limits
+from hub.plumbing.telemetry import AccessLog
+from hub.plumbing.variables import Web
+
+
+def create_app(
+    domain: Domain,
+    limits: Limits,
+    part: Web,
+    access: AccessLog,
+    vitals: Vitals,
+    version: str = "unknown",
+    *,
+    with_metrics: bool = False,
+) -> web.Application:
+    """An application for aiohttp's runner; it holds nothing that must be closed.
+
+    `with_metrics`: /metrics here, too, for a process whose doors share one port.
+    """
+    gate = Gate(domain, limits, part, access)
+    app = web.Application(middlewares=[gate.middleware], client_max_size=MAX_BODY)
+    routes = [*ROUTES, *docs_routes(ROUTES, version), *health_routes(vitals)]
+    if with_metrics:
+        routes.append(METRICS)
+    for route in routes:
+        handler = gate.handler(route)
+        app.router.add_route(route.method, route.path, handler, expect_handler=_go_on)
+        if route.method == "GET":
+            app.router.add_route("HEAD", route.path, handler)
+    return app
+
+
+async def _go_on(request: web.Request) -> None:
+    """RFC 9110 §10.1.1: an expectation we do not know is no reason to refuse."""
+    if request.headers.get("Expect", "").lower() == "100-continue":
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0  # this is no part of the answer

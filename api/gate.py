@@ -1,0 +1,186 @@
+"""One way in and one way out for every request.
+
+In: identify, limit, read, act. Out: the answer or the one coded error, its headers, one line in
+the log, one count in the metrics. Nothing else in this package handles an exception.
+"""
+
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import msgspec
+import structlog
+from aiohttp import web
+
+from api.admission import Meter, identify, seconds, subject
+from api.headers import finish, is_preflight
+from api.peer import address_of, origin_allowed
+from api.reading import body_of, key_of, path_of, query_of
+from api.refusals import Refusal
+from api.route import Call, Caller, Route
+from hub.domain.context import Domain, Once
+from hub.plumbing import metrics
+from hub.plumbing.limits import Limits
+from hub.plumbing.redis_client import AWAY
+from hub.plumbing.telemetry import AccessLog
+from hub.plumbing.trace import Trace, traced
+from hub.plumbing.variables import Web
+from protocol.errors import ERRORS, Code, HubError, forbidden, unavailable
+from protocol.tokens import Token
+
+log = structlog.get_logger(__name__)
+
+Next = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+CALLER = web.RequestKey("caller", object)
+METER = web.RequestKey("meter", Meter)
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"})
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    domain: Domain
+    limits: Limits
+    part: Web
+    access: AccessLog
+
+    def handler(self, route: Route) -> Next:
+        """What aiohttp calls for a route of the table."""
+
+        async def handle(request: web.Request) -> web.StreamResponse:
+            return await self._serve(route, request)
+
+        return handle
+
+    async def _serve(self, route: Route, request: web.Request) -> web.StreamResponse:
+        caller = await identify(self.domain, route, request)
+        request[CALLER] = caller
+        meter = request[METER] = Meter(self.limits, self.part)
+        address = address_of(request, self.part.trust_proxy)
+        await meter.calls(route, caller, address)
+        raw, body = await body_of(request, route)
+        await meter.body(route, caller, body)
+        call = Call(
+            domain=self.domain,
+            caller=caller,
+            path=path_of(request),
+            body=body,
+            query=query_of(request, route.query),
+            once=_once(route, request, caller, raw),
+            address=address,
+            user_agent=request.headers.get("User-Agent"),
+            accept=request.headers.get("Accept", ""),
+        )
+        return _answered(route, request, caller, await route.handler(call))
+
+    @web.middleware
+    async def middleware(self, request: web.Request, handler: Next) -> web.StreamResponse:
+        """Around everything, what no route matches included."""
+        start = time.perf_counter()
+        with traced(request.headers) as trace, metrics.HTTP_IN_FLIGHT.track_inprogress():
+            response = await self._guarded(request, handler, trace)
+            if METER in request:
+                response.headers.update(request[METER].headers)
+            finish(request, response, trace, self.part)
+            self._record(request, response.status, time.perf_counter() - start)
+        return response
+
+    async def _guarded(
+        self, request: web.Request, handler: Next, trace: Trace
+    ) -> web.StreamResponse:
+        try:
+            if not origin_allowed(request, self.part.cors_origins):
+                raise forbidden("This Origin is not allowed.")
+            if is_preflight(request):
+                return web.Response(status=204)
+            return await handler(request)
+        except Exception as error:
+            return _failed(request, as_coded(error), trace)
+
+    def _record(self, request: web.Request, status: int, took_s: float) -> None:
+        pattern = pattern_of(request)
+        labels = {"method": _method(request), "route": pattern, "status_code": str(status)}
+        metrics.HTTP_REQUESTS.labels(**labels).inc()
+        metrics.HTTP_DURATION.labels(**labels).observe(took_s)
+        caller = request.get(CALLER)
+        self.access.request(
+            method=request.method,
+            path=request.path[:300],
+            status=status,
+            seconds=took_s,
+            userAgent=request.headers.get("User-Agent", "")[:300],
+            ip=address_of(request, self.part.trust_proxy),
+            userId=caller.user_id if isinstance(caller, Token) else None,
+        )
+
+
+def _once(route: Route, request: web.Request, caller: Caller, raw: bytes) -> Once | None:
+    key = key_of(request) if route.idempotent else None
+    if key is None:
+        return None
+    return Once(subject(caller), f"{route.method} {request.path}", key, raw)
+
+
+def _answered(
+    route: Route, request: web.Request, caller: Caller, answer: msgspec.Struct | web.Response | None
+) -> web.Response:
+    if isinstance(answer, web.Response):
+        response = answer
+    elif answer is None:
+        response = web.Response(status=204)
+    else:
+        response = web.Response(
+            status=route.status,
+            body=msgspec.json.encode(answer),
+            content_type="application/json",
+            charset="utf-8",
+        )
+    if route.cache_s and caller is None:
+        response.headers["Cache-Control"] = f"public, max-age={route.cache_s}"
+    return response
+
+
+def as_coded(error: Exception) -> HubError:
+    """The one place where an exception becomes a code (product.md, Codes)."""
+    if isinstance(error, HubError):
+        return error
+    if isinstance(error, web.HTTPMethodNotAllowed):
+        allow = ", ".join(sorted(error.allowed_methods))
+        return Refusal(405, f"This path does not take {error.method}.", Allow=allow)
+    if isinstance(error, web.HTTPNotFound):
+        return Refusal(404, "There is no such path.")
+    if isinstance(error, web.HTTPException) and 400 <= error.status < 500:
+        return Refusal(error.status, "The request cannot be read.")
+    if isinstance(error, ConnectionResetError):
+        return Refusal(400, "The caller went away.")
+    if isinstance(error, AWAY):
+        return unavailable("A store is away.")
+    log.error("a request failed", exc_info=error)
+    return HubError(Code.INTERNAL)
+
+
+def _failed(request: web.Request, error: HubError, trace: Trace) -> web.Response:
+    metrics.ERRORS.labels(door="http", code=error.code).inc()
+    response = web.Response(
+        status=error.status,
+        body=msgspec.json.encode({"error": error.body(trace.request_id)}),
+        content_type="application/json",
+        charset="utf-8",
+    )
+    if isinstance(error, Refusal):
+        response.headers.update(error.headers)
+    if error.status == 401:
+        response.headers["WWW-Authenticate"] = "Bearer"
+    if ERRORS[error.code].retry:
+        response.headers["Retry-After"] = seconds(error.retry_after_ms or 1000)
+    return response
+
+
+def pattern_of(request: web.Request) -> str:
+    """The matched route's pattern; `unknown` for everything else (S1-45)."""
+    resource = request.match_info.route.resource
+    return resource.canonical if resource is not None else metrics.UNKNOWN
+
+
+def _method(request: web.Request) -> str:
+    return request.method if request.method in METHODS else metrics.UNKNOWN

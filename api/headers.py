@@ -1,0 +1,80 @@
+"""What every answer carries, whichever way it came about."""
+
+import gzip
+from typing import Final
+
+from aiohttp import web
+
+from api.peer import is_secure
+from hub.plumbing.trace import REQUEST_ID, Trace
+from hub.plumbing.variables import Web
+
+COMPRESS_FROM: Final = 1024
+"""S4-04: a smaller body costs more to compress than it saves."""
+
+CSP: Final = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+
+SECURITY: Final = {  # S5-42
+    "Content-Security-Policy": CSP,
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+HSTS: Final = "max-age=31536000; includeSubDomains"
+
+EXPOSED: Final = "X-Request-ID, Retry-After, X-RateLimit-Limit, X-RateLimit-Remaining, Allow"
+ALLOWED_METHODS: Final = "GET, HEAD, POST, PUT, DELETE"
+ALLOWED_HEADERS: Final = "Authorization, Content-Type, Idempotency-Key, X-Request-ID"
+
+
+def is_preflight(request: web.Request) -> bool:
+    return request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
+
+
+def finish(request: web.Request, response: web.StreamResponse, trace: Trace, part: Web) -> None:
+    """Add what the answer has not said itself; compress its body."""
+    headers = response.headers
+    for name, value in SECURITY.items():
+        headers.setdefault(name, value)
+    headers[REQUEST_ID] = trace.request_id
+    headers.setdefault("Cache-Control", "no-store")
+    if is_secure(request, part.trust_proxy):  # RFC 6797 §7.2: not over plain HTTP
+        headers["Strict-Transport-Security"] = HSTS
+    _cross_origin(request, response, part.cors_origins)
+    _compress(request, response)
+
+
+def _cross_origin(
+    request: web.Request, response: web.StreamResponse, allowed: tuple[str, ...]
+) -> None:
+    headers = response.headers
+    headers.add("Vary", "Origin")
+    origin = request.headers.get("Origin")
+    if origin is None or not (origin in allowed or "*" in allowed):
+        return
+    headers["Access-Control-Allow-Origin"] = origin
+    headers["Access-Control-Expose-Headers"] = EXPOSED
+    if is_preflight(request):
+        headers["Access-Control-Allow-Methods"] = ALLOWED_METHODS
+        headers["Access-Control-Allow-Headers"] = ALLOWED_HEADERS
+        headers["Access-Control-Max-Age"] = "600"
+
+
+def _compress(request: web.Request, response: web.StreamResponse) -> None:
+    if not isinstance(response, web.Response) or not isinstance(response.body, bytes):
+        return
+    response.headers.add("Vary", "Accept-Encoding")
+    if len(response.body) >= COMPRESS_FROM and _takes_gzip(request):
+        response.body = gzip.compress(response.body, 6, mtime=0)
+        response.headers["Content-Encoding"] = "gzip"
+
+
+def _takes_gzip(request: web.Request) -> bool:
+    """RFC 9110 §12.5.3, of which `q=0` is the part that matters."""
+    for part in request.headers.get("Accept-Encoding", "").split(","):
+        coding, _, weight = part.strip().partition(";")
+        if coding.strip().lower() in ("gzip", "*"):
+            return weight.replace(" ", "") not in ("q=0", "q=0.0", "q=0.00", "q=0.000")
+    return False

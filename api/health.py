@@ -1,0 +1,81 @@
+"""Health of this process (C07–C09): whoever starts it says what it needs and what it reports."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from aiohttp import web
+
+from api.route import Handler, Route
+from hub.plumbing.clock import Clock, SystemClock
+from hub.plumbing.health import (
+    LIVE_PATHS,
+    READY_PATHS,
+    STARTUP_PATHS,
+    Check,
+    examine,
+    live_body,
+    ready_body,
+    startup_body,
+)
+from hub.plumbing.metrics import exposition
+from protocol.operations import Auth, Rate
+
+
+def _yes() -> bool:
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Vitals:
+    """`needed` decide readiness, `reported` are only told; `started` and `leaving` are asked."""
+
+    needed: Mapping[str, Check]
+    reported: Mapping[str, Check] = field(default_factory=dict)
+    started: Callable[[], bool] = _yes
+    leaving: Callable[[], bool] = lambda: False
+    clock: Clock = field(default_factory=SystemClock)
+
+    async def live(self, _: object) -> web.Response:
+        return _json(live_body(self.clock.now()))
+
+    async def ready(self, _: object) -> web.Response:
+        health = await examine(self.needed, self.reported, going_away=self.leaving())
+        return _json(ready_body(health, self.clock.now()))
+
+    async def startup(self, _: object) -> web.Response:
+        return _json(startup_body(self.started()))
+
+
+def _json(answer: tuple[int, dict[str, Any]]) -> web.Response:
+    status, body = answer
+    return web.json_response(body, status=status)
+
+
+def health_routes(vitals: Vitals) -> list[Route]:
+    """The canonical paths and their aliases (C07)."""
+    live = [_route(path, "The process runs", vitals.live) for path in LIVE_PATHS]
+    ready = [_route(path, "It can serve", vitals.ready) for path in READY_PATHS]
+    startup = [_route(path, "It has started", vitals.startup) for path in STARTUP_PATHS]
+    return live + ready + startup
+
+
+def _route(path: str, summary: str, handler: Handler, media: str = "application/json") -> Route:
+    return Route(
+        method="GET",
+        path=path,
+        auth=Auth("none"),
+        rate=Rate("exempt"),
+        summary=summary,
+        tag="operations",
+        media=(media,),
+        handler=handler,
+    )
+
+
+async def _metrics(_: object) -> web.Response:
+    body, content_type = exposition()
+    return web.Response(body=body, headers={"Content-Type": content_type})
+
+
+METRICS: Final = _route("/metrics", "Prometheus metrics", _metrics, "text/plain")

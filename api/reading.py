@@ -1,0 +1,87 @@
+"""Reads what a request holds into the forms of its route, and no more bytes than that takes."""
+
+import asyncio
+from typing import Any, Final
+
+import msgspec
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+
+from api.refusals import Refusal
+from api.route import Route
+from protocol.errors import invalid
+from protocol.payload import check, read_json
+
+MAX_BODY: Final = 1 << 20
+BODY_TIMEOUT_S: Final = 20.0
+MAX_NAME: Final = 512
+"""Characters of one parameter in the path; the verbs know the exact bounds."""
+
+MAX_KEY: Final = 200
+
+
+def path_of(request: web.Request) -> dict[str, str]:
+    path = dict(request.match_info)
+    check(path)
+    if any(len(value) > MAX_NAME for value in path.values()):
+        raise invalid("A part of the path is too long.")
+    return path
+
+
+def query_of(request: web.Request, form: type[msgspec.Struct] | None) -> Any:
+    """The query in its form; a parameter nobody knows, or given twice, is refused."""
+    given = request.query
+    if len(set(given)) != len(given):
+        raise invalid("A query parameter is given twice.")
+    check(dict(given))
+    if form is None:
+        if given:
+            raise invalid("This route takes no query parameters.")
+        return None
+    try:
+        return msgspec.convert(dict(given), form, strict=False)
+    except msgspec.ValidationError as error:
+        raise invalid(str(error)) from None
+
+
+async def body_of(request: web.Request, route: Route) -> tuple[bytes, Any]:
+    """The bytes and their form; an empty body is `{}`.
+
+    Raises INVALID_PAYLOAD: with 413 over 1 MiB, 415 for what is no JSON, 408 when it takes too
+    long.
+    """
+    if route.body is None:
+        return b"", None
+    if (request.content_length or 0) > MAX_BODY:
+        raise too_large()
+    raw = await _bytes(request)
+    if raw and request.content_type != "application/json":
+        raise Refusal(415, "Send the body as application/json.")
+    return raw, read_json(raw or b"{}", route.body, max_items=route.max_items)
+
+
+async def _bytes(request: web.Request) -> bytes:
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            return await request.read()
+    except TimeoutError:
+        raise Refusal(408, "The body did not come in time.") from None
+    except web.HTTPRequestEntityTooLarge:
+        raise too_large() from None
+    except (HttpProcessingError, web.HTTPBadRequest):
+        raise invalid("The body cannot be read.") from None
+
+
+def too_large() -> Refusal:
+    return Refusal(413, f"The body is larger than {MAX_BODY} bytes.")
+
+
+def key_of(request: web.Request) -> str | None:
+    """The Idempotency-Key: 1 to 200 printable ASCII characters."""
+    keys = request.headers.getall("Idempotency-Key", [])
+    if not keys:
+        return None
+    key = keys[0].strip()
+    if len(keys) > 1 or not 0 < len(key) <= MAX_KEY or not (key.isascii() and key.isprintable()):
+        raise invalid(f"An Idempotency-Key has 1 to {MAX_KEY} printable ASCII characters.")
+    return key
