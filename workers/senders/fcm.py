@@ -4,7 +4,7 @@ The queue repeats what is temporary, so nothing is repeated here.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -13,7 +13,7 @@ from urllib.parse import quote
 import aiohttp
 import orjson
 
-from hub.plumbing.clock import SystemClock
+from hub.plumbing.clock import Clock, SystemClock
 from workers.senders.answer_json import answer_json
 from workers.senders.fcm_answers import classify
 from workers.senders.fcm_message import fcm_body
@@ -48,11 +48,11 @@ class FcmSender:
         *,
         url: str = DEFAULT_URL,
         timeout_s: float = 10.0,
-        now: Callable[[], datetime] | None = None,
+        clock: Clock | None = None,
     ) -> None:
         self._session = session
         self._timeout_s = timeout_s
-        self._now = now or SystemClock().now
+        self._clock = clock or SystemClock()
         self._tokens: AccessTokens | None = None
         if credentials_file is not None:
             account = ServiceAccount.from_file(credentials_file)
@@ -95,7 +95,7 @@ class FcmSender:
     async def _post(
         self, bearer: str, token: str, push: PushMessage, headers: Mapping[str, str]
     ) -> Outcome:
-        now = self._now()
+        now = self._clock.now()
         async with self._session.post(
             self._url,
             data=orjson.dumps(fcm_body(token, push, now)),
@@ -112,7 +112,7 @@ class FcmSender:
             return _outcome(response, answer, now)
 
     def _too_late(self, push: PushMessage) -> bool:
-        left = seconds_left(push.deadline_at, self._now())
+        left = seconds_left(push.deadline_at, self._clock.now())
         return left is not None and left < 1
 
 

@@ -3,15 +3,13 @@
 import asyncio
 import platform
 import ssl
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from aiosmtplib import SMTP, SMTPException
 
-from hub.plumbing.clock import SystemClock
+from hub.plumbing.clock import Clock, SystemClock
 from workers.senders.mail_message import BadAddress, Mailbox, mail_bytes, mailbox, message_id
 from workers.senders.outcome import (
     Expired,
@@ -86,13 +84,13 @@ class SmtpSender:
         *,
         timeout_s: float = 30.0,
         tls_context: ssl.SSLContext | None = None,
-        now: Callable[[], datetime] | None = None,
+        clock: Clock | None = None,
     ) -> None:
         self._server = SmtpServer.from_url(url) if url else None
         self._from = _sender(mail_from) if self._server else None
         self._timeout_s = timeout_s
         self._tls_context = tls_context
-        self._now = now or SystemClock().now
+        self._clock = clock or SystemClock()
 
     @property
     def configured(self) -> bool:
@@ -102,7 +100,7 @@ class SmtpSender:
         """Hands one mail over. Never raises for what the server or the address does."""
         if self._server is None or self._from is None:
             return NotConfigured()
-        left = seconds_left(message.deadline_at, self._now())
+        left = seconds_left(message.deadline_at, self._clock.now())
         if left is not None and left < MIN_LEFT_S:
             return Expired()
         try:
@@ -140,7 +138,7 @@ class SmtpSender:
         options = ["BODY=8BITMIME", "SMTPUTF8"] if utf8 else []
         await client.mail(sender.address, options=options, encoding=encoding)
         await client.rcpt(to.address, encoding=encoding)
-        await client.data(mail_bytes(message, sender, to, self._now()))
+        await client.data(mail_bytes(message, sender, to, self._clock.now()))
         return Sent(message_id(message, sender))
 
     def _client(self, server: SmtpServer) -> SMTP:

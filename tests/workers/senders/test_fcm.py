@@ -56,7 +56,7 @@ async def test_a_grant_that_takes_what_was_left_means_expired(
     clock = VirtualClock()
     fcm.arm(Fault("token", action="hold"))
     urgent = push(deadline_at=clock.now() + timedelta(seconds=3))
-    sending = asyncio.create_task(fcm_sender(now=clock.now).send("device-1", urgent))
+    sending = asyncio.create_task(fcm_sender(clock=clock).send("device-1", urgent))
     await fcm.wait_held(WAIT)
     clock.advance(2.5)
     fcm.release()
