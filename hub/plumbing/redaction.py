@@ -12,7 +12,7 @@ CUT = "[redacted]"
 
 _PRIVATE_NAMES = re.compile(
     r"""(?x) ^(?:
-        .*(?:token|secret|passw|authorization|cookie|credential|api_?key|private_?key|dsn)s?
+        .*(?:token|secret|password|passwd|passphrase|authorization|cookie|credential|api_?key|private_?key|dsn)s?
         | (?:jwt|auth|e?mail|email_?address|address|recipients?|to)
         | (?:title|body|content|text|excerpt|subject|html|message_?text|nickname|reason_?text)
         | (?:lat|lng|lon|latitude|longitude|location|position|coordinates?|accuracy_?m?)

@@ -65,7 +65,7 @@ def _caused_by(headers: Mapping[str, str]) -> Trace:
 
     decisions = {_SAMPLED: take(_SAMPLED, "[01]"), _FLAGS: take(_FLAGS, "1")}
     return Trace(
-        request_id=take(REQUEST_ID, r"[\w.:=@/+-]{1,128}") or str(uuid.uuid4()),
+        request_id=take(REQUEST_ID, "[A-Za-z0-9_.:=@/+-]{1,128}") or str(uuid.uuid4()),
         trace_id=take(_TRACE, "[0-9a-fA-F]{16}|[0-9a-fA-F]{32}") or secrets.token_hex(16),
         span_id=secrets.token_hex(8),
         parent_span_id=take(_SPAN, "[0-9a-fA-F]{16}"),
