@@ -1,5 +1,6 @@
 """Who the servers run as, and the folders that this user can reach."""
 
+import contextlib
 import os
 import pwd
 import shutil
@@ -87,8 +88,7 @@ def root_store() -> Path:
 def make_home(directory: Path, user: Account) -> None:
     """`directory/server`, owned by the servers' user; a link to root's store if closed to them.
 
-    Homes in the store whose directory is gone (`rm -rf .dongne`) are removed here, so that they
-    do not pile up.
+    Raises EmbeddedError when a home made earlier is closed to them now.
     """
     home = directory / "server"
     if home.is_symlink() and not home.exists():
@@ -97,27 +97,43 @@ def make_home(directory: Path, user: Account) -> None:
         if user.enters(directory):
             home.mkdir(mode=0o700)
         else:
-            _link_to_store(home)
+            home.symlink_to(tempfile.mkdtemp(dir=_homes()))
         user.own(home.resolve())
+    if not user.enters(home.resolve()):
+        raise EmbeddedError(
+            f"user id {user.uid}, as whom the servers run, cannot enter {home.resolve()}: open "
+            "the folders above it (chmod o+x), or remove it to begin anew"
+        )
+    if home.is_symlink():
+        _remember(home)
 
 
-def _link_to_store(home: Path) -> None:
+def _homes() -> Path:
+    """The homes in root's store, without those whose working folder was removed."""
     store = root_store() / "servers"
     store.mkdir(mode=0o755, exist_ok=True)
     store.chmod(0o755)
-    for old in store.iterdir():
-        link = old.with_suffix(".link")
-        if old.suffix != ".link" and link.is_symlink() and not _linked(link, old):
-            shutil.rmtree(old, ignore_errors=True)
-            link.unlink()
-    fresh = Path(tempfile.mkdtemp(dir=store))
-    home.symlink_to(fresh)
-    fresh.with_suffix(".link").symlink_to(home.absolute())  # last: only what has one is removed
+    for back in store.glob("*.link"):
+        with contextlib.suppress(FileNotFoundError):  # another start was quicker
+            if _removed(back):
+                shutil.rmtree(back.with_suffix(""), ignore_errors=True)
+                back.unlink()
+    return store
 
 
-def _linked(link: Path, home: Path) -> bool:
-    """Whether the working folder that a home in the store was made for still points to it."""
-    try:
-        return link.resolve(strict=True) == home
-    except OSError:
-        return False
+def _remember(home: Path) -> None:
+    """Beside a home in the store, a link back to the folder it was made for, moved or not."""
+    back = home.resolve().with_suffix(".link")
+    fresh = back.with_suffix(".new")
+    fresh.unlink(missing_ok=True)
+    fresh.symlink_to(home.absolute())
+    fresh.replace(back)
+
+
+def _removed(back: Path) -> bool:
+    """Whether nothing points to a home any more. A project folder that is gone may have been moved
+    with what points to it, so then only what lay in the temporary folder counts as removed."""
+    home = back.readlink()
+    if home.is_symlink():
+        return home.readlink() != back.with_suffix("")
+    return home.is_relative_to(tempfile.gettempdir()) or home.parent.parent.parent.exists()

@@ -234,6 +234,34 @@ async def test_root_lends_servers_to_an_unprivileged_user_even_in_a_closed_folde
     assert not home.exists(), "what belonged to a removed folder is removed"
 
 
+@as_root
+async def test_data_in_roots_store_follows_a_folder_that_is_moved(tmp_path: Path) -> None:
+    async with postgres(tmp_path / "before" / "p", durable=False) as url:
+        await ask(url, "CREATE TABLE kept AS SELECT 1 AS one")
+    (tmp_path / "before").rename(tmp_path / "after")
+    async with postgres(tmp_path / "after" / "p", durable=False) as url:
+        assert await ask(url, "SELECT one FROM kept") == 1
+    other = Valkey(tmp_path / "other", durable=False)
+    await other.start()
+    await other.stop()
+    assert (tmp_path / "after" / "p" / "server" / "password").exists()
+
+
+@as_root
+async def test_a_home_that_was_closed_is_named() -> None:
+    directory = Path(tempfile.mkdtemp())
+    directory.chmod(0o755)
+    try:
+        async with valkey(directory / "v", durable=False):
+            pass
+        assert not (directory / "v" / "server").is_symlink()
+        directory.chmod(0o700)
+        with pytest.raises(EmbeddedError, match="chmod o"):
+            await Valkey(directory / "v").start()
+    finally:
+        shutil.rmtree(directory)
+
+
 @dataclass
 class Owner:
     process: asyncio.subprocess.Process
