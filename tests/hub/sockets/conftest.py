@@ -3,9 +3,11 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
+import aiohttp
 import pytest
 import socketio
 
@@ -142,3 +144,57 @@ async def settle_in(hub: Running, user_id: str, lat: float = JEJU[0], lng: float
         await members.ensure(conn, user_id)
         await conn.execute("UPDATE users SET location_consent_at = now() WHERE id = $1", user_id)
     await members.locate(hub.domain, user_id, lat, lng, 10)
+
+
+class Wire:
+    """A WebSocket without any client library over it: Engine.IO packets as they are."""
+
+    def __init__(self, ws: aiohttp.ClientWebSocketResponse) -> None:
+        self._ws = ws
+
+    async def send(self, packet: str | bytes) -> None:
+        if isinstance(packet, bytes):
+            await self._ws.send_frame(packet, aiohttp.WSMsgType.TEXT)
+        else:
+            await self._ws.send_str(packet)
+
+    async def next(self) -> str | int:
+        """The next packet, pings answered; the close code when there will be none."""
+        async with asyncio.timeout(WAIT_S):
+            while True:
+                message = await self._ws.receive()
+                if message.type is not aiohttp.WSMsgType.TEXT:
+                    return self._ws.close_code or 1006
+                if message.data != "2":
+                    return str(message.data)
+                await self._ws.send_str("3")
+
+    async def starting(self, prefix: str) -> str:
+        """The next packet that begins so; those before it are passed over."""
+        while True:
+            packet = await self.next()
+            assert isinstance(packet, str), f"closed with {packet}"
+            if packet.startswith(prefix):
+                return packet
+
+
+@pytest.fixture
+async def dial() -> AsyncIterator[Callable[[Running], Awaitable[Wire]]]:
+    """Opens a WebSocket to a hub and reads its OPEN packet."""
+    async with aiohttp.ClientSession() as session:
+
+        async def dial(hub: Running) -> Wire:
+            url = f"{hub.url}/socket.io/?EIO=4&transport=websocket"
+            wire = Wire(await session.ws_connect(url, max_msg_size=0))
+            assert str(await wire.next()).startswith("0{")
+            return wire
+
+        yield dial
+
+
+Dial = Callable[[Running], Awaitable[Wire]]
+
+
+def with_figures(settings: Settings, **figures: Any) -> Settings:
+    """The same settings but for some of the sockets' figures."""
+    return replace(settings, sockets=settings.sockets.model_copy(update=figures))

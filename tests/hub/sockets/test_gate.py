@@ -1,0 +1,157 @@
+"""Bad input at the gate: a coded answer, counted, and nobody else disturbed."""
+
+import contextlib
+import json
+from typing import Any
+
+import pytest
+
+from hub.plumbing.metrics import ERRORS, SOCKET_EVENTS
+from hub.plumbing.settings import Settings
+from hub.sockets import gate
+from protocol.events import CLIENT_EVENTS
+from tests.hub.sockets.conftest import Connect, Dial, Running, running, with_figures
+
+
+def nested(levels: int) -> Any:
+    value: Any = 1
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+BAD: list[tuple[str, Any]] = [
+    ("no:such:event", {}),
+    ("no:such:event", "text"),
+    ("neighbourhood:join", None),
+    ("neighbourhood:join", {}),
+    ("neighbourhood:join", []),
+    ("neighbourhood:join", "jeju-ildo2"),
+    ("neighbourhood:join", ({"code": "a"}, {"code": "b"})),
+    ("neighbourhood:join", {"code": 7}),
+    ("neighbourhood:join", {"code": ""}),
+    ("neighbourhood:join", {"code": "x" * 129}),
+    ("neighbourhood:join", {"code": "a\x00b"}),
+    ("neighbourhood:join", {"code": "a\x1bb"}),
+    ("neighbourhood:join", {"code": "x", "more": 1}),
+    ("neighbourhood:join", {"code": b"\xff\xfe"}),
+    ("question:join", {"questionId": nested(20)}),
+    ("question:join", {"questionId": "q" * 129}),
+    ("location:update", {"lat": 91, "lng": 126.5}),
+    ("location:update", {"lat": 33.4, "lng": -181}),
+    ("location:update", {"lat": "33.4", "lng": 126.5}),
+    ("location:update", {"lat": 33.4, "lng": 126.5, "accuracyM": -1}),
+    ("inbox:sync", {"after": -1}),
+    ("inbox:sync", {"limit": 101}),
+    ("inbox:sync", {"after": 1e300}),
+    ("notification:ack", {}),
+    ("notification:ack", {"ids": ["x"] * 101}),
+    ("notification:ack", {"ids": [["x"] * 2500]}),
+    ("notification:seen", {"ids": "x"}),
+    ("notification:read", {}),
+    ("notification:read", {"all": True, "ids": ["x"]}),
+    ("notification:read", {"all": True, "before": "yesterday"}),
+    ("notification:read", {"all": True, "before": "2026-01-01T00:00:00"}),
+    ("notification:read", {"ids": ["x"], "before": "2026-01-01T00:00:00Z"}),
+]
+
+
+async def test_bad_input_is_answered_with_a_code_and_counted(
+    settings: Settings, connect: Connect
+) -> None:
+    async with running(with_figures(settings, rate_max=1000)) as hub:
+        client = await connect(hub, "minji")
+        for event, data in BAD:
+            before = counted(event)
+            answer = await client.call(event, data)
+            assert answer["ok"] is False, (event, data)
+            assert answer["error"]["code"] == "INVALID_PAYLOAD", (event, data, answer)
+            assert answer["error"]["requestId"]
+            assert counted(event) == before + 1
+        assert (await client.call("inbox:sync", {}))["ok"] is True
+        assert (await client.call("inbox:sync"))["ok"] is True
+
+
+def counted(event: str) -> float:
+    name = event if event in CLIENT_EVENTS else "unknown"
+    labels = {"namespace": "/", "event": name, "outcome": "INVALID_PAYLOAD"}
+    return float(SOCKET_EVENTS.labels(**labels)._value.get())
+
+
+async def test_values_of_callers_stand_in_no_answer(hub: Running, connect: Connect) -> None:
+    client = await connect(hub, "minji")
+    answer = await client.call("neighbourhood:join", {"code": ["<script>secret</script>"]})
+    assert "secret" not in json.dumps(answer)
+
+
+HOSTILE: dict[str, tuple[str | bytes, int]] = {
+    "too long": ('42["inbox:sync",{"x":"' + "x" * 70_000 + '"}]', 1009),
+    "lone surrogate": ('42["inbox:sync",{"x":"\\ud800"}]', 1008),
+    "too deep": ('42["inbox:sync",' + "[" * 30_000 + "]" * 30_000 + "]", 1008),
+    "not UTF-8": (b'42["inbox:sync",{"x":"\xff\xfe"}]', 1007),
+    "no JSON": ('42["inbox:sync",{', 1008),
+    "no list": ('42{"a":1}', 1008),
+    "no packet": ("hello", 1008),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+async def test_hostile_packets_close_the_connection_and_nothing_else(
+    hub: Running, dial: Dial, connect: Connect, name: str
+) -> None:
+    bystander = await connect(hub, "jiho")
+    packet, code = HOSTILE[name]
+    wire = await dial(hub)
+    await wire.send("40" + json.dumps({"token": hub.token("minji")}))
+    await wire.starting("40{")
+    await wire.starting('42["ready"')
+    await wire.send(packet)
+    assert await wire.next() == code
+    assert (await bystander.call("inbox:sync", {}))["ok"] is True
+
+
+async def test_10_mb_are_not_read(hub: Running, dial: Dial, connect: Connect) -> None:
+    bystander = await connect(hub, "jiho")
+    wire = await dial(hub)
+    rejected = hub.door.node.server.eio.counters.rejected
+    with contextlib.suppress(ConnectionError):  # reset while it still sends
+        await wire.send('42["inbox:sync",{"x":"' + "x" * 10_000_000 + '"}]')
+    assert await wire.next() in (1009, 1006)
+    assert rejected["websocket_1009"] == 1
+    assert (await bystander.call("inbox:sync", {}))["ok"] is True
+
+
+async def test_the_limit_is_a_persons_over_all_nodes(settings: Settings, connect: Connect) -> None:
+    few = with_figures(settings, rate_max=4, rate_window_ms=60_000)
+    async with running(few) as one, running(few) as other:
+        phone, laptop = await connect(one, "minji"), await connect(other, "minji")
+        stranger = await connect(other, "jiho")
+        for client in (phone, laptop, phone, laptop):
+            assert (await client.call("inbox:sync", {}))["ok"] is True
+        for client in (phone, laptop):
+            error = (await client.call("inbox:sync", {}))["error"]
+            assert error["code"] == "RATE_LIMITED"
+            assert 0 < error["retryAfterMs"] <= 60_000
+        unknown = (await phone.call("no:such:event", {}))["error"]
+        assert unknown["code"] == "RATE_LIMITED"
+        assert (await stranger.call("inbox:sync", {}))["ok"] is True
+
+
+@pytest.fixture
+def failing(hub: Running) -> None:
+    """An event whose handler has a fault nobody foresaw."""
+
+    async def fail(*_: Any) -> Any:
+        raise ZeroDivisionError("secret of the house")
+
+    gate.attach(hub.door.node, "/", {"inbox:sync": fail})
+
+
+@pytest.mark.usefixtures("failing")
+async def test_a_fault_of_ours_is_told_as_internal(hub: Running, connect: Connect) -> None:
+    client = await connect(hub, "minji")
+    before = ERRORS.labels(door="socket", code="INTERNAL")._value.get()
+    answer = await client.call("inbox:sync", {})
+    assert answer["error"]["code"] == "INTERNAL"
+    assert "secret" not in json.dumps(answer)
+    assert ERRORS.labels(door="socket", code="INTERNAL")._value.get() == before + 1

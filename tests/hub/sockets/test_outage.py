@@ -1,0 +1,173 @@
+"""Stores that go away and come back, and a node that goes for good."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import aiohttp
+import asyncpg
+import pytest
+from pydantic import SecretStr
+
+from hub.domain import questions
+from hub.plumbing.embedded import Postgres, Valkey
+from hub.plumbing.migrations import migrate
+from hub.plumbing.settings import Settings
+from hub.sockets.node import guest_of
+from tests.conftest import FLAVOUR
+from tests.hub.sockets.conftest import (
+    Client,
+    Connect,
+    Dial,
+    Running,
+    running,
+    settle_in,
+)
+from tests.hub.sockets.test_alert import urgent
+
+
+@pytest.fixture
+async def own_valkey(tmp_path: Path) -> AsyncIterator[Valkey]:
+    """A server of this test alone, to be ended and started again."""
+    server = Valkey(tmp_path / "valkey", durable=False, prefer=FLAVOUR)
+    await server.start()
+    yield server
+    await server.stop()
+
+
+@pytest.fixture
+async def own_postgres(tmp_path: Path) -> AsyncIterator[Postgres]:
+    server = Postgres(tmp_path / "postgres", durable=False, prefer=FLAVOUR)
+    conn = await asyncpg.connect(await server.start())
+    await migrate(conn)
+    await conn.close()
+    yield server
+    await server.stop()
+
+
+def on_redis(settings: Settings, url: str) -> Settings:
+    return replace(settings, redis=settings.redis.model_copy(update={"url": SecretStr(url)}))
+
+
+def on_postgres(settings: Settings, url: str) -> Settings:
+    return replace(settings, database=settings.database.model_copy(update={"url": SecretStr(url)}))
+
+
+async def test_redis_away(
+    settings: Settings, own_valkey: Valkey, connect: Connect, dial: Dial
+) -> None:
+    async with running(on_redis(settings, own_valkey.url)) as hub:
+        client = await connect(hub, "minji")
+        half = await dial(hub)
+        port = own_valkey.port
+        await own_valkey.stop()
+        await half.send("40" + json.dumps({"token": hub.token("jiho")}))
+        assert isinstance(await half.next(), int)  # closed below Socket.IO: it comes back
+        await _refused(hub)
+        with pytest.raises(ConnectionError):
+            await hub.door.needed["redis"]()
+        joined = await client.call("neighbourhood:join", {"code": codes(hub)[0]})
+        assert joined["error"]["code"] == "UNAVAILABLE"
+        assert joined["error"]["retryAfterMs"] > 0
+        assert (await client.call("inbox:sync", {}))["ok"] is True  # Postgres is there
+        own_valkey.port = port
+        await own_valkey.start()
+        await _ready(hub)
+        await _online(hub, "minji")
+        await settle_in(hub, "minji")
+        asked = await questions.ask(hub.domain, "traveller", urgent())
+        assert (await client.next("question:urgent"))["questionId"] == asked.id
+        await client.leave()
+
+
+async def _refused(hub: Running) -> None:
+    url = f"{hub.url}/socket.io/?EIO=4&transport=polling"
+    async with aiohttp.ClientSession() as session, session.get(url) as response:
+        assert response.status == 503
+        assert int(response.headers["Retry-After"]) > 0
+
+
+async def _ready(hub: Running) -> None:
+    async with asyncio.timeout(20):
+        while not hub.door.node.bus.ready:
+            await asyncio.sleep(0.05)
+
+
+async def _online(hub: Running, user_id: str) -> None:
+    async with asyncio.timeout(20):
+        while user_id not in await hub.domain.presence.online([user_id]):
+            await asyncio.sleep(0.05)
+
+
+def codes(hub: Running) -> list[str]:
+    return [spot.code for spot in hub.domain.atlas.neighbourhoods]
+
+
+async def test_postgres_away(settings: Settings, own_postgres: Postgres, connect: Connect) -> None:
+    async with running(on_postgres(settings, own_postgres.url)) as hub:
+        await settle_in(hub, "minji")
+        old = await connect(hub, "minji", recovery=True)
+        pid = (await old.next("ready"))["pid"]
+        await old.sio.eio.ws.close()
+        await own_postgres.stop()
+        client = await connect(hub, "jiho")
+        ready = await client.next("ready")
+        assert ready["unread"] is None
+        assert ready["rooms"] == ["user:jiho"]
+        code = codes(hub)[0]
+        joined = await client.call("neighbourhood:join", {"code": code})
+        assert joined["ok"] is True
+        assert joined["recent"] is None
+        joined = await client.call("question:join", {"questionId": "who-knows"})
+        assert joined["answers"] is None
+        refused = await client.call("inbox:sync", {})
+        assert refused["error"]["code"] == "UNAVAILABLE"
+        assert refused["error"]["retryAfterMs"] > 0
+        again = await connect(hub, "minji", recovery=True, pid=pid)
+        ready = await again.next("ready")
+        assert ready["recovered"] is True
+        assert "region:jeju" in ready["rooms"]
+        await own_postgres.start()
+        await _known(hub, "jiho")
+        asked = await questions.ask(hub.domain, "traveller", urgent())
+        assert (await again.next("question:urgent"))["questionId"] == asked.id
+        await again.leave()
+        await client.leave()
+
+
+async def _known(hub: Running, user_id: str) -> None:
+    """Until the rooms were found out that Postgres could not tell when this person came."""
+    async with asyncio.timeout(20):
+        while user_id in hub.door.node.stale:
+            await asyncio.sleep(0.05)
+    rooms = [guest_of(member).automatic for member in hub.door.node.guests.values()]
+    assert ("user:jiho", "region:default") in rooms
+
+
+async def test_a_node_that_goes_tells_its_sockets(settings: Settings, connect: Connect) -> None:
+    async with running(settings) as staying:
+        async with running(settings) as going:
+            clients = [await connect(going, f"person-{number}") for number in range(5)]
+            other = await connect(staying, "minji")
+        for client in clients:
+            told = await client.next("server:shutdown")
+            assert told["reason"]
+            assert told["reconnectAfterMs"] >= 0
+            assert client.names() == ["ready", "server:shutdown", "(disconnect)"]
+        people = [f"person-{number}" for number in range(5)]
+        assert await staying.domain.presence.online([*people, "minji"]) == {"minji"}
+        assert await staying.door.node.presence.nodes() == [staying.door.node.id]
+        assert other.sio.connected
+        await other.leave()
+
+
+async def test_a_socket_survives_the_end_of_its_node(settings: Settings, connect: Connect) -> None:
+    async with running(settings) as staying:
+        async with running(settings) as going:
+            client = await connect(going, "minji", recovery=True)
+            pid = (await client.next("ready"))["pid"]
+        again: Client = await connect(staying, "minji", recovery=True, pid=pid)
+        assert (await again.next("ready"))["recovered"] is True
+        await again.leave()
