@@ -62,6 +62,14 @@ JOBS: Final[dict[str, type[Message]]] = {
 }
 
 
+def form_of(entrypoint: str) -> type[Message]:
+    """Form of a queue's payload. Raises LookupError for a name nobody works on (S2-132)."""
+    form = JOBS.get(entrypoint)
+    if form is None:
+        raise LookupError(f"Queue {entrypoint} not found")
+    return form
+
+
 def notification_job(notification_id: str, created_at: datetime, *, urgent: bool) -> Job:
     return Job(
         "notification:urgent" if urgent else "notification:normal",

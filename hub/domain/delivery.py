@@ -63,21 +63,33 @@ class Order:
     deadline_at: datetime | None
     unread: int
     urgent: bool
+    timezone: str
     targets: Sequence[Target]
 
 
 async def take_steps(
-    d: Domain, notification_id: UUID, created_at: datetime, channel: Channel | None, lease_s: float
+    d: Domain,
+    notification_id: UUID,
+    created_at: datetime,
+    channel: Channel | None,
+    lease_s: float,
+    *,
+    withhold: Reason | None = None,
+    again: bool = False,
 ) -> Order | None:
     """Follow the rules until something is to be sent on `channel`, or until there is nothing to do.
 
     What has to wait, or belongs to another channel's queue, is enqueued. `lease_s`: how long the
-    claimed rows are this process's; after that another one may take them.
+    claimed rows are this process's; after that another one may take them. `withhold`: `channel`
+    cannot be used now, its sending is suppressed with this reason. `again`: what had failed on
+    `channel` for no fault of its own is tried anew (a dead letter that was put back).
     """
     async with d.outbox.change() as change:
         row = await _load(change.conn, notification_id, created_at)
         if row is None:
             return None
+        if again and channel is not None:
+            await _requeue(change.conn, notification_id, channel)
         while True:
             facts = await _facts(d, change.conn, row)
             step = next_step(facts, d.now())
@@ -92,13 +104,16 @@ async def take_steps(
             if step.channel != channel:
                 _hand_over(change, row, step)
                 return None
+            if withhold is not None:
+                await _suppress(d, change.conn, row, Suppress(step.channel, withhold))
+                continue
             return await _claim(d, change.conn, row, step, lease_s)
 
 
 async def _load(conn: Connection, notification_id: UUID, created_at: datetime) -> Row | None:
     """The notification, locked: two jobs for it follow the rules one after the other."""
     return await conn.fetchrow(
-        "SELECT n.*, u.email, u.locale, u.deleted_at AS user_deleted_at, p.push_enabled,"
+        "SELECT n.*, u.email, u.locale, u.timezone, u.deleted_at AS user_deleted_at, p.push_enabled,"
         " p.email_enabled, p.urgent_enabled, p.answer_enabled, q.status AS question_status,"
         " q.first_answer_at, q.deadline_at, h.unread,"
         " EXISTS (SELECT FROM suppressions s WHERE s.address = u.email) AS suppressed"
@@ -108,6 +123,15 @@ async def _load(conn: Connection, notification_id: UUID, created_at: datetime) -
         " WHERE n.id = $1 AND n.created_at = $2 FOR UPDATE OF n",
         notification_id,
         created_at,
+    )
+
+
+async def _requeue(conn: Connection, notification_id: UUID, channel: Channel) -> None:
+    await conn.execute(
+        "UPDATE deliveries SET status = 'queued' WHERE notification_id = $1 AND channel = $2"
+        " AND status = 'failed' AND reason IS NULL",
+        notification_id,
+        channel,
     )
 
 
@@ -259,6 +283,7 @@ def _order(row: Row, step: Send, claimed: Sequence[tuple[Row, Row | None]]) -> O
         deadline_at=row["deadline_at"] if urgent else row["expires_at"],
         unread=row["unread"],
         urgent=urgent,
+        timezone=row["timezone"],
         targets=[
             Target(
                 id=one["id"],
@@ -288,13 +313,14 @@ async def settle(
 ) -> None:
     """Write what came of one try; `queued` means it is to be tried again.
 
-    A dead token disables its device; a refused mail address is suppressed by the caller's reason.
+    What was sent stays sent, even if the row was withheld while the provider had it. A dead token disables its device; a refused mail address is suppressed by the caller's reason.
     """
     async with d.outbox.change() as change:
         await change.conn.execute(
             "UPDATE deliveries SET status = $3, reason = $4, error_code = $5,"
             " provider_message_id = coalesce($6, provider_message_id), lease_until = NULL,"
-            " updated_at = $7 WHERE id = $1 AND created_at = $2 AND status = 'sending'",
+            " updated_at = $7 WHERE id = $1 AND created_at = $2"
+            " AND (status = 'sending' OR $3 = 'sent')",
             target.id,
             order.created_at,
             status,

@@ -130,7 +130,7 @@ MESSAGE_PROCESSING_TIME = Histogram(
 )
 JOBS = Counter(
     "jobs_total",
-    "Jobs by outcome: done, retried, held, expired, redelivered.",
+    "Jobs by outcome: done, expired, retried, delayed, held; redelivered before its outcome.",
     ["queue", "outcome"],
     registry=REGISTRY,
 )

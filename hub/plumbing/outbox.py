@@ -21,9 +21,10 @@ from pgqueuer.adapters.persistence.queries import Queries
 from hub.plumbing.clock import Clock
 from hub.plumbing.metrics import OUTBOX_DROPPED, OUTBOX_PUBLISHED, OUTBOX_PUBLISH_FAILED
 from hub.plumbing.postgres import AWAY, Connection, Pool, acquire
+from hub.plumbing.trace import outgoing_headers
 from protocol.domain_events import Envelope
 from protocol.events import Emit, Move
-from protocol.jobs import Job
+from protocol.jobs import Job, form_of
 from protocol.names import OUTBOX_CHANNEL
 
 log = structlog.get_logger(__name__)
@@ -192,16 +193,22 @@ async def _mark(conn: Connection, ids: list[int]) -> None:
 
 
 async def enqueue(conn: Connection, jobs: Sequence[Job]) -> None:
-    """Put jobs into the queue inside the caller's transaction."""
+    """Put jobs into the queue inside the caller's transaction, each with the ids of who caused it.
+
+    Raises LookupError for a queue nobody works on (S2-132).
+    """
     if not jobs:
         return
+    for job in jobs:
+        form_of(job.entrypoint)
+    cause = outgoing_headers()
     raw: Any = conn  # pgqueuer names the bare connection; a pool's proxy does the same
     await Queries(AsyncpgDriver(raw)).enqueue(
         [job.entrypoint for job in jobs],
         [msgspec.json.encode(job.payload) for job in jobs],
         [job.priority for job in jobs],
         [timedelta(seconds=job.delay_s) if job.delay_s > 0 else None for job in jobs],
-        headers=[dict(job.headers) or None for job in jobs],
+        headers=[{**cause, **job.headers} or None for job in jobs],
     )
 
 

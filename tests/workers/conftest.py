@@ -1,0 +1,181 @@
+"""A worker's surroundings: real stores, local providers, people, and a virtual clock."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from hub.domain import inbox, members
+from hub.domain.context import Domain
+from hub.domain.inbox import News, Told
+from hub.domain.opening import open_domain
+from hub.plumbing.clock import VirtualClock
+from hub.plumbing.lifecycle import Lifecycle
+from hub.plumbing.settings import Settings
+from protocol.domain_events import UserUpdated
+from protocol.jobs import form_of
+from protocol.rest import DeviceRequest
+from tests.conftest import SECRETS
+from tests.fakes.fcm import FakeFcm
+from tests.fakes.smtp import FakeSmtp
+from workers.attempt import Attempt, GaveUp, TryAgain
+from workers.jobs import HANDLERS, Desk
+from workers.providers import Senders, open_senders
+
+TRIES = {"email": 5, "event": 4}
+
+
+@pytest.fixture
+async def fcm(tmp_path: Path) -> AsyncIterator[FakeFcm]:
+    async with FakeFcm(tmp_path) as fake:
+        yield fake
+
+
+@pytest.fixture
+async def smtp() -> AsyncIterator[FakeSmtp]:
+    async with FakeSmtp() as fake:
+        yield fake
+
+
+@pytest.fixture
+def environ(database_url: str, redis_url: str, fcm: FakeFcm, smtp: FakeSmtp) -> dict[str, str]:
+    """What a worker's process is given: short time-outs, local providers."""
+    return {
+        "APP_ENV": "test",
+        "HOST": "127.0.0.1",
+        "METRICS_PORT": "0",
+        "DATABASE_URL": database_url,
+        "REDIS_URL": redis_url,
+        "DB_POOL_MIN": "1",
+        "FCM_CREDENTIALS_FILE": str(fcm.credentials_file),
+        "FCM_URL": fcm.url,
+        "PUSH_TIMEOUT": "1000",
+        "SMTP_URL": smtp.url,
+        "MAIL_FROM": "Dongne <no-reply@dongne.example>",
+        "MAIL_TIMEOUT": "1000",
+        "PUBLIC_BASE_URL": "https://dongne.example",
+        "RETRY_DELAY": "50",
+        "RETRY_MAX_DELAY": "200",
+        "SHUTDOWN_TIMEOUT": "6000",
+        **SECRETS,
+    }
+
+
+@pytest.fixture
+def settings(environ: dict[str, str]) -> Settings:
+    return Settings.load(environ)
+
+
+@pytest.fixture
+async def life() -> AsyncIterator[Lifecycle]:
+    life = Lifecycle()
+    yield life
+    await life.close()
+    assert not life.failed
+
+
+@pytest.fixture
+async def domain(life: Lifecycle, settings: Settings) -> Domain:
+    return await open_domain(life, settings)
+
+
+@pytest.fixture
+async def senders(life: Lifecycle, settings: Settings) -> Senders:
+    return await open_senders(life, settings.channels)
+
+
+async def add_person(d: Domain, user_id: str, *, devices: int = 1, **changes: Any) -> list[str]:
+    """Somebody with a mail address and so many phones; returns the phones' tokens."""
+    given = {"nickname": user_id, "email": f"{user_id}@example.org"} | changes
+    async with d.outbox.change() as change:
+        await members.update(change, UserUpdated(user_id=user_id, **given))
+    tokens = [f"token-{user_id}-{number}" for number in range(devices)]
+    for token in tokens:
+        await members.add_device(d, user_id, DeviceRequest(platform="android", token=token))
+    return tokens
+
+
+async def notify(d: Domain, user_id: str, *, online: bool = False, **changes: Any) -> Told:
+    """A personal alert, or with kind=question_urgent an urgent one."""
+    news = News(
+        user_id, **({"kind": "answer_created", "title": "새 답변", "body": "여기요"} | changes)
+    )
+    async with d.outbox.change() as change:
+        (told,) = await inbox.notify(d, change, [news], {user_id} if online else set())
+    return told
+
+
+async def deliveries(d: Domain, channel: str | None = None) -> list[tuple[str, str, str | None]]:
+    """(channel, status, reason) of every row but those of sockets."""
+    rows = await d.pool.fetch(
+        "SELECT channel, status, reason FROM deliveries WHERE channel <> 'socket'"
+        " AND ($1::text IS NULL OR channel = $1) ORDER BY channel, device_id",
+        channel,
+    )
+    return [(row["channel"], row["status"], row["reason"]) for row in rows]
+
+
+async def decisions(d: Domain, told: Told) -> list[tuple[str, str, str]]:
+    rows = await d.pool.fetch(
+        "SELECT channel, verdict, reason FROM decisions WHERE notification_id = $1"
+        " ORDER BY created_at",
+        told.id,
+    )
+    return [(row["channel"], row["verdict"], row["reason"]) for row in rows]
+
+
+class Shift:
+    """Works the queue's rows off on a virtual clock: delays are kept, waiting takes no time."""
+
+    def __init__(self, desk: Desk, clock: VirtualClock) -> None:
+        self.desk = desk
+        self.clock = clock
+        self.held: list[str] = []
+        self.ran: list[str] = []
+        self._due: dict[int, datetime] = {}
+        self._made: dict[int, datetime] = {}
+        self._tries: dict[int, int] = {}
+
+    async def advance(self, seconds: float = 0.0) -> None:
+        """Run what falls due until then, each at its time."""
+        end = self.clock.now() + timedelta(seconds=seconds)
+        while (job := await self._next()) is not None and self._due[job["id"]] <= end:
+            late = (self._due[job["id"]] - self.clock.now()).total_seconds()
+            self.clock.advance(max(0.0, late))
+            await self._run(job)
+        self.clock.advance((end - self.clock.now()).total_seconds())
+
+    async def _next(self) -> Any:
+        rows = await self.desk.domain.pool.fetch(
+            "SELECT *, execute_after - created AS delay FROM pgqueuer WHERE status = 'queued'"
+        )
+        for row in rows:
+            self._made.setdefault(row["id"], self.clock.now())
+            self._due.setdefault(row["id"], self.clock.now() + row["delay"])
+        key = lambda row: (self._due[row["id"]], -row["priority"], row["id"])  # noqa: E731
+        return min(rows, key=key, default=None)
+
+    async def _run(self, job: Any) -> None:
+        id, name = job["id"], job["entrypoint"]
+        self._tries[id] = self._tries.get(id, 0) + 1
+        this = Attempt(self._tries[id], TRIES.get(name, 3), self._made[id], retry_s=1.0)
+        self.ran.append(name)
+        try:
+            payload = msgspec.json.decode(job["payload"], type=form_of(name))
+            await HANDLERS[name](self.desk, payload, this)
+        except TryAgain as again:
+            self._due[id] = self.clock.now() + timedelta(seconds=again.seconds)
+            return
+        except GaveUp:
+            self.held.append(name)
+        await self.desk.domain.pool.execute("DELETE FROM pgqueuer WHERE id = $1", id)
+
+
+@pytest.fixture
+async def shift(life: Lifecycle, settings: Settings) -> Shift:
+    clock = VirtualClock(datetime.now(UTC))
+    domain = await open_domain(life, settings, clock)
+    return Shift(Desk(domain, await open_senders(life, settings.channels, clock)), clock)

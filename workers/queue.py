@@ -1,0 +1,92 @@
+"""The job engine's rows, where its own bookkeeping is not ours: tries are counted when they begin.
+
+The engine counts a try when it asks for another one, so a job that kills its worker would come
+back for ever, and a job that only waited would lose a try.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from pgqueuer.adapters.persistence.queries import Queries
+from pgqueuer.domain.models import Job, TracebackRecord
+from pgqueuer.ports.driver import Driver
+
+HELD_BEFORE = "held"
+"""Header of a job that was a dead letter once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """`number` of the try; `redelivered`: the worker that had it before never said how it ended."""
+
+    number: int
+    redelivered: bool
+
+
+class JobQueries(Queries):
+    """The engine's statements on one connection, and ours beside them."""
+
+    def __init__(self, driver: Driver) -> None:
+        super().__init__(driver)
+        self._forgiven: set[int] = set()
+
+    async def begin(self, job_id: int) -> Begun | None:
+        """Count a try before it runs; None when the job is gone."""
+        rows: list[Any] = await self.driver.fetch(
+            "UPDATE pgqueuer SET attempts = attempts + 1 WHERE id = $1 RETURNING attempts,"
+            " (SELECT status = 'picked' FROM pgqueuer_log WHERE job_id = $1"
+            "  ORDER BY created DESC, id DESC OFFSET 1 LIMIT 1) AS redelivered",
+            job_id,
+        )
+        return Begun(rows[0]["attempts"], bool(rows[0]["redelivered"])) if rows else None
+
+    def forgive(self, job_id: int) -> None:
+        """The try under way does not count: nothing could be tried."""
+        self._forgiven.add(job_id)
+
+    async def retry_job(
+        self, job: Job, delay: timedelta, traceback_record: TracebackRecord | None
+    ) -> None:
+        """Back into the queue; its try was counted when it began, unless it is forgiven."""
+        forgiven = job.id in self._forgiven
+        self._forgiven.discard(job.id)
+        await self.driver.execute(
+            "WITH again AS (UPDATE pgqueuer SET status = 'queued', updated = NOW(),"
+            " execute_after = NOW() + $2::interval, queue_manager_id = NULL,"
+            " attempts = greatest(attempts - $3::int, 0) WHERE id = $1"
+            " RETURNING id, entrypoint, priority)"
+            " INSERT INTO pgqueuer_log (job_id, status, entrypoint, priority, traceback)"
+            " SELECT id, 'queued', entrypoint, priority, $4::jsonb FROM again",
+            job.id,
+            delay,
+            int(forgiven),
+            traceback_record.model_dump_json() if traceback_record else None,
+        )
+
+    async def release(self, managers: Sequence[UUID]) -> int:
+        """Give back what claims of ours still hold: this process lives, the jobs did not kill it.
+
+        What had been done without being noted runs again, and finds it done.
+        """
+        rows = await self.driver.fetch(
+            "WITH freed AS (UPDATE pgqueuer SET status = 'queued', updated = NOW(),"
+            " execute_after = NOW(), queue_manager_id = NULL, attempts = greatest(attempts - 1, 0)"
+            " WHERE queue_manager_id = ANY($1::uuid[]) AND status = 'picked'"
+            " RETURNING id, entrypoint, priority)"
+            " INSERT INTO pgqueuer_log (job_id, status, entrypoint, priority)"
+            " SELECT id, 'queued', entrypoint, priority FROM freed RETURNING job_id",
+            list(managers),
+        )
+        return len(rows)
+
+    async def mark_held(self, job_id: int) -> None:
+        """So that a try after it was put back knows that it is one."""
+        await self.driver.execute(
+            "UPDATE pgqueuer SET headers = coalesce(headers, '{}') || jsonb_build_object($2::text,"
+            " true) WHERE id = $1",
+            job_id,
+            HELD_BEFORE,
+        )

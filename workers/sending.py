@@ -1,0 +1,200 @@
+"""From an order to the provider and back: every target is sent to and settled by itself."""
+
+import asyncio
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from hub.domain import delivery
+from hub.domain.context import Domain
+from hub.domain.delivery import Order, Status, Target
+from hub.domain.rules import EMAIL_NEEDS_LEFT, Reason
+from hub.plumbing.metrics import PROVIDER_DURATION
+from hub.plumbing.trace import outgoing_headers
+from workers.attempt import Attempt, GaveUp, TryAgain
+from workers.providers import Senders
+from workers.senders import (
+    Expired,
+    MailMessage,
+    NotConfigured,
+    Outcome,
+    Permanent,
+    PushMessage,
+    Sent,
+    Temporary,
+)
+from workers.templates.mails import render_mail
+
+URGENT_PUSH_S: Final = 15.0
+"""An urgent push that no try can hand over by then leaves the field to the next channel."""
+
+_GONE: Final = Permanent("device_gone", token_dead=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What is written about one try; `again_s`: when the next one is due.
+
+    `gave_up`: a later try might have passed, but there is none left.
+    """
+
+    status: Status
+    reason: Reason | None = None
+    error_code: str | None = None
+    provider_message_id: str | None = None
+    again_s: float = 0.0
+    gave_up: bool = False
+
+
+async def deliver(d: Domain, senders: Senders, order: Order, this: Attempt) -> str:
+    """Send to all targets at once, settle each as its answer comes; `done` or `expired`.
+
+    Raises TryAgain when a target is to be tried again, GaveUp after the last try.
+    """
+    results = await asyncio.gather(
+        *(_deliver_to(d, senders, order, target, this) for target in order.targets),
+        return_exceptions=True,
+    )
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    verdicts = [result for result in results if isinstance(result, Verdict)]
+    waiting = [verdict for verdict in verdicts if verdict.status == "queued"]
+    if waiting:
+        longest = max(waiting, key=lambda verdict: verdict.again_s)
+        raise TryAgain(longest.error_code or "", longest.again_s)
+    if order.channel == "push":
+        await delivery.follow_up(d, order)
+    lost = next((verdict for verdict in verdicts if verdict.gave_up), None)
+    if lost is not None:
+        raise GaveUp(lost.error_code)
+    return "expired" if all(verdict.status == "expired" for verdict in verdicts) else "done"
+
+
+async def _deliver_to(
+    d: Domain, senders: Senders, order: Order, target: Target, this: Attempt
+) -> Verdict:
+    if order.channel == "push":
+        outcome = await _push(d, senders, order, target)
+    else:
+        outcome = await _mail(d, senders, order, target)
+    verdict = judge(d, order, outcome, this)
+    await delivery.settle(
+        d,
+        order,
+        target,
+        verdict.status,
+        reason=verdict.reason,
+        error_code=verdict.error_code,
+        provider_message_id=verdict.provider_message_id,
+    )
+    return verdict
+
+
+def judge(d: Domain, order: Order, outcome: Outcome, this: Attempt) -> Verdict:
+    """What an outcome means for the row."""
+    match outcome:
+        case Sent(id):
+            return Verdict("sent", provider_message_id=id or None)
+        case Temporary(code, wait):
+            again_s = max(this.retry_s, wait or 0.0)
+            if _worth_a_retry(d, order, this, again_s):
+                return Verdict("queued", error_code=code, again_s=again_s)
+            return Verdict("failed", error_code=code, gave_up=this.last)
+        case Permanent(code, token_dead):
+            dead = Reason.TOKEN_DEAD if order.channel == "push" else Reason.ADDRESS_SUPPRESSED
+            return Verdict("failed", dead if token_dead else None, code)
+        case Expired():
+            return Verdict("expired", Reason.EXPIRED)
+        case NotConfigured():
+            return Verdict("suppressed", Reason.NOT_CONFIGURED)
+
+
+def _worth_a_retry(d: Domain, order: Order, this: Attempt, again_s: float) -> bool:
+    then = d.now() + timedelta(seconds=again_s)
+    if this.last:
+        return False
+    patience = timedelta(seconds=URGENT_PUSH_S)
+    if order.urgent and order.channel == "push" and then > this.made_at + patience:
+        return False
+    if order.deadline_at is None:
+        return True
+    needs = EMAIL_NEEDS_LEFT if order.urgent and order.channel == "email" else timedelta(seconds=1)
+    return then + needs <= order.deadline_at
+
+
+async def _push(d: Domain, senders: Senders, order: Order, target: Target) -> Outcome:
+    if target.platform == "web":
+        return NotConfigured()
+    if not target.address:
+        return _GONE
+    message = push_message(order, d.policy.public_base_url)
+
+    async def send() -> Outcome:
+        return await senders.push.send(target.address, message, headers=outgoing_headers())
+
+    start = time.perf_counter()
+    try:
+        return await senders.push_breaker.call(send)
+    finally:
+        PROVIDER_DURATION.labels(provider="fcm").observe(time.perf_counter() - start)
+
+
+async def _mail(d: Domain, senders: Senders, order: Order, target: Target) -> Outcome:
+    message = mail_message(d, order, target)
+    start = time.perf_counter()
+    try:
+        return await senders.mail_breaker.call(lambda: senders.mail.send(message))
+    finally:
+        PROVIDER_DURATION.labels(provider="smtp").observe(time.perf_counter() - start)
+
+
+def push_message(order: Order, base_url: str) -> PushMessage:
+    """An urgent question's pushes replace each other; every other notification stands alone."""
+    question = order.question_id if order.urgent else None
+    return PushMessage(
+        notification_id=str(order.notification_id),
+        kind=order.kind,
+        title=order.title,
+        body=order.body,
+        unread=order.unread,
+        url=link(order, base_url),
+        collapse_id=question or str(order.notification_id),
+        created_at=order.created_at,
+        question_id=order.question_id,
+        answer_id=order.answer_id,
+        deadline_at=order.deadline_at,
+    )
+
+
+def mail_message(d: Domain, order: Order, target: Target) -> MailMessage:
+    url = link(order, d.policy.public_base_url)
+    deadline_at = order.deadline_at if order.urgent else None
+    words = render_mail(
+        order.kind,
+        target.locale,
+        title=order.title,
+        body=order.body,
+        url=url,
+        now=d.now(),
+        created_at=order.created_at,
+        deadline_at=deadline_at,
+        timezone=order.timezone,
+    )
+    return MailMessage(
+        notification_id=str(order.notification_id),
+        to=target.address,
+        locale=target.locale,
+        subject=words.subject,
+        text=words.text,
+        html=words.html,
+        message_id=str(target.id),
+        deadline_at=deadline_at,
+    )
+
+
+def link(order: Order, base_url: str) -> str:
+    """Where a tap leads: the question, or the inbox; a path alone where no base is configured."""
+    path = f"/questions/{order.question_id}" if order.question_id else "/inbox"
+    return base_url.rstrip("/") + path

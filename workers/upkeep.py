@@ -1,0 +1,98 @@
+"""What a worker sees to beside its jobs: figures of the queues, partitions, the engine's log."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Final
+
+import structlog
+
+from hub.plumbing.metrics import OUTBOX_UNPUBLISHED, QUEUE_DEPTH, UNKNOWN
+from hub.plumbing.migrations import LOCK_ID, ensure_partitions
+from hub.plumbing.postgres import Pool, acquire
+from protocol.errors import HubError
+
+QUEUES: Final = {
+    "notification:urgent": "notification",
+    "notification:normal": "notification",
+    "email": "email",
+    "unseen-check": "follow-up",
+    "urgent-wave": "follow-up",
+    "event": "event",
+}
+"""The queue, as label of metrics, of each entry point."""
+
+EVERY_S: Final = 5.0
+HOUR_S: Final = 3600.0
+DAY_S: Final = 86400.0
+KEPT_DONE: Final = 100
+KEPT_FAILED: Final = 50
+
+log = structlog.get_logger(__name__)
+
+
+async def measure(pool: Pool) -> None:
+    """queue_depth and outbox_unpublished, until cancelled."""
+    await _every(EVERY_S, lambda: measure_once(pool))
+
+
+async def measure_once(pool: Pool) -> None:
+    """What is due or runs, by queue; a job for later waits for its time, not for a worker."""
+    async with acquire(pool) as conn:
+        rows = await conn.fetch(
+            "SELECT entrypoint, count(*) AS jobs FROM pgqueuer WHERE status = 'picked'"
+            " OR status = 'queued' AND execute_after <= now() GROUP BY entrypoint"
+        )
+        late = await conn.fetchval(
+            "SELECT count(*) FROM outbox WHERE published_at IS NULL AND available_at <= now()"
+        )
+    depths = dict.fromkeys((*QUEUES.values(), UNKNOWN), 0)
+    for row in rows:
+        depths[QUEUES.get(row["entrypoint"], UNKNOWN)] += row["jobs"]
+    for queue, depth in depths.items():
+        QUEUE_DEPTH.labels(queue=queue).set(depth)
+    OUTBOX_UNPUBLISHED.set(late)
+
+
+async def ensure_partitions_daily(pool: Pool) -> None:
+    """So that no row meets a month without its table."""
+    await _every(DAY_S, lambda: ensure_partitions_once(pool))
+
+
+async def ensure_partitions_once(pool: Pool) -> None:
+    async with acquire(pool) as conn, conn.transaction():
+        # beside another worker, or a migration
+        if await conn.fetchval("SELECT pg_try_advisory_xact_lock($1)", LOCK_ID):
+            await ensure_partitions(conn, datetime.now(UTC))
+
+
+async def prune_hourly(pool: Pool) -> None:
+    """The engine's log grows by three rows a job and is never shortened by itself."""
+    await _every(HOUR_S, lambda: prune(pool))
+
+
+async def prune(pool: Pool) -> None:
+    """Keep the last 100 completed jobs, the last 50 failed ones, and those that still live."""
+    async with acquire(pool) as conn:
+        await conn.execute(
+            "WITH kept AS ((SELECT job_id FROM pgqueuer_log WHERE status = 'successful'"
+            "   ORDER BY id DESC LIMIT $1) UNION"
+            "  (SELECT job_id FROM pgqueuer_log WHERE status IN ('failed', 'exception')"
+            "   ORDER BY id DESC LIMIT $2) UNION (SELECT id FROM pgqueuer))"
+            " DELETE FROM pgqueuer_log l WHERE NOT EXISTS"
+            " (SELECT FROM kept WHERE kept.job_id = l.job_id)",
+            KEPT_DONE,
+            KEPT_FAILED,
+        )
+
+
+async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
+    """Until cancelled; while Postgres is away it is tried again soon."""
+    while True:
+        try:
+            await work()
+            wait_s = seconds
+        except HubError as error:
+            log.debug("upkeep waits", code=error.code)
+            wait_s = min(seconds, EVERY_S)
+        await asyncio.sleep(wait_s)
