@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from pgqueuer.adapters.persistence.queries import Queries
-from pgqueuer.domain.models import Job, TracebackRecord
+from pgqueuer.domain.models import Job, TableChangedEvent, TracebackRecord, utc_now
 from pgqueuer.ports.driver import Driver
 
 HELD_BEFORE = "held"
@@ -59,11 +59,14 @@ class JobQueries(Queries):
             " attempts = greatest(attempts - $3::int, 0) WHERE id = $1"
             " RETURNING id, entrypoint, priority)"
             " INSERT INTO pgqueuer_log (job_id, status, entrypoint, priority, traceback)"
-            " SELECT id, 'queued', entrypoint, priority, $4::jsonb FROM again",
+            " SELECT id, 'queued', entrypoint, priority, $4::jsonb FROM again"
+            " RETURNING pg_notify($5, $6)",
             job.id,
             delay,
             int(forgiven),
             traceback_record.model_dump_json() if traceback_record else None,
+            self.qbq.settings.channel,
+            self._changed(),
         )
 
     async def release(self, managers: Sequence[UUID]) -> int:
@@ -77,16 +80,30 @@ class JobQueries(Queries):
             " WHERE queue_manager_id = ANY($1::uuid[]) AND status = 'picked'"
             " RETURNING id, entrypoint, priority)"
             " INSERT INTO pgqueuer_log (job_id, status, entrypoint, priority)"
-            " SELECT id, 'queued', entrypoint, priority FROM freed RETURNING job_id",
+            " SELECT id, 'queued', entrypoint, priority FROM freed RETURNING pg_notify($2, $3)",
             list(managers),
+            self.qbq.settings.channel,
+            self._changed(),
         )
         return len(rows)
 
     async def mark_held(self, job_id: int) -> None:
         """So that a try after it was put back knows that it is one."""
         await self.driver.execute(
-            "UPDATE pgqueuer SET headers = coalesce(headers, '{}') || jsonb_build_object($2::text,"
-            " true) WHERE id = $1",
+            # the engine writes a JSON null where there are no headers
+            "UPDATE pgqueuer SET headers = CASE jsonb_typeof(headers) WHEN 'object' THEN headers"
+            " ELSE '{}' END || jsonb_build_object($2::text, true) WHERE id = $1",
             job_id,
             HELD_BEFORE,
         )
+
+    def _changed(self) -> str:
+        """What wakes claims: the engine's own trigger says nothing of an UPDATE, and a lane with
+        nothing to do would sleep over the retry it does not know of."""
+        return TableChangedEvent(
+            channel=self.qbq.settings.channel,
+            sent_at=utc_now(),
+            type="table_changed_event",
+            operation="update",
+            table=self.qbq.settings.queue_table,
+        ).model_dump_json()

@@ -70,7 +70,8 @@ def settings(environ: dict[str, str]) -> Settings:
 
 
 @pytest.fixture
-async def life() -> AsyncIterator[Lifecycle]:
+async def life(environ: dict[str, str]) -> AsyncIterator[Lifecycle]:
+    """Ends before the stores and providers it was given."""
     life = Lifecycle()
     yield life
     await life.close()

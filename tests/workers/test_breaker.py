@@ -1,0 +1,154 @@
+"""Breakers, seats, gates: who waits for what, and in which order."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+from redis.asyncio import Redis
+
+from hub.domain.rules import Reason
+from hub.plumbing.limits import Bucket, Limits
+from hub.plumbing.metrics import REGISTRY
+from protocol.names import Keys
+from workers.breaker import Blocked, Breaker
+from workers.gate import Gate
+from workers.seats import Seats
+from workers.senders import Outcome, Permanent, Sent, Temporary
+
+
+def answers(outcome: Outcome) -> Callable[[], Awaitable[Outcome]]:
+    async def send() -> Outcome:
+        return outcome
+
+    return send
+
+
+def state(provider: str) -> float | None:
+    return REGISTRY.get_sample_value("breaker_state", {"provider": provider})
+
+
+FAILS = answers(Temporary("http_503"))
+WORKS = answers(Sent("1"))
+
+
+async def test_it_opens_after_errors_in_a_row_only() -> None:
+    breaker = Breaker("rows", 3, 30)
+    for outcome in (FAILS, FAILS, WORKS, FAILS, FAILS):
+        await breaker.call(outcome)
+    assert breaker.blocked_s() == 0
+    assert state("rows") == 0
+    await breaker.call(FAILS)
+    assert 29 < breaker.blocked_s() <= 30.1
+    assert state("rows") == 2
+    with pytest.raises(Blocked), breaker.admission():
+        pass
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [Permanent("UNREGISTERED", token_dead=True), Temporary("450 4.2.1"), Temporary("452 4.2.2")],
+)
+async def test_what_is_said_about_one_address_does_not_count(outcome: Outcome) -> None:
+    breaker = Breaker("address", 1, 30)
+    await breaker.call(answers(outcome))
+    assert breaker.blocked_s() == 0
+
+
+async def test_half_open_one_job_tries_and_closes_it() -> None:
+    breaker = Breaker("half", 1, 0.05)
+    await breaker.call(FAILS)
+    await asyncio.sleep(0.06)
+    with breaker.admission():
+        assert breaker.blocked_s() > 0
+        with pytest.raises(Blocked), breaker.admission():
+            pass
+        await breaker.call(WORKS)
+    assert breaker.blocked_s() == 0
+    assert state("half") == 0
+
+
+async def test_half_open_a_failure_opens_it_again() -> None:
+    breaker = Breaker("again", 5, 0.05)
+    for _ in range(5):
+        await breaker.call(FAILS)
+    await asyncio.sleep(0.06)
+    with breaker.admission():
+        await breaker.call(FAILS)
+    assert breaker.blocked_s() > 0
+    assert state("again") == 2
+
+
+async def test_seats_go_to_the_most_urgent_then_by_arrival() -> None:
+    seats, order = Seats(1), []
+
+    async def sit(name: str, priority: int) -> None:
+        await seats.take(priority)
+        order.append(name)
+        seats.leave()
+
+    await seats.take(0)
+    waiting = []
+    for name, priority in [("a", 0), ("b", 0), ("urgent", 10), ("c", 0)]:
+        waiting.append(asyncio.create_task(sit(name, priority)))
+        await asyncio.sleep(0)
+    waiting[0].cancel()
+    seats.leave()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    assert order == ["urgent", "b", "c"]
+    await asyncio.wait_for(seats.take(0), 1)
+
+
+async def test_a_seat_handed_to_who_is_cancelled_at_that_moment_is_not_lost() -> None:
+    seats = Seats(1)
+    await seats.take(0)
+    waiting = asyncio.create_task(seats.take(0))
+    await asyncio.sleep(0)
+    seats.leave()
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    await asyncio.wait_for(seats.take(0), 1)
+
+
+@pytest.fixture
+async def redis(redis_url: str) -> AsyncIterator[Redis]:
+    async with Redis.from_url(redis_url) as client:
+        yield client
+
+
+@pytest.fixture
+def limits(redis: Redis) -> Limits:
+    return Limits(redis, Keys())
+
+
+async def test_the_last_tokens_are_for_the_urgent(limits: Limits) -> None:
+    bucket = Bucket("notification", 4, 0.5, 2)
+    normal = Gate(Breaker("gate", 5, 30), limits, bucket, reserved=False)
+    urgent = Gate(Breaker("gate", 5, 30), limits, bucket, reserved=True)
+    for _ in range(2):
+        await asyncio.wait_for(normal.enter(0), 1)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(normal.enter(0), 0.2)
+    for _ in range(2):
+        await asyncio.wait_for(urgent.enter(10), 1)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(urgent.enter(10), 0.2)
+
+
+async def test_a_rate_holds_over_two_workers(redis: Redis) -> None:
+    bucket = Bucket("email", 3, 0.5, 0)
+    gates = [
+        Gate(Breaker("two", 5, 30), Limits(redis, Keys()), bucket, reserved=True) for _ in range(2)
+    ]
+    waiting = [asyncio.create_task(gate.enter(0)) for gate in gates for _ in range(3)]
+    done, pending = await asyncio.wait(waiting, timeout=0.5)
+    assert len(done) == 3
+    for task in pending:
+        task.cancel()
+
+
+async def test_who_has_no_patience_is_told_that_the_breaker_is_open(limits: Limits) -> None:
+    breaker = Breaker("patience", 1, 0.3)
+    gate = Gate(breaker, limits, Bucket("notification", 4, 10, 0), reserved=True)
+    await breaker.call(FAILS)
+    assert await gate.enter(10, patience_s=0.1) is Reason.BREAKER_OPEN
+    assert await asyncio.wait_for(gate.enter(10, patience_s=5), 2) is None
