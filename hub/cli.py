@@ -91,5 +91,81 @@ def token(
     )
 
 
+def _run(name: str) -> None:
+    from hub.plumbing.settings import SettingsError
+    from hub.start import run_door
+
+    try:
+        code = run_door(name, os.environ)
+    except SettingsError as error:
+        typer.echo(str(error), err=True)
+        code = 1
+    raise typer.Exit(code)
+
+
+@app.command()
+def up() -> None:
+    """Start everything in one process, with its own PostgreSQL and Valkey where none is given."""
+    _run("up")
+
+
+@app.command()
+def hub() -> None:
+    """Start the door by socket."""
+    _run("hub")
+
+
+@app.command()
+def api() -> None:
+    """Start the door by request."""
+    _run("api")
+
+
+@app.command()
+def worker() -> None:
+    """Start the door by job: push, email, waves, the outbox's sweeper."""
+    _run("worker")
+
+
+@app.command()
+def migrate(
+    what: Annotated[str, typer.Argument(help="up, down or status.")] = "up",
+    phase: Annotated[str, typer.Option(help="before or after a deployment; both by default.")] = "",
+    steps: Annotated[int, typer.Option(help="How many to take back, with `down`.")] = 1,
+) -> None:
+    """Bring the database to this version, take migrations back, or say where it stands."""
+    import asyncio
+
+    from hub.start import migration_command
+
+    if what not in ("up", "down", "status") or phase not in ("", "before", "after"):
+        raise typer.BadParameter("dongne migrate [up|down|status] [--phase before|after]")
+    url = load_settings(os.environ, complete=False).database.direct_dsn
+    if url is None:
+        raise typer.BadParameter("DATABASE_URL is not set")
+    asyncio.run(migration_command(url, what, phase, steps))
+
+
+@app.command()
+def key(
+    client: Annotated[str, typer.Argument(help="Id of the service.")],
+    scope: Annotated[list[str], typer.Option(help="What it may do; repeat it.")],
+    room_prefix: Annotated[list[str] | None, typer.Option(help="Rooms it may tell.")] = None,
+    event_type: Annotated[list[str] | None, typer.Option(help="Events it may publish.")] = None,
+) -> None:
+    """Make (or renew) the key of a service; it is shown this once."""
+    import asyncio
+
+    from hub.start import key_command
+
+    settings = load_settings(os.environ)
+    made = asyncio.run(key_command(settings, client, scope, room_prefix or [], event_type or []))
+    typer.echo(made)
+
+
 def main() -> None:
     sys.exit(app())
+
+
+if __name__ == "__main__":
+    main()

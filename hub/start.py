@@ -4,6 +4,7 @@ Each door prints one line when it may be asked: `dongne NAME ready on URL`.
 """
 
 import os
+import sys
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -11,23 +12,36 @@ from typing import Final
 
 import asyncpg
 import orjson
+from aiohttp import web
 
+from api.app import create_app
+from api.health import Vitals
 from hub.console.catcher import Catcher, catcher
+from hub.console.page import mount
 from hub.domain.context import Domain
 from hub.domain.opening import open_domain
-from hub.domain.sessions import add_service
+from hub.domain.sessions import ALL_SCOPES, add_service
 from hub.plumbing import telemetry
 from hub.plumbing.embedded import Postgres, Valkey
+from hub.plumbing.embedded.supervisor import free_port
+from hub.plumbing.health import LIVE_PATHS, READY_PATHS, STARTUP_PATHS, Check
 from hub.plumbing.lifecycle import Lifecycle, run
-from hub.plumbing.migrations import Migration, migrate
+from hub.plumbing.limits import Limits
+from hub.plumbing.metrics import exposition
+from hub.plumbing.migrations import Migration, Phase, latest, migrate, rollback, version
 from hub.plumbing.settings import Settings, development_secrets
+from hub.plumbing.telemetry import AccessLog
+from hub.sockets.door import open_hub
+from workers.providers import open_senders
+from workers.runner import run_worker
 
 CREDENTIALS: Final = "credentials.json"
 """In EMBEDDED_DIR (0600): where the hub is and a key for it, so that scripts can start at once."""
 
 
 def say(text: str) -> None:
-    print(text, flush=True)
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
 
 
 def run_door(name: str, environ: Mapping[str, str]) -> int:
@@ -35,21 +49,160 @@ def run_door(name: str, environ: Mapping[str, str]) -> int:
 
     Raises SettingsError before anything is started.
     """
-    if name == "up":
-        settings = Settings.load(environ, complete=False)
-        main = partial(open_all, environ=environ, settings=settings)
-    else:
-        settings = Settings.load(environ)
-        main = partial(DOORS[name], settings=settings)
+    settings = Settings.load(environ, complete=name != "up")
     telemetry.configure(settings)
-    return run(main, settings.process.shutdown_timeout_ms)
+    main = partial(DOORS[name], settings=settings, environ=environ)
+    return run(main, settings)
 
 
-async def migrate_database(url: str) -> list[Migration]:
+async def open_hub_alone(life: Lifecycle, settings: Settings, environ: object) -> None:
+    domain = await open_domain(life, settings)
+    door = await open_hub(life, settings, domain)
+    vitals = Vitals(door.needed, door.reported, leaving=life.stopping.is_set)
+    await serve_metrics(life, settings, vitals)
+    port = await door.start(settings.web.host, settings.web.port, health_app(vitals))
+    say(f"dongne hub ready on {address(settings, port)}")
+
+
+async def open_api_alone(life: Lifecycle, settings: Settings, environ: object) -> None:
+    domain = await open_domain(life, settings)
+    database, redis = checks(domain)
+    vitals = Vitals(database, redis, leaving=life.stopping.is_set)
+    await serve_metrics(life, settings, vitals)
+    port = await listen(
+        life, "api", api_app(domain, settings, vitals), settings, settings.web.api_port
+    )
+    say(f"dongne api ready on {address(settings, port)}")
+
+
+async def open_worker_alone(life: Lifecycle, settings: Settings, environ: object) -> None:
+    domain = await open_domain(life, settings)
+    await run_worker(life, settings, domain, await open_senders(life, settings.channels))
+    database, redis = checks(domain)
+    port = await serve_metrics(
+        life, settings, Vitals({**database, **redis}, leaving=life.stopping.is_set)
+    )
+    say(f"dongne worker ready on {address(settings, port)}")
+
+
+async def open_all(life: Lifecycle, settings: Settings, environ: Mapping[str, str]) -> None:
+    """All three doors in one process, on the given stores or on our own."""
+    found = await embedded_stores(life, settings)
+    directory = settings.process.embedded_dir
+    secrets = development_secrets(directory) if settings.environment == "development" else {}
+    caught = await local_catcher(life, settings)
+    own = {"PORT": str(settings.web.port or free_port())}
+    names = providers(caught, address(settings, int(own["PORT"])))
+    settings = Settings.load({**secrets, **found, **names, **environ, **own})
+    telemetry.configure(settings)
+    assert settings.database.direct_dsn is not None
+    await migrate_database(settings.database.direct_dsn)
+    domain = await open_domain(life, settings)
+    await run_worker(life, settings, domain, await open_senders(life, settings.channels))
+    door = await open_hub(life, settings, domain)
+    database, redis = checks(domain)
+    vitals = Vitals({**database, **redis, **door.needed}, leaving=life.stopping.is_set)
+    api = api_app(domain, settings, vitals)
+    await serve_metrics(life, settings, vitals)
+    await listen(life, "api", api, settings, settings.web.api_port)
+    app = api_app(domain, settings, vitals, with_metrics=True)
+    if settings.process.console_enabled:
+        mount(app, domain, caught.http_url if caught else None)
+    port = await door.start(settings.web.host, settings.web.port, app)
+    url = address(settings, port)
+    if caught:
+        caught.allow(url)
+    await write_credentials(domain, directory, url, redis_url(settings), caught)
+    say(f"dongne up ready on {url}")
+
+
+PHASES: Final[dict[str, Phase | None]] = {"": None, "before": "before", "after": "after"}
+
+DOORS: Final = {
+    "hub": open_hub_alone,
+    "api": open_api_alone,
+    "worker": open_worker_alone,
+    "up": open_all,
+}
+
+
+def checks(domain: Domain) -> tuple[dict[str, Check], dict[str, Check]]:
+    """Whether Postgres, and whether Redis answers."""
+    return (
+        {"database": lambda: domain.pool.fetchval("SELECT 1", timeout=2)},
+        {"redis": domain.redis.ping},
+    )
+
+
+def api_app(
+    domain: Domain, settings: Settings, vitals: Vitals, *, with_metrics: bool = False
+) -> web.Application:
+    return create_app(
+        domain,
+        Limits(domain.redis, domain.keys),
+        settings.web,
+        AccessLog(settings.process.access_log),
+        vitals,
+        settings.process.app_version,
+        with_metrics=with_metrics,
+    )
+
+
+def health_app(vitals: Vitals) -> web.Application:
+    """Health without the rest of the API: what the hub and the metrics port answer."""
+    app = web.Application()
+    app.router.add_get("/metrics", _metrics)
+    for paths, handler in (
+        (LIVE_PATHS, vitals.live),
+        (READY_PATHS, vitals.ready),
+        (STARTUP_PATHS, vitals.startup),
+    ):
+        for path in paths:
+            app.router.add_get(path, handler)
+    return app
+
+
+async def _metrics(_: web.Request) -> web.Response:
+    body, content_type = exposition()
+    return web.Response(body=body, headers={"Content-Type": content_type})
+
+
+async def serve_metrics(life: Lifecycle, settings: Settings, vitals: Vitals) -> int:
+    """Health and /metrics on METRICS_PORT; the port bound."""
+    return await listen(life, "metrics", health_app(vitals), settings, settings.web.metrics_port)
+
+
+async def listen(
+    life: Lifecycle, name: str, app: web.Application, settings: Settings, port: int
+) -> int:
+    """Serve an app on a port of its own until the process stops; the port bound."""
+    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=5)
+    await runner.setup()
+    life.on_stop(name, runner.cleanup)
+    await web.TCPSite(runner, settings.web.host, port).start()
+    bound: int = runner.addresses[0][1]
+    say(f"dongne {name} listens on {address(settings, bound)}")
+    return bound
+
+
+def address(settings: Settings, port: int) -> str:
+    """The URL of a port of ours, as somebody on this machine types it."""
+    host = "localhost" if settings.web.host in ("127.0.0.1", "0.0.0.0", "::") else settings.web.host
+    scheme = "https" if settings.web.tls_cert_file else "http"
+    return f"{scheme}://{host}:{port}"
+
+
+def redis_url(settings: Settings) -> str | None:
+    return settings.redis.url.get_secret_value() if settings.redis.url else None
+
+
+async def migrate_database(url: str, phase: Phase | None = None) -> list[Migration]:
     """Bring the database at `url` to this version."""
     conn = await asyncpg.connect(url)
     try:
-        return await migrate(conn, on_step=lambda one: say(f"migration {one.version:04} {one.name}"))
+        return await migrate(
+            conn, phase=phase, on_step=lambda one: say(f"migration {one.version:04} {one.name}")
+        )
     finally:
         await conn.close()
 
@@ -69,32 +222,37 @@ async def embedded_stores(life: Lifecycle, settings: Settings) -> dict[str, str]
     return found
 
 
-async def local_providers(
-    life: Lifecycle, settings: Settings, origin: str
-) -> tuple[dict[str, str], Catcher | None]:
-    """In development, where no provider is named: pushes and mails go to the local catcher."""
+async def local_catcher(life: Lifecycle, settings: Settings) -> Catcher | None:
+    """In development, where no provider is named: pushes and mails are caught on this machine."""
     given = settings.given & {"SMTP_URL", "FCM_CREDENTIALS_FILE"}
     if settings.environment != "development" or given:
-        return {}, None
-    caught = await life.enter("catcher", catcher(settings.process.embedded_dir, origin))
-    names = {
+        return None
+    origin = address(settings, settings.web.port)
+    return await life.enter("catcher", catcher(settings.process.embedded_dir, origin))
+
+
+def providers(caught: Catcher | None, url: str) -> dict[str, str]:
+    """The variables that send pushes and mails to the catcher, with links to the hub at `url`."""
+    if caught is None:
+        return {}
+    return {
         "SMTP_URL": caught.smtp_url,
-        "MAIL_FROM": "동네 <hub@localhost>",
+        "MAIL_FROM": "hub@localhost",
+        "PUBLIC_BASE_URL": url,
         "FCM_URL": caught.fcm_url,
         "FCM_CREDENTIALS_FILE": str(caught.fcm_credentials_file),
     }
-    return {name: value for name, value in names.items() if name not in settings.given}, caught
 
 
 async def write_credentials(
-    domain: Domain, directory: Path, url: str, redis_url: str, caught: Catcher | None
+    domain: Domain, directory: Path, url: str, redis: str | None, caught: Catcher | None
 ) -> None:
     """Make the key `local` anew and write it where scripts look (mode 0600)."""
     key = await add_service(domain, "local")
     content = {
         "url": url,
         "serviceKey": key,
-        "redisUrl": redis_url,
+        "redisUrl": redis,
         "catcherUrl": caught.http_url if caught else None,
     }
     path = directory / CREDENTIALS
@@ -104,3 +262,40 @@ async def write_credentials(
     with os.fdopen(descriptor, "wb") as file:
         file.write(orjson.dumps(content, option=orjson.OPT_INDENT_2))
     fresh.replace(path)
+
+
+async def migration_command(url: str, what: str, phase: str, steps: int) -> None:
+    """`dongne migrate`: prints what it did."""
+    if what == "up":
+        done = await migrate_database(url, PHASES[phase])
+        say(f"{len(done)} applied" if done else "nothing to do")
+        return
+    conn = await asyncpg.connect(url)
+    try:
+        if what == "down":
+            for one in await rollback(conn, steps):
+                say(f"taken back: {one.version:04} {one.name}")
+        say(f"version {await version(conn)} of {latest()}")
+    finally:
+        await conn.close()
+
+
+async def key_command(
+    settings: Settings, client: str, scopes: list[str], prefixes: list[str], types: list[str]
+) -> str:
+    """`dongne key`: the new key of a service. Raises ValueError for an unknown scope."""
+    unknown = set(scopes) - set(ALL_SCOPES)
+    if unknown:
+        raise ValueError(f"unknown scope: {', '.join(sorted(unknown))}")
+    life = Lifecycle()
+    try:
+        domain = await open_domain(life, settings)
+        return await add_service(
+            domain,
+            client,
+            scopes=tuple(scopes),
+            room_prefixes=tuple(prefixes),
+            event_types=tuple(types),
+        )
+    finally:
+        await life.close()

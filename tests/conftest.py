@@ -13,6 +13,7 @@ from uuid import uuid4
 
 import asyncpg
 import pytest
+import uvloop
 from redis.asyncio import Redis
 
 from hub.domain.context import Domain
@@ -25,6 +26,8 @@ from hub.plumbing.settings import Settings
 FLAVOUR = cast(Prefer, os.environ.get("EMBEDDED_FLAVOUR", "wheel"))
 SECRETS = {"JWT_SECRET": "j" * 40, "LINK_SECRET": "l" * 40}
 TEMPLATE = "dongne_template"
+
+asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())  # the loop of production
 
 
 @pytest.fixture(scope="session")
