@@ -34,14 +34,11 @@ def create_app(
         routes.append(METRICS)
     for route in routes:
         handler = gate.handler(route)
-        app.router.add_route(route.method, route.path, handler, expect_handler=_go_on)
+        app.router.add_route(route.method, route.path, handler, expect_handler=_not_yet)
         if route.method == "GET":
             app.router.add_route("HEAD", route.path, handler)
     return app
 
 
-async def _go_on(request: web.Request) -> None:
-    """RFC 9110 §10.1.1: an expectation we do not know is no reason to refuse."""
-    if request.headers.get("Expect", "").lower() == "100-continue":
-        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        request.writer.output_size = 0  # this is no part of the answer
+async def _not_yet(_: web.Request) -> None:
+    """Whether the body is wanted is known later, when it is read."""

@@ -10,7 +10,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from api.refusals import Refusal
 from api.route import Route
 from protocol.errors import invalid
-from protocol.payload import check, read_json
+from protocol.payload import check, read_json, sentence
 
 MAX_BODY: Final = 1 << 20
 BODY_TIMEOUT_S: Final = 20.0
@@ -41,7 +41,7 @@ def query_of(request: web.Request, form: type[msgspec.Struct] | None) -> Any:
     try:
         return msgspec.convert(dict(given), form, strict=False)
     except msgspec.ValidationError as error:
-        raise invalid(str(error)) from None
+        raise invalid(sentence(error)) from None
 
 
 async def body_of(request: web.Request, route: Route) -> tuple[bytes, Any]:
@@ -54,10 +54,18 @@ async def body_of(request: web.Request, route: Route) -> tuple[bytes, Any]:
         return b"", None
     if (request.content_length or 0) > MAX_BODY:
         raise too_large()
+    if request.headers.get("Expect", "").lower() == "100-continue":
+        await _go_on(request)
     raw = await _bytes(request)
     if raw and request.content_type != "application/json":
         raise Refusal(415, "Send the body as application/json.")
     return raw, read_json(raw or b"{}", route.body, max_items=route.max_items)
+
+
+async def _go_on(request: web.Request) -> None:
+    """RFC 9110 §10.1.1: the caller waits with the body until it is admitted."""
+    await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    request.writer.output_size = 0  # this is no part of the answer
 
 
 async def _bytes(request: web.Request) -> bytes:

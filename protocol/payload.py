@@ -1,6 +1,7 @@
 """How a message is read: strict forms by msgspec, and one walk over whatever a stranger sent."""
 
 import math
+import re
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, TypeVar
 
@@ -47,7 +48,16 @@ def read(value: Any, form: type[T], *, max_items: int = MAX_ITEMS) -> T:
     try:
         return msgspec.convert(value, form, strict=True)
     except msgspec.ValidationError as error:
-        raise invalid(str(error)) from None
+        raise invalid(sentence(error)) from None
+
+
+_ENUM: Final = re.compile(r"^Invalid enum value .*?(?= - at |$)", re.DOTALL)
+_SENTENCE_CHARACTERS: Final = 200
+
+
+def sentence(error: msgspec.ValidationError) -> str:
+    """What msgspec says, without the value that it quotes of an enum."""
+    return _ENUM.sub("Invalid value", str(error))[:_SENTENCE_CHARACTERS]
 
 
 def read_json(body: bytes, form: type[T], *, max_items: int = MAX_ITEMS) -> T:

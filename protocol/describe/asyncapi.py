@@ -76,12 +76,11 @@ def _client(event: ClientEvent, schemas: Schemas) -> Document:
 
 
 def _server(event: ServerEvent, schemas: Schemas) -> Document:
-    """Whatever goes to rooms carries `id`, beside its fields."""
+    """Every server event carries `id`, beside its fields."""
     once = {"type": "object", "properties": {"id": {"type": "string"}}, "required": ["id"]}
-    payload = schemas.of(event.payload)
     return {
         "name": event.name,
-        "payload": payload if event.klass == "-" else {"allOf": [once, payload]},
+        "payload": {"allOf": [once, schemas.of(event.payload)]},
         "x-namespace": event.namespace,
         "x-class": event.klass,
         "x-room": event.room,

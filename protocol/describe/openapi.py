@@ -19,6 +19,7 @@ _FIGURES: Final = {
 def openapi(operations: Sequence[Operation], version: str) -> Document:
     """The REST door as OpenAPI 3.1; paths are relative to the server's root."""
     schemas = Schemas([form for one in operations for form in _forms(one)] + [rest.Failure])
+    queries = {one.query.__name__ for one in operations if one.query is not None}
     paths: dict[str, Document] = {}
     for one in operations:
         paths.setdefault(one.path, {})[one.method.lower()] = _operation(one, schemas)
@@ -29,7 +30,9 @@ def openapi(operations: Sequence[Operation], version: str) -> Document:
         "tags": [{"name": tag} for tag in dict.fromkeys(one.tag for one in operations)],
         "paths": paths,
         "components": {
-            "schemas": schemas.components,
+            "schemas": {
+                name: schema for name, schema in schemas.components.items() if name not in queries
+            },
             "responses": _responses(schemas),
             "securitySchemes": {
                 "person": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},

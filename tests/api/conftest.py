@@ -34,7 +34,8 @@ class Reply:
 
     @property
     def code(self) -> str | None:
-        return self.body["error"]["code"] if isinstance(self.body, dict) else None
+        """Of an error; None when it went well."""
+        return self.body["error"]["code"] if self.status >= 400 else None
 
 
 @dataclass
