@@ -60,6 +60,7 @@ async def run_worker(life: Lifecycle, settings: Settings, domain: Domain, sender
     life.spawn("partitions", ensure_partitions_daily(domain.pool))
     life.spawn("job log", prune_hourly(domain.pool))
     runner.task = life.spawn("jobs", runner.run())
+    life.spawn("jobs closing", runner.close_after(life.stopping))
     life.on_stop("jobs", runner.stop)
 
 
@@ -120,6 +121,7 @@ class Runner:
         self._ending = Ending()
         self._shutdown = asyncio.Event()
         self._stopping = asyncio.Event()
+        self._cut_at = 0.0
         self._conn: Any = None
         self._lost: list[UUID] = []
         self.task: asyncio.Task[object] | None = None
@@ -209,16 +211,28 @@ class Runner:
             if error is not None:
                 raise error
 
+    async def close_after(self, stopping: asyncio.Event) -> None:
+        """Claim nothing more as soon as the process stops, while other parts still drain."""
+        await stopping.wait()
+        self._begin_stop()
+
     async def stop(self) -> None:
-        """Claim nothing more, finish what runs within the shutdown time, give the rest back."""
-        self._stopping.set()
-        self._close()
+        """Finish what runs within the shutdown time, give the rest back."""
+        self._begin_stop()
         if self.task is None:
             return
-        grace_s = self._settings.process.shutdown_timeout_ms / 1000
-        await asyncio.wait([self.task], timeout=max(0.0, grace_s - 2 * RELEASE_S))
+        left_s = self._cut_at - time.monotonic()
+        await asyncio.wait([self.task], timeout=max(0.0, left_s))
         self._ending.giving_up.set()
         await asyncio.wait([self.task], timeout=RELEASE_S)
+
+    def _begin_stop(self) -> None:
+        if self._stopping.is_set():
+            return
+        grace_s = self._settings.process.shutdown_timeout_ms / 1000
+        self._cut_at = time.monotonic() + grace_s - 2 * RELEASE_S
+        self._stopping.set()
+        self._close()
 
     def _close(self) -> None:
         self._shutdown.set()
