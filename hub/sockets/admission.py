@@ -300,5 +300,6 @@ async def farewell(node: Node, member: Member, reason: str) -> None:
             await end(guest.session)
     except RedisError as error:  # the leases end by themselves
         log.warning("a socket left without Redis", kind=type(error).__name__)
-    if guest.left is not None and not guest.left.done():
-        guest.left.set_result(None)
+    left = left_of(guest)
+    if not left.done():
+        left.set_result(None)

@@ -126,9 +126,9 @@ async def open_hub(life: Lifecycle, settings: Settings, domain: Domain) -> Door:
     life.on_stop("presence", lambda: _clear(node))
     life.spawn("orders", rooms.obey_orders(node))
     life.spawn("heartbeat", repair.beat(node))
-    figures = server.Figures(node.server)
+    figures = server.Figures(node)
     REGISTRY.register(figures)
-    life.on_stop("figures", lambda: _unregister(figures))
+    life.on_stop("figures", figures.close)
     return Door(life, settings, node)
 
 
@@ -176,7 +176,3 @@ async def _clear(node: Node) -> None:
         await node.presence.clear()
     except RedisError as error:  # the leases end by themselves
         log.warning("presence was not cleared", kind=type(error).__name__)
-
-
-async def _unregister(figures: server.Figures) -> None:
-    REGISTRY.unregister(figures)

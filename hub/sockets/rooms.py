@@ -16,7 +16,8 @@ from protocol.events import Emit, Move
 from protocol.names import room_kind
 
 CONFIRM_S: Final = 5.0
-"""How long a join waits for Redis."""
+AWAY_S: Final = 0.5
+"""How long a join waits for Redis: for an answer, and for a Redis that is known to be away."""
 
 CELL: Final = "cell:"
 COUNTED: Final = ("neighbourhood:",)
@@ -35,7 +36,7 @@ async def confirmed(node: Node, rooms: Iterable[str]) -> None:
     Raises UNAVAILABLE when Redis does not confirm in time.
     """
     try:
-        async with asyncio.timeout(CONFIRM_S):
+        async with asyncio.timeout(CONFIRM_S if node.bus.ready else AWAY_S):
             await node.bus.subscribed("/", rooms)
     except TimeoutError:
         raise unavailable("Rooms cannot be joined now.") from None
@@ -57,7 +58,10 @@ async def enter(node: Node, member: Member, names: Iterable[str]) -> tuple[str, 
 
 
 async def leave(node: Node, member: Member, names: Iterable[str]) -> None:
-    gone = tuple(name for name in names if has(member, name))
+    """Also out of the rooms that only the session still knows."""
+    session = guest_of(member).session
+    known = session.rooms if session is not None else {}
+    gone = tuple(name for name in names if has(member, name) or name in known)
     for name in gone:
         member.namespace.leave(member, name)
     if gone:
@@ -133,6 +137,7 @@ async def obey_orders(node: Node) -> None:
             await _obey(node, order)
         except Exception:  # one bad order must not end the others
             log.exception("an order could not be carried out")
+        node.orders.task_done()
         if order.done is not None and not order.done.done():
             order.done.set_result(None)
 

@@ -8,7 +8,7 @@ from prometheus_client.registry import Collector
 
 from hub.engine import Handshake, Options, Refusal, Server
 from hub.plumbing.figures import Sockets
-from hub.plumbing.metrics import ACTIVE_CONNECTIONS
+from hub.plumbing.metrics import ACTIVE_CONNECTIONS, REDIS_CONNECTED, REGISTRY
 from hub.plumbing.settings import Settings
 from hub.plumbing.variables import Web
 from hub.sockets import admission, gate, main
@@ -74,15 +74,20 @@ def tls(web: Web) -> ssl.SSLContext | None:
 
 
 class Figures(Collector):
-    """The engine's figures; live sockets stand in the house's own gauge."""
+    """The engine's figures; live sockets and the bus stand in the house's own gauges."""
 
-    def __init__(self, server: Server) -> None:
-        self._server = server
-        self._engine = server.collector()
+    def __init__(self, node: Node) -> None:
+        self._engine = node.server.collector()
+        live = node.server.live
+        ACTIVE_CONNECTIONS.labels(namespace=admission.NAMESPACE).set_function(
+            lambda: live().get(admission.NAMESPACE, 0)
+        )
+        REDIS_CONNECTED.labels(client="bus").set_function(lambda: node.bus.ready)
 
     def collect(self) -> Iterator[Metric]:
-        for namespace, live in self._server.live().items():
-            ACTIVE_CONNECTIONS.labels(namespace=namespace).set(live)
-        for family in self._engine.collect():
-            if family.name != "active_connections":
-                yield family
+        return (one for one in self._engine.collect() if one.name != "active_connections")
+
+    async def close(self) -> None:
+        REGISTRY.unregister(self)
+        ACTIVE_CONNECTIONS.clear()
+        REDIS_CONNECTED.labels(client="bus").set_function(lambda: 0)
