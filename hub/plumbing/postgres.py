@@ -62,7 +62,7 @@ async def connect(options: PoolOptions) -> AsyncIterator[Pool]:
         timeout=options.connect_timeout,
         command_timeout=options.statement_timeout,
         statement_cache_size=options.statement_cache,
-        ssl="require" if options.ssl else None,
+        ssl="require" if options.ssl and "sslmode=" not in options.url else None,
         server_settings={"application_name": options.application_name, "jit": "off"},
     )
     assert pool is not None

@@ -1,6 +1,7 @@
 """The whole way of one urgent question, by separate processes and stock clients, with crashes."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
@@ -10,9 +11,14 @@ import pytest
 
 from tests.client import Rest
 from tests.fakes.script import Fault
-from tests.stories.conftest import Stack
+from tests.stories.latency import measure, percentile
+from tests.stories.stack import Stack
 
 pytestmark = pytest.mark.story
+
+FULL = os.environ.get("STORIES") == "full"
+again = pytest.mark.parametrize("round_", range(5 if FULL else 1))
+"""A crash is a matter of moments: `make story` plays each five times."""
 
 YEON = (33.4892, 126.4932)
 PHARMACY = {
@@ -102,7 +108,8 @@ async def test_a_socket_that_does_not_acknowledge_is_pushed_later(stack: Stack) 
     await stack.fcm.next_message(10)
 
 
-async def test_worker_killed_before_it_called_the_provider(stack: Stack) -> None:
+@again
+async def test_worker_killed_before_it_called_the_provider(stack: Stack, round_: int) -> None:
     """One push: the claimed row is found again by the next worker."""
     traveller = await stack.service.person("traveller")
     await with_phone(await answerer(stack, "bora"))
@@ -118,7 +125,8 @@ async def test_worker_killed_before_it_called_the_provider(stack: Stack) -> None
     assert len(await pushes(stack)) == 1
 
 
-async def test_worker_killed_between_the_answer_and_its_row(stack: Stack) -> None:
+@again
+async def test_worker_killed_between_the_answer_and_its_row(stack: Stack, round_: int) -> None:
     """At most two pushes, and the second replaces the first on the phone."""
     traveller = await stack.service.person("traveller")
     await with_phone(await answerer(stack, "bora"))
@@ -134,8 +142,9 @@ async def test_worker_killed_between_the_answer_and_its_row(stack: Stack) -> Non
     assert len({one["android"]["collapse_key"] for one in sent}) == 1
 
 
+@again
 @pytest.mark.parametrize("fault", ["swallow", "mute"])
-async def test_api_killed_around_the_publish(stack: Stack, fault: Any) -> None:
+async def test_api_killed_around_the_publish(stack: Stack, fault: Any, round_: int) -> None:
     """swallow: committed, not published. mute: published, not marked. One alert on the screen."""
     traveller = await stack.service.person("traveller")
     phone = await stack.person(await answerer(stack, "bora"))
@@ -166,3 +175,10 @@ async def _all_published(stack: Stack) -> None:
             "SELECT count(*) FROM outbox WHERE published_at IS NULL"
         ):
             await asyncio.sleep(0.05)
+
+
+async def test_open_screens_show_it_within_100_ms(stack: Stack) -> None:
+    questions, sockets = (100, 200) if FULL else (10, 50)
+    took = await measure(stack, questions, sockets)
+    assert len(took) == questions * sockets
+    assert percentile(took, 0.95) < 0.1
