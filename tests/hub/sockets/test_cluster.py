@@ -13,7 +13,7 @@ from hub.domain.places import cell_of
 from hub.engine import Member
 from hub.plumbing.metrics import REGISTRY
 from hub.plumbing.settings import Settings
-from hub.sockets.node import Node, guest_of, left_of
+from hub.sockets.node import guest_of, left_of
 from protocol.redis_wire import Broadcast
 from tests.hub.sockets.conftest import JEJU, Connect, Running, running, settle_in
 from tests.hub.sockets.test_alert import urgent
@@ -30,12 +30,22 @@ def member_of(hub: Running, user_id: str) -> Member:
     return next(member for member in guests if guest_of(member).user_id == user_id)
 
 
-async def heard_orders(node: Node) -> None:
-    """Until everything ordered of this node so far has been carried out."""
+async def obeyed(hub: Running, other: Running, user_id: str) -> None:
+    """Until everything ordered so far has been carried out: orders are obeyed one by one."""
+    node, last = hub.door.node, "room of the last order"
+    manager, entered = node.server.manager, asyncio.Event()
+    opened = manager.opened
+    assert opened is not None
+
+    def noticed(namespace: str, room: Any) -> None:
+        opened(namespace, room)
+        if room == last:
+            entered.set()
+
+    manager.opened = noticed
+    await other.door.node.requests.join("/", (f"user:{user_id}",), (last,))
     async with asyncio.timeout(10):
-        _, mark = node.bus.pulse.mark()
-        await node.bus.pulse.send(f"mark {node.bus.pulse._marked}")
-        await mark
+        await entered.wait()
         await node.orders.join()
 
 
@@ -67,7 +77,7 @@ async def test_rooms_are_joined_and_left_by_order(
     sid = client.sio.get_sid()
     await requests.join("/", (sid,), ("room9", "room8"))
     await requests.leave("/", ("room9",), ("room8",))
-    await heard_orders(hub.door.node)
+    await obeyed(hub, other, "minji")
     assert "room9" in member_of(hub, "minji").room_names
     assert "room8" not in member_of(hub, "minji").room_names
 
@@ -80,7 +90,7 @@ async def test_an_order_does_not_undo_what_the_client_asked_for(
     client = await connect(hub, "minji")
     await client.call("neighbourhood:join", {"code": code})
     await settle_in(other, "minji", 33.253, 126.560)
-    await heard_orders(hub.door.node)
+    await obeyed(hub, other, "minji")
     names = member_of(hub, "minji").room_names
     assert f"neighbourhood:{code}" in names
     assert not any(str(name).endswith(f"{cell_of(*JEJU):x}") for name in names)
