@@ -1,0 +1,140 @@
+// The map: neighbourhoods, who is where, the place to ask from, and how far an alert went.
+
+import { s } from "./dom.js";
+import * as jeju from "./jeju.js";
+import { lang, placeName } from "./texts.js";
+
+const NAMED = ["chuja", "udo", "hallim", "aewol", "jocheon", "gujwa", "seongsan", "pyoseon",
+  "namwon", "andeok", "daejeong", "hangyeong", "jungmun"];
+
+export class IslandMap {
+  /** `picked({lat, lng})` when the map was clicked. */
+  constructor(svg, neighbourhoods, picked) {
+    this.svg = svg;
+    this.neighbourhoods = neighbourhoods;
+    this.view = "island";
+    svg.addEventListener("click", (event) => picked(this.#spotOf(event)));
+    new ResizeObserver(() => this.draw()).observe(svg);
+  }
+
+  show(view) {
+    this.view = view;
+    this.draw();
+  }
+
+  /** `people`: Persons; `place`: where a question would be; `waves`: open questions' places. */
+  draw({ people = this.people ?? [], place = this.place, waves = this.waves ?? [] } = {}) {
+    Object.assign(this, { people, place, waves });
+    const box = jeju.frame(jeju.VIEWS[this.view]);
+    this.px = box.width / (this.svg.clientWidth || 600); // one pixel in units of the picture
+    this.svg.setAttribute("viewBox", `${box.x} ${box.y} ${box.width} ${box.height}`);
+    this.taken = []; // where texts stand already
+    const crowd = this.#crowd();
+    this.svg.replaceChildren(
+      this.#land(),
+      ...waves.map((wave) => this.#wave(wave)),
+      ...this.neighbourhoods.map((one) => this.#dot(one)),
+      ...this.#labels(),
+      ...crowd,
+      ...(place ? [this.#pin(place)] : []),
+    );
+  }
+
+  #spotOf(event) {
+    const point = new DOMPoint(event.clientX, event.clientY);
+    const { lat, lng } = jeju.unproject(
+      point.matrixTransform(this.svg.getScreenCTM().inverse()),
+    );
+    return { lat: Number(lat.toFixed(3)), lng: Number(lng.toFixed(3)) };
+  }
+
+  #land() {
+    const coast = jeju.COAST.map(([lng, lat]) => jeju.project({ lng, lat }));
+    const [lng, lat] = jeju.SUMMIT;
+    const summit = jeju.project({ lng, lat });
+    const slopes = [[250, 92], [165, 60], [90, 34]].map(([rx, ry]) =>
+      s("ellipse", { class: "slope", cx: summit.x, cy: summit.y, rx, ry,
+        transform: `rotate(-9 ${summit.x} ${summit.y})` }),
+    );
+    const islets = jeju.ISLETS.map(([east, north, size]) => {
+      const { x, y } = jeju.project({ lng: east, lat: north });
+      return s("circle", { class: "land", cx: x, cy: y, r: size * 1200 });
+    });
+    const chuja = jeju.project(jeju.CHUJA);
+    return s("g", {},
+      s("path", { class: "land", d: jeju.curve(coast) }), ...slopes, ...islets,
+      s("rect", { class: "inset", x: chuja.x - 46, y: chuja.y - 26, width: 92, height: 52, rx: 8 }),
+      s("circle", { class: "land", cx: chuja.x, cy: chuja.y, r: 12 }),
+      this.#text(summit, "▲", "summit", 0),
+    );
+  }
+
+  #dot(one) {
+    const { x, y } = jeju.project(one);
+    const full = `${placeName(one)}`;
+    return s("circle", { class: "dong", cx: x, cy: y, r: 3.2 * this.px, "data-code": one.code },
+      s("title", {}, full));
+  }
+
+  /** As many names as there is room for, the big ones first. */
+  #labels() {
+    const homes = new Set(this.people.map((one) => one.home));
+    const rank = (one) => (NAMED.includes(one.code) ? 0 : 1);
+    const rows = [...this.neighbourhoods].sort((a, b) => rank(a) - rank(b));
+    return rows
+      .filter((one) => !homes.has(one.code))
+      .map((one) => ({ name: placeName(one), at: jeju.project(one) }))
+      .filter(({ name, at }) => this.#isFree({ x: at.x, y: at.y + 13 * this.px }, name.length))
+      .map(({ name, at }) => this.#text(at, name, "name", 13));
+  }
+
+  /** Takes the room of a text around a point, unless another one has it. */
+  #isFree({ x, y }, letters) {
+    const half = (lang() === "ko" ? 5.5 : 3.2) * letters * this.px;
+    const hit = (other) =>
+      Math.abs(x - other.x) < half + other.half && Math.abs(y - other.y) < 13 * this.px;
+    if (this.taken.some(hit)) return false;
+    this.taken.push({ x, y, half });
+    return true;
+  }
+
+  #text({ x, y }, text, name, below) {
+    const size = (name === "name" ? 10.5 : 12) * this.px;
+    return s("text", { class: name, x, y: y + below * this.px, "font-size": size }, text);
+  }
+
+  /** Names of people close together are stacked, so that each can be read. */
+  #crowd() {
+    return this.people.map((one) => {
+      const tag = jeju.project(one);
+      tag.y -= 12 * this.px;
+      while (!this.#isFree(tag, one.label().length)) tag.y -= 14 * this.px;
+      return this.#person(one, tag.y);
+    });
+  }
+
+  #person(one, tagY) {
+    const { x, y } = jeju.project(one);
+    const name = one.state === "on" ? "who on" : "who";
+    const r = 7 * this.px;
+    return s("g", { class: name, "data-person": one.id, "data-state": one.state },
+      s("circle", { class: `body ${one.colour}`, cx: x, cy: y, r, "stroke-width": 2 * this.px }),
+      s("text", { class: "tag", x, y: tagY, "font-size": 12 * this.px,
+        "stroke-width": 3 * this.px }, one.label()));
+  }
+
+  #pin(place) {
+    const { x, y } = jeju.project(place);
+    const u = this.px;
+    const d = `M${x} ${y}c${-3 * u} ${-7 * u} ${-8 * u} ${-10 * u} ${-8 * u} ${-16 * u}`
+      + `a${8 * u} ${8 * u} 0 1 1 ${16 * u} 0c0 ${6 * u} ${-5 * u} ${9 * u} ${-8 * u} ${16 * u}z`;
+    return s("g", { class: "pin" }, s("path", { d }),
+      s("circle", { cx: x, cy: y - 16 * u, r: 3 * u }));
+  }
+
+  #wave({ location, radiusM, state }) {
+    const { x, y } = jeju.project(location);
+    const open = state === "wave" ? "wave open" : "wave";
+    return s("circle", { class: open, cx: x, cy: y, r: jeju.units(radiusM), "stroke-width": 1.5 * this.px });
+  }
+}
