@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Meta
 
 from protocol.domain_events import Envelope
-from protocol.events import Author, Place
+from protocol.events import Author, InboxItem, Place
 from protocol.payload import (
     Code,
     Content,
@@ -17,6 +17,7 @@ from protocol.payload import (
     Latitude,
     Longitude,
     Message,
+    Moment,
     Request,
     Title,
 )
@@ -129,22 +130,8 @@ class InboxQuery(PageQuery):
     kind: Code | None = None
 
 
-class InboxRow(Message):
-    id: str
-    seq: int
-    kind: str
-    priority: str
-    title: str
-    body: str
-    data: dict[str, Any]
-    created_at: datetime
-    acknowledged_at: datetime | None
-    seen_at: datetime | None
-    read_at: datetime | None
-
-
 class InboxList(Message):
-    items: tuple[InboxRow, ...]
+    items: tuple[InboxItem, ...]
     unread: int
     next: str | None
 
@@ -163,7 +150,7 @@ class Acks(Request):
 class ReadAll(Request):
     """All that was made until `before`; without it, until now."""
 
-    before: datetime | None = None
+    before: Moment | None = None
 
 
 class UnreadNow(Message):
@@ -179,7 +166,7 @@ class Notify(Request):
     data: dict[str, Any] = msgspec.field(default_factory=dict)
     priority: Literal["high", "medium", "low"] = "medium"
     dedup_key: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
-    expires_at: datetime | None = None
+    expires_at: Moment | None = None
 
 
 class Accepted(Message):

@@ -4,8 +4,6 @@ from datetime import datetime
 from functools import partial
 from uuid import uuid4
 
-from protocol.texts import render_push
-
 from hub.domain import members, urgent
 from hub.domain.context import Domain, Once, do_once
 from hub.domain.inbox import News, notify
@@ -18,6 +16,7 @@ from protocol.errors import conflict, forbidden, not_found
 from protocol.events import AnswerAccepted, AnswerCreated, Author, PointsAwarded, emit
 from protocol.names import question_room, user_room
 from protocol.rest import Answer, Answers
+from protocol.texts import render_push
 
 ANSWER_TARGET_S = 600
 """Within this an urgent question should have its first answer (S2-007)."""

@@ -113,8 +113,8 @@ async def take_steps(
 async def _load(conn: Connection, notification_id: UUID, created_at: datetime) -> Row | None:
     """The notification, locked: two jobs for it follow the rules one after the other."""
     return await conn.fetchrow(
-        "SELECT n.*, u.email, u.locale, u.timezone, u.deleted_at AS user_deleted_at, p.push_enabled,"
-        " p.email_enabled, p.urgent_enabled, p.answer_enabled, q.status AS question_status,"
+        "SELECT n.*, u.email, u.locale, u.timezone, u.deleted_at AS user_deleted_at,"
+        " p.push_enabled, p.email_enabled, p.urgent_enabled, p.answer_enabled, q.status AS question_status,"
         " q.first_answer_at, q.deadline_at, h.unread,"
         " EXISTS (SELECT FROM suppressions s WHERE s.address = u.email) AS suppressed"
         " FROM notifications n JOIN users u ON u.id = n.user_id"
@@ -313,7 +313,8 @@ async def settle(
 ) -> None:
     """Write what came of one try; `queued` means it is to be tried again.
 
-    What was sent stays sent, even if the row was withheld while the provider had it. A dead token disables its device; a refused mail address is suppressed by the caller's reason.
+    What was sent stays sent, even if the row was withheld while the provider had it. A dead token
+    disables its device; a refused mail address is suppressed by the caller's reason.
     """
     async with d.outbox.change() as change:
         await change.conn.execute(

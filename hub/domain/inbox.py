@@ -24,7 +24,7 @@ from protocol.events import (
 )
 from protocol.jobs import notification_job, unseen_check
 from protocol.names import user_room
-from protocol.rest import InboxList, InboxRow, UnreadCount
+from protocol.rest import InboxList, UnreadCount
 
 URGENT_KIND = "question_urgent"
 
@@ -268,7 +268,7 @@ async def page(
         unread = await conn.fetchval("SELECT unread FROM inbox_heads WHERE user_id = $1", user_id)
     last = rows[-1] if len(rows) == limit else None
     following = f"{last['created_at'].isoformat()}_{last['id']}" if last else None
-    return InboxList(items=tuple(_row(row) for row in rows), unread=unread or 0, next=following)
+    return InboxList(items=tuple(_item(row) for row in rows), unread=unread or 0, next=following)
 
 
 def _cursor(after: str | None) -> tuple[datetime | None, UUID | None]:
@@ -279,19 +279,3 @@ def _cursor(after: str | None) -> tuple[datetime | None, UUID | None]:
         return datetime.fromisoformat(moment), UUID(id)
     except ValueError:
         raise invalid("`after` is no cursor of ours.") from None
-
-
-def _row(row: Row) -> InboxRow:
-    return InboxRow(
-        id=str(row["id"]),
-        seq=row["seq"],
-        kind=row["kind"],
-        priority=row["priority"],
-        title=row["title"],
-        body=row["body"],
-        data=from_json(row["data"]),
-        created_at=row["created_at"],
-        acknowledged_at=row["acknowledged_at"],
-        seen_at=row["seen_at"],
-        read_at=row["read_at"],
-    )

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import uuid4
 
-from protocol.texts import render_push
-
 from hub.domain import places
 from hub.domain.context import Domain
 from hub.domain.inbox import News, notify
@@ -17,6 +15,7 @@ from protocol.errors import forbidden, not_found
 from protocol.events import Author, Move
 from protocol.names import mute_room, neighbourhood_room, question_room, region_room, user_room
 from protocol.rest import Device, DeviceRequest
+from protocol.texts import render_push
 
 
 async def ensure(conn: Connection, user_id: str) -> None:

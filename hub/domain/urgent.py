@@ -9,8 +9,6 @@ from datetime import datetime
 from typing import Literal
 from uuid import NAMESPACE_URL, uuid4, uuid5
 
-from protocol.texts import render_push
-
 from hub.domain import places
 from hub.domain.context import Domain
 from hub.domain.inbox import URGENT_KIND, News, notify
@@ -30,6 +28,7 @@ from protocol.events import (
 )
 from protocol.jobs import wave_job
 from protocol.names import mute_room, question_room, user_room
+from protocol.texts import render_push
 
 BATCH = 100
 EXPLAINED = 2000

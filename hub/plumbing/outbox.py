@@ -19,7 +19,7 @@ from pgqueuer.adapters.drivers.asyncpg import AsyncpgDriver
 from pgqueuer.adapters.persistence.queries import Queries
 
 from hub.plumbing.clock import Clock
-from hub.plumbing.metrics import OUTBOX_DROPPED, OUTBOX_PUBLISHED, OUTBOX_PUBLISH_FAILED
+from hub.plumbing.metrics import OUTBOX_DROPPED, OUTBOX_PUBLISH_FAILED, OUTBOX_PUBLISHED
 from hub.plumbing.postgres import AWAY, Connection, Pool, acquire
 from hub.plumbing.trace import outgoing_headers
 from protocol.domain_events import Envelope
