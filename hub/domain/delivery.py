@@ -114,8 +114,8 @@ async def _load(conn: Connection, notification_id: UUID, created_at: datetime) -
     """The notification, locked: two jobs for it follow the rules one after the other."""
     return await conn.fetchrow(
         "SELECT n.*, u.email, u.locale, u.timezone, u.deleted_at AS user_deleted_at,"
-        " p.push_enabled, p.email_enabled, p.urgent_enabled, p.answer_enabled, q.status AS question_status,"
-        " q.first_answer_at, q.deadline_at, h.unread,"
+        " p.push_enabled, p.email_enabled, p.urgent_enabled, p.answer_enabled,"
+        " q.status AS question_status, q.first_answer_at, q.deadline_at, h.unread,"
         " EXISTS (SELECT FROM suppressions s WHERE s.address = u.email) AS suppressed"
         " FROM notifications n JOIN users u ON u.id = n.user_id"
         " JOIN notification_preferences p ON p.user_id = u.id"
