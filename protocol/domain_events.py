@@ -16,6 +16,7 @@ from protocol.payload import (
     Latitude,
     Longitude,
     Message,
+    Moment,
     Title,
 )
 
@@ -42,7 +43,7 @@ class GeoPoint(Message):
 class UserRegistered(Message):
     user_id: Id
     email: Annotated[str, Meta(max_length=254)] | None = None
-    created_at: datetime | None = None
+    created_at: Moment | None = None
 
 
 class UserUpdated(Message):
@@ -52,7 +53,7 @@ class UserUpdated(Message):
     region_code: Code | None = None
     is_local_verified: bool | None = None
     role: Literal["user", "admin"] | None = None
-    location_consent_at: datetime | None = None
+    location_consent_at: Moment | None = None
 
 
 class QuestionCreatedEvent(Message):
@@ -77,7 +78,7 @@ class AnswerCreatedEvent(Message):
     answerer_id: Id
     questioner_id: Id
     excerpt: Excerpt = ""
-    created_at: datetime | None = None
+    created_at: Moment | None = None
 
 
 class AnswerAcceptedEvent(Message):

@@ -9,7 +9,17 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta
 
-from protocol.payload import Hashtags, Id, Ids, Latitude, Longitude, Message, Request, plain
+from protocol.payload import (
+    Hashtags,
+    Id,
+    Ids,
+    Latitude,
+    Longitude,
+    Message,
+    Moment,
+    Request,
+    plain,
+)
 
 Class = Literal["alert", "room", "volatile", "-"]
 """alert: recoverable, urgent lane; room: recoverable; volatile: newest by key wins, dropped first;
@@ -81,7 +91,7 @@ class NotificationSeen(Request):
 class NotificationRead(Request):
     ids: Ids = ()
     all: bool = False
-    before: datetime | None = None
+    before: Moment | None = None
 
 
 # --- what they get back (beside `ok: true`) ----------------------------------------------------

@@ -24,6 +24,9 @@ Excerpt = Annotated[str, Meta(max_length=200)]
 Hashtag = Annotated[str, Meta(min_length=1, max_length=50)]
 Hashtags = Annotated[tuple[Hashtag, ...], Meta(max_length=10)]
 Ids = Annotated[tuple[Id, ...], Meta(max_length=100)]
+Moment = Annotated[datetime, Meta(tz=True)]
+"""A time without its zone would be anybody's guess."""
+
 Latitude = Annotated[float, Meta(ge=-90, le=90)]
 Longitude = Annotated[float, Meta(ge=-180, le=180)]
 

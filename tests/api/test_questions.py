@@ -1,0 +1,124 @@
+"""Questions over REST: who sees what, the list, closing and deleting."""
+
+from typing import Any
+
+import pytest
+
+from tests.api.conftest import JEJU, PREFIX, Door
+
+QUESTIONS = f"{PREFIX}/questions"
+
+
+async def seed(door: Door, number: int, **changes: Any) -> None:
+    """Questions straight into the table: the limits are not the subject here."""
+    row = {"region": "jeju", "category": None, "tags": [], "urgency": "normal"} | changes
+    await door.domain.pool.execute(
+        "INSERT INTO users (id, nickname, is_local_verified) VALUES ('minji', '민지', true)"
+        " ON CONFLICT DO NOTHING"
+    )
+    await door.domain.pool.execute(
+        "INSERT INTO questions (id, user_id, title, content, category, region_code, hashtags,"
+        " urgency, deadline_at, lat, lng, created_at, updated_at)"
+        " SELECT $1 || '-' || n, 'minji', 't', 'c', $2, $3, $4, $5,"
+        "  now() + interval '10 minutes', 33.5, 126.5, now() - n * interval '1 minute', now()"
+        " FROM generate_series(1, $6) n",
+        changes.get("prefix", "q"),
+        row["category"],
+        row["region"],
+        row["tags"],
+        row["urgency"],
+        number,
+    )
+
+
+async def listed(door: Door, query: str = "") -> dict[str, Any]:
+    reply = await door.call("GET", f"{QUESTIONS}?{query}")
+    assert reply.status == 200, reply.body
+    assert isinstance(reply.body, dict)
+    return reply.body
+
+
+async def test_the_list_has_twenty_a_page(door: Door) -> None:
+    await seed(door, 45)
+    first, third, fourth = [await listed(door, f"page={n}") for n in (1, 3, 4)]
+    assert first["pagination"] == {
+        "current_page": 1,
+        "per_page": 20,
+        "total": 45,
+        "total_pages": 3,
+    }
+    assert [row["id"] for row in first["items"][:2]] == ["q-1", "q-2"]
+    assert first["items"][0]["author"] == {
+        "userId": "minji",
+        "nickname": "민지",
+        "isLocalVerified": True,
+    }
+    assert len(third["items"]) == 5
+    assert fourth["items"] == []
+
+
+async def test_the_list_is_filtered(door: Door) -> None:
+    await seed(door, 2)
+    await seed(door, 1, prefix="busan", region="busan", category="food", tags=["약국", "밤"])
+    await seed(door, 1, prefix="old", region="jeju", tags=["밤"])
+    for query, ids in (
+        ("region=busan", {"busan-1"}),
+        ("category=food", {"busan-1"}),
+        ("hashtags=%23밤", {"busan-1", "old-1"}),
+        ("hashtags=약국,없음", {"busan-1"}),
+        ("region=jeju&hashtags=밤", {"old-1"}),
+        ("region=seoul", set()),
+    ):
+        assert {row["id"] for row in (await listed(door, query))["items"]} == ids, query
+
+
+async def test_urgent_ones_come_first_while_they_are_open(door: Door) -> None:
+    await seed(door, 2)
+    await seed(door, 3, prefix="u", urgency="urgent")
+    await door.domain.pool.execute("UPDATE questions SET first_answer_at = now() WHERE id = 'u-1'")
+    await door.domain.pool.execute("UPDATE questions SET status = 'closed' WHERE id = 'u-2'")
+    rows = (await listed(door, "sortBy=urgent"))["items"]
+    assert rows[0]["id"] == "u-3"
+    assert {row["id"] for row in rows} == {"u-1", "u-3", "q-1", "q-2"}
+
+
+async def test_the_place_is_for_signed_in_people_while_it_is_open(door: Door) -> None:
+    question = await door.ask(**JEJU)
+    path = f"{QUESTIONS}/{question['id']}"
+    assert (await door.call("GET", path)).body["location"] is None
+    assert (await door.call("GET", path, as_="haru")).body["location"] == {
+        "lat": 33.5,
+        "lng": 126.531,
+    }
+    assert (await listed(door))["items"][0]["location"] is None
+    await door.call("PUT", path, {"status": "closed"}, as_="asker")
+    assert (await door.call("GET", path, as_="haru")).body["location"] is None
+    assert (await door.call("GET", path)).body["neighbourhoodCode"] is not None
+
+
+async def test_answers_come_in_pages(door: Door) -> None:
+    question = await door.ask()
+    made = [await door.answer(question["id"], f"helper{n}") for n in range(5)]
+    path, seen, after = f"{QUESTIONS}/{question['id']}/answers?limit=2", [], ""
+    for _ in range(3):
+        page = (await door.call("GET", path + after)).body
+        seen += [row["id"] for row in page["items"]]
+        after = f"&after={page['next']}"
+    assert seen == [answer["id"] for answer in reversed(made)]
+    assert page["next"] is None
+    assert (await door.call("GET", f"{QUESTIONS}/none/answers")).status == 404
+
+
+@pytest.mark.parametrize("role", ["user", "admin"])
+async def test_its_asker_or_an_admin_closes_and_deletes(door: Door, role: str) -> None:
+    question = await door.ask(urgency="urgent", **JEJU)
+    who = door.token("asker" if role == "user" else "root", role=role)
+    path = f"{QUESTIONS}/{question['id']}"
+    closed = await door.call("PUT", path, {"status": "closed"}, as_=who)
+    assert (closed.status, closed.body["status"]) == (200, "closed")
+    assert closed.body["author"]["userId"] == "asker"
+    gone = await door.call("DELETE", path, as_=who)
+    assert (gone.status, gone.raw) == (204, b"")
+    assert (await door.call("GET", path)).status == 404
+    assert (await door.call("DELETE", path, as_=who)).status == 404
+    assert await door.count("urgent_waves", "cancelled_at IS NULL") == 0
