@@ -23,9 +23,9 @@ from hub.domain.members import Welcome
 from hub.engine import Event, Member, Unavailable, reasons
 from hub.engine.rooms import HELD
 from hub.plumbing.metrics import ERRORS, SOCKET_EVENT_DURATION, SOCKET_EVENTS
-from hub.plumbing.redis_client import AWAY
 from hub.plumbing.trace import traced
 from hub.sockets import rooms
+from hub.sockets.gate import coded
 from hub.sockets.node import Guest, Node, event_of, guest_of, left_of, visible
 from protocol.errors import ERRORS as SPECS
 from protocol.errors import Code, HubError, unavailable
@@ -57,7 +57,7 @@ async def _answered(node: Node, member: Member, auth: Any) -> dict[str, Any]:
         try:
             return await _admit(node, member, auth or {})
         except Exception as error:
-            fault = _fault(error)
+            fault = coded(error)
             outcome = fault.code.value
             ERRORS.labels(door="socket", code=outcome).inc()
             await farewell(node, member, reasons.TRANSPORT_CLOSE)
@@ -75,15 +75,6 @@ async def _answered(node: Node, member: Member, auth: Any) -> dict[str, Any]:
                 sid=member.sid,
                 userId=user,
             )
-
-
-def _fault(error: Exception) -> HubError:
-    if isinstance(error, HubError):
-        return error
-    if isinstance(error, (*AWAY, RedisError)):
-        return unavailable()
-    log.error("a socket could not be admitted", exc_info=error)
-    return HubError(Code.INTERNAL)
 
 
 def _refusal(fault: HubError) -> Exception:

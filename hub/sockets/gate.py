@@ -3,82 +3,155 @@
 Whatever goes wrong behind it becomes a coded answer here and nowhere else.
 """
 
+import inspect
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import Any, cast
 
 import structlog
 from redis.exceptions import RedisError
 
-from hub.engine import Member
+from hub.engine import Member, Server
 from hub.plumbing import redis_client, trace
-from hub.plumbing.limits import Window
+from hub.plumbing.limits import Verdict
 from hub.plumbing.metrics import ERRORS, SOCKET_EVENT_DURATION, SOCKET_EVENTS, UNKNOWN
 from hub.plumbing.postgres import AWAY
-from hub.sockets.node import Handler, Node, guest_of
+from hub.plumbing.telemetry import AccessLog
+from hub.sockets.node import guest_of
 from protocol.errors import Code, HubError, invalid, unavailable
-from protocol.events import CLIENT_EVENTS, ClientEvent, Empty, Ok
+from protocol.events import ClientEvent, Empty, Ok
 from protocol.payload import Message, plain, read
+
+Check = Callable[[ClientEvent, str], Awaitable[Verdict]]
+"""Counts an event of a person. Whether it is allowed, and how long to wait otherwise."""
+
+CheckAtOnce = Callable[[ClientEvent, str], Verdict]
+"""The same, counted in this process."""
+
+Act = Callable[[Member, Any], Message | Awaitable[Message]]
+"""Acts on one event: member, payload. Raises HubError."""
+
+Handle = Callable[..., Any]
 
 log = structlog.get_logger(__name__)
 
 
-def attach(node: Node, namespace: str, handlers: Mapping[str, Handler]) -> None:
-    """Let these events through to their handlers, and answer any other with an error.
+class Gate:
+    """With a check of this process, plain functions are called without a task."""
 
-    Raises KeyError for a handler of an event that is not in the table.
-    """
-    for name, act in handlers.items():
-        node.server.on(name, _gated(node, CLIENT_EVENTS[name], act), namespace=namespace)
+    def __init__(self, server: Server, check: Check | CheckAtOnce, access: AccessLog) -> None:
+        self._server = server
+        self._check = check
+        self._access = access
 
-    async def unknown(_event: str, sid: str, *args: Any) -> dict[str, Any]:
-        return await _pass(node, sid, ClientEvent(UNKNOWN, Empty, Ok, namespace), None, args)
+    def add(self, event: ClientEvent, act: Act) -> None:
+        """Let this event through to `act`."""
+        at_once = not (_awaits(self._check) or _awaits(act))
+        handle = self._at_once(event, act) if at_once else self._awaited(event, act)
+        self._server.on(event.name, handle, namespace=event.namespace)
 
-    node.server.on("*", unknown, namespace=namespace)
+    def close(self, namespace: str) -> None:
+        """Answer every other event of a namespace with an error."""
+        handle = self._awaited(ClientEvent(UNKNOWN, Empty, Ok, namespace), None)
+
+        async def unknown(_event: str, sid: str, *args: Any) -> dict[str, Any]:
+            ack: dict[str, Any] = await handle(sid, *args)
+            return ack
+
+        self._server.on("*", unknown, namespace=namespace)
+
+    def _awaited(self, event: ClientEvent, act: Act | None) -> Handle:
+        async def handle(sid: str, *args: Any) -> dict[str, Any]:
+            with trace.traced() as work, self._passage(sid, event, work.request_id) as passage:
+                verdict = self._check(event, passage.user_id)
+                _allow(await verdict if inspect.isawaitable(verdict) else verdict)
+                if act is None:
+                    raise invalid("There is no such event.")
+                answer = act(passage.member, read(_payload(args), event.payload))
+                passage.acknowledge(await answer if inspect.isawaitable(answer) else answer)
+            return passage.ack
+
+        return handle
+
+    def _at_once(self, event: ClientEvent, act: Act) -> Handle:
+        check = cast(CheckAtOnce, self._check)
+
+        def handle(sid: str, *args: Any) -> dict[str, Any]:
+            with trace.traced() as work, self._passage(sid, event, work.request_id) as passage:
+                _allow(check(event, passage.user_id))
+                answer = act(passage.member, read(_payload(args), event.payload))
+                passage.acknowledge(cast(Message, answer))
+            return passage.ack
+
+        return handle
+
+    def _passage(self, sid: str, event: ClientEvent, request_id: str) -> "Passage":
+        member = self._server.member(sid, event.namespace)
+        assert member is not None
+        return Passage(member, event, request_id, self._access)
 
 
-def _gated(
-    node: Node, event: ClientEvent, act: Handler
-) -> Callable[..., Awaitable[dict[str, Any]]]:
-    async def handle(sid: str, *args: Any) -> dict[str, Any]:
-        return await _pass(node, sid, event, act, args)
+class Passage:
+    """One event on its way through: leaves an acknowledgement, a count and a line behind."""
 
-    return handle
+    __slots__ = ("_access", "_event", "_request_id", "_start", "ack", "member", "outcome")
 
+    def __init__(
+        self, member: Member, event: ClientEvent, request_id: str, access: AccessLog
+    ) -> None:
+        self._start = time.perf_counter()
+        self._event = event
+        self._request_id = request_id
+        self._access = access
+        self.member = member
+        self.outcome = "ok"
+        self.ack: dict[str, Any] = {}
 
-@dataclass(slots=True)
-class _Outcome:
-    ack: dict[str, Any]
-    code: str = "ok"
+    @property
+    def user_id(self) -> str:
+        return guest_of(self.member).user_id
 
+    def acknowledge(self, answer: Message) -> None:
+        self.ack = {"ok": True, **plain(answer)}
 
-async def _pass(
-    node: Node, sid: str, event: ClientEvent, act: Handler | None, args: tuple[Any, ...]
-) -> dict[str, Any]:
-    start = time.perf_counter()
-    member = node.server.member(sid, event.namespace)
-    assert member is not None
-    with trace.traced() as work:
-        try:
-            outcome = _Outcome({"ok": True, **plain(await _act(node, member, event, act, args))})
-        except Exception as error:
+    def __enter__(self) -> "Passage":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> bool:
+        if isinstance(error, Exception):
             fault = coded(error)
-            ERRORS.labels(door="socket", code=fault.code.value).inc()
-            body = fault.body(work.request_id)
-            outcome = _Outcome({"ok": False, "error": body}, fault.code.value)
-        _record(node, member, event, outcome, time.perf_counter() - start)
-    return outcome.ack
+            self.outcome = fault.code.value
+            self.ack = {"ok": False, "error": fault.body(self._request_id)}
+            ERRORS.labels(door="socket", code=self.outcome).inc()
+        elif error is not None:
+            return False
+        self._record(time.perf_counter() - self._start)
+        return True
+
+    def _record(self, seconds: float) -> None:
+        name, namespace = self._event.name, self._event.namespace
+        SOCKET_EVENTS.labels(namespace=namespace, event=name, outcome=self.outcome).inc()
+        SOCKET_EVENT_DURATION.labels(namespace=namespace, event=name).observe(seconds)
+        room = self.ack.get("room")
+        self._access.event(
+            namespace=namespace,
+            event=name,
+            outcome=self.outcome,
+            seconds=seconds,
+            sid=self.member.sid,
+            userId=self.user_id,
+            **({"room": room} if isinstance(room, str) else {}),
+        )
 
 
-async def _act(
-    node: Node, member: Member, event: ClientEvent, act: Handler | None, args: tuple[Any, ...]
-) -> Message:
-    await _within_limit(node, event, guest_of(member).user_id)
-    if act is None:
-        raise invalid("There is no such event.")
-    answer: Message = await act(node, member, read(_payload(args), event.payload))
-    return answer
+def _awaits(function: Callable[..., Any]) -> bool:
+    return inspect.iscoroutinefunction(function)
 
 
 def _payload(args: tuple[Any, ...]) -> dict[str, Any]:
@@ -90,12 +163,7 @@ def _payload(args: tuple[Any, ...]) -> dict[str, Any]:
     return args[0]
 
 
-async def _within_limit(node: Node, event: ClientEvent, user_id: str) -> None:
-    """Raises RATE_LIMITED with the ms to wait. The limit is a person's, over all nodes."""
-    figures = node.figures
-    most = figures.chat_rate_max if event.limit == "chat" else figures.rate_max
-    window = Window(f"socket_{event.limit}", most, figures.rate_window_ms)
-    verdict = await node.limits.check(window, user_id)
+def _allow(verdict: Verdict) -> None:
     if not verdict.allowed:
         raise HubError(Code.RATE_LIMITED, retry_after_ms=verdict.retry_after_ms)
 
@@ -106,23 +174,5 @@ def coded(error: Exception) -> HubError:
         return error
     if isinstance(error, (*redis_client.AWAY, *AWAY, RedisError)):
         return unavailable()
-    log.error("an event failed", exc_info=error)
+    log.error("a call on a socket failed", exc_info=error)
     return HubError(Code.INTERNAL)
-
-
-def _record(
-    node: Node, member: Member, event: ClientEvent, outcome: _Outcome, seconds: float
-) -> None:
-    name, namespace = event.name, event.namespace
-    SOCKET_EVENTS.labels(namespace=namespace, event=name, outcome=outcome.code).inc()
-    SOCKET_EVENT_DURATION.labels(namespace=namespace, event=name).observe(seconds)
-    room = outcome.ack.get("room")
-    node.access.event(
-        namespace=namespace,
-        event=name,
-        outcome=outcome.code,
-        seconds=seconds,
-        sid=member.sid,
-        userId=guest_of(member).user_id,
-        **({"room": room} if isinstance(room, str) else {}),
-    )

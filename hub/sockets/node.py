@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
@@ -118,5 +118,5 @@ def visible(member: Member) -> tuple[str, ...]:
     return tuple(name for name in names if room_kind(name) not in HIDDEN_ROOMS)
 
 
-Handler = Callable[[Node, Member, Any], Any]
-"""Acts on one client event: node, member, payload; awaitable Message. Raises HubError."""
+Handler = Callable[[Node, Member, Any], Awaitable[Message]]
+"""Acts on one client event: node, member, payload. Raises HubError."""

@@ -2,17 +2,21 @@
 
 import ssl
 from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
 from hub.engine import Handshake, Options, Refusal, Server
 from hub.plumbing.figures import Sockets
+from hub.plumbing.limits import Verdict, Window
 from hub.plumbing.metrics import ACTIVE_CONNECTIONS, REDIS_CONNECTED, REGISTRY
 from hub.plumbing.settings import Settings
 from hub.plumbing.variables import Web
-from hub.sockets import admission, gate, main
+from hub.sockets import admission, main
+from hub.sockets.gate import Gate
 from hub.sockets.node import Node
+from protocol.events import CLIENT_EVENTS, ClientEvent
 
 REDIS_AWAY = Refusal("redis_away", 2)
 """Nobody's token can be checked, and no room be joined: come back."""
@@ -44,7 +48,7 @@ def attach(node: Node) -> None:
     server = node.server
     server.admit = admission.hook(node)
     server.on("disconnect", _disconnected(node), namespace=admission.NAMESPACE)
-    gate.attach(node, admission.NAMESPACE, main.HANDLERS)
+    open_gate(node)
     server.on_rooms(
         lambda namespace, room: node.bus.join(namespace, str(room)),
         lambda namespace, room: node.bus.leave(namespace, str(room)),
@@ -54,6 +58,21 @@ def attach(node: Node) -> None:
         return None if node.bus.ready else REDIS_AWAY
 
     server.refuse(refuse)
+
+
+def open_gate(node: Node) -> None:
+    figures = node.figures
+
+    async def check(event: ClientEvent, user_id: str) -> Verdict:
+        """A person's limit holds over all nodes; chat has its own."""
+        most = figures.chat_rate_max if event.limit == "chat" else figures.rate_max
+        window = Window(f"socket_{event.limit}", most, figures.rate_window_ms)
+        return await node.limits.check(window, user_id)
+
+    gate = Gate(node.server, check, node.access)
+    for name, handler in main.HANDLERS.items():
+        gate.add(CLIENT_EVENTS[name], partial(handler, node))
+    gate.close(admission.NAMESPACE)
 
 
 def _disconnected(node: Node) -> Callable[[str, str], Awaitable[None]]:

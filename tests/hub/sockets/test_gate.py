@@ -2,14 +2,20 @@
 
 import contextlib
 import json
+import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
+from hub.engine import Member
+from hub.plumbing.limits import Verdict
 from hub.plumbing.metrics import ERRORS, SOCKET_EVENTS
 from hub.plumbing.settings import Settings
-from hub.sockets import gate
-from protocol.events import CLIENT_EVENTS
+from hub.sockets.gate import Gate
+from protocol.errors import not_found
+from protocol.events import CLIENT_EVENTS, ClientEvent, QuestionRef, QuestionState
 from tests.hub.sockets.conftest import Connect, Dial, Running, running, with_figures
 
 
@@ -137,6 +143,10 @@ async def test_the_limit_is_a_persons_over_all_nodes(settings: Settings, connect
         assert (await stranger.call("inbox:sync", {}))["ok"] is True
 
 
+def allowed(_event: ClientEvent, _user_id: str) -> Verdict:
+    return Verdict(allowed=True, limit=1, remaining=1, retry_after_ms=0)
+
+
 @pytest.fixture
 def failing(hub: Running) -> None:
     """An event whose handler has a fault nobody foresaw."""
@@ -144,7 +154,9 @@ def failing(hub: Running) -> None:
     async def fail(*_: Any) -> Any:
         raise ZeroDivisionError("secret of the house")
 
-    gate.attach(hub.door.node, "/", {"inbox:sync": fail})
+    node = hub.door.node
+    gate = Gate(node.server, allowed, node.access)
+    gate.add(CLIENT_EVENTS["inbox:sync"], fail)
 
 
 @pytest.mark.usefixtures("failing")
@@ -155,3 +167,50 @@ async def test_a_fault_of_ours_is_told_as_internal(hub: Running, connect: Connec
     assert answer["error"]["code"] == "INTERNAL"
     assert "secret" not in json.dumps(answer)
     assert ERRORS.labels(door="socket", code="INTERNAL")._value.get() == before + 1
+
+
+async def test_plain_functions_pass_the_same_gate(hub: Running, connect: Connect) -> None:
+    """Limits counted in the process and plain handlers take the way without a task."""
+    node = hub.door.node
+    verdicts = iter([True, True, True, False])
+
+    def counted_here(event: ClientEvent, user_id: str) -> Verdict:
+        assert (event.name, user_id) == ("question:join", "minji")
+        return Verdict(next(verdicts), 3, 0, 250)
+
+    def act(member: Member, form: QuestionRef) -> QuestionState:
+        if form.question_id == "bad":
+            raise not_found("question")
+        return QuestionState(room=f"question:{form.question_id}", answers=7)
+
+    Gate(node.server, counted_here, node.access).add(CLIENT_EVENTS["question:join"], act)
+    client = await connect(hub, "minji")
+    answer = await client.call("question:join", {"questionId": "q"})
+    assert answer == {"ok": True, "room": "question:q", "answers": 7}
+    codes = [
+        (await client.call("question:join", data))["error"]["code"]
+        for data in ({"questionId": "bad"}, {"questionId": 7}, {"questionId": "q"})
+    ]
+    assert codes == ["NOT_FOUND", "INVALID_PAYLOAD", "RATE_LIMITED"]
+
+
+async def test_one_line_an_event_and_nothing_of_its_payload(
+    settings: Settings, connect: Connect
+) -> None:
+    process = settings.process.model_copy(update={"access_log": "all"})
+    async with running(replace(settings, process=process)) as hub:
+        client = await connect(hub, "minji")
+        with capture_logs() as lines:
+            await client.call(
+                "neighbourhood:join", {"code": hub.domain.atlas.neighbourhoods[0].code}
+            )
+            await client.call("location:update", {"lat": 33.123456, "lng": 126.654321})
+            await client.call("nobody:knows", {"secret": "of minji"})
+        told = [(line["name"], line["outcome"], line.get("room")) for line in lines]
+        assert told == [
+            ("neighbourhood:join", "ok", f"neighbourhood:{code}"),
+            ("location:update", "FORBIDDEN", None),
+            ("unknown", "INVALID_PAYLOAD", None),
+        ]
+        assert not {"33.123456", "126.654321", "of minji"} & set(re.split(r"[' ,]", repr(lines)))
+        await client.leave()
