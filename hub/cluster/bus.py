@@ -7,6 +7,7 @@ everything after it before anything live is handed on.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from typing import Any, Final
 
 import structlog
@@ -61,6 +62,8 @@ class Bus:
         self._held: list[bytes] | None = None
         self._last: bytes | None = None
         self._tasks: list[asyncio.Task[None]] = []
+        self._passed = ""
+        self._waits: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
         self.position = ""
         self.messages = 0
         self.malformed = 0
@@ -103,6 +106,12 @@ class Bus:
             if self._live.is_set():
                 return
 
+    async def reached(self, offset: str) -> None:
+        """Returns when everything numbered up to an offset that a node message of this node has
+        carried (`Pulse.send`, `Log.read`) was handed on, live or by repair.
+        """
+        await self._when(lambda: self.position >= offset)
+
     @property
     def rooms(self) -> int:
         """Rooms and namespaces this node listens to."""
@@ -133,18 +142,26 @@ class Bus:
         while True:
             gone = asyncio.Event()
             try:
-                self._link = await self._server.open(self._name, self._push, gone.set)
+                lost = partial(self._lost, gone)
+                self._link = await self._server.open(self._name, self._push, lost)
                 if await self._catch_up(self._link, gone):
                     failures = 0
                 await gone.wait()
                 log.warning("bus_lost", position=self.position)
             except RedisError as error:
                 log.warning("bus_unreachable", error=type(error).__name__, failures=failures)
+            except Exception:
+                log.exception("bus_failed")  # whatever it is, a deaf node is worse
             finally:
                 self._detach()
             await asyncio.sleep(backoff(failures))
             failures += 1
             self.reconnects += 1
+
+    def _lost(self, gone: asyncio.Event) -> None:
+        """At once, before anybody else runs: nothing is confirmed any more."""
+        self._live.clear()
+        gone.set()
 
     def _detach(self) -> None:
         self._live.clear()
@@ -164,33 +181,39 @@ class Bus:
         False when the connection broke meanwhile: nothing was handed on, `position` is as it was.
         """
         self._held = []
+        self._passed = ""
         self.pulse.restart()
         self._subscriptions.attach(link)
         if not await _unless(gone, self._subscriptions.confirmed()):
             return False
         missed: dict[str, Broadcast] = {}
         if self.position:
-            text, mark = self.pulse.mark()
-            missed = await self._missed(text)
-            if not await _unless(gone, mark):
+            offset, missed = await self._missed()
+            if not await _unless(gone, self._when(lambda: self._passed >= offset)):
                 return False
         else:
-            self.position = await self.pulse.send("start")
+            offset = await self.pulse.send("start")
         self._hand_on(missed)
+        self._advance(offset)
         self._live.set()
         self._resumed()
         return True
 
-    async def _missed(self, text: str) -> dict[str, Broadcast]:
+    async def _missed(self) -> tuple[str, dict[str, Broadcast]]:
+        """Where the log stood when all was read, and what it holds after `position`."""
         since = self.position
-        reading = await self._logs.read(dict.fromkeys(self._rooms, since), self.pulse.channel, text)
+        reading = await self._logs.read(dict.fromkeys(self._rooms, since), self.pulse.channel)
         for (namespace, room), entries in reading.entries.items():
             if trimmed(entries, since) or len(entries) > self._logs.limit:
                 self._local.lost(namespace, () if room is None else (room,))
-        missed = {offset: entry.broadcast() for offset, entry in merged(reading.entries).items()}
+        missed = {}
+        for offset, entry in merged(reading.entries).items():
+            broadcast = self._decoded(entry.payload)
+            if broadcast is not None:
+                missed[offset] = broadcast
         log.info("bus_repaired", events=len(missed), since=since, position=reading.offset)
         self.repaired += len(missed)
-        return missed
+        return reading.offset, missed
 
     def _hand_on(self, missed: dict[str, Broadcast]) -> None:
         """What was missed and what was held, each event once, by offset; then what has none."""
@@ -215,8 +238,32 @@ class Bus:
 
     def heard(self, offset: str) -> None:
         """A message of the node itself says where the log stands."""
+        self._passed = max(self._passed, offset)
         if self._held is None:
-            self.position = max(self.position, offset)
+            self._advance(offset)
+        else:
+            self._wake()
+
+    def _advance(self, offset: str) -> None:
+        self.position = max(self.position, offset)
+        self._wake()
+
+    def _wake(self) -> None:
+        for wait in [wait for wait in self._waits if wait[0]()]:
+            self._waits.remove(wait)
+            if not wait[1].done():
+                wait[1].set_result(None)
+
+    async def _when(self, true: Callable[[], bool]) -> None:
+        if true():
+            return
+        wait = (true, asyncio.get_running_loop().create_future())
+        self._waits.append(wait)
+        try:
+            await wait[1]
+        finally:
+            if wait in self._waits:
+                self._waits.remove(wait)
 
     def _push(self, push: list[Any]) -> None:
         kind, channel, payload = push

@@ -8,7 +8,6 @@ from hub.cluster import scripts
 from hub.cluster.emitter import LogLimits
 from hub.cluster.line import Line
 from protocol.names import Keys
-from protocol.redis_wire import Broadcast, decode_broadcast
 
 LogName = tuple[str, str | None]
 """Namespace and room; no room: the namespace's wide log."""
@@ -25,9 +24,10 @@ class Entry:
     before: str
     message: bytes
 
-    def broadcast(self) -> Broadcast:
-        """Raises WireError."""
-        return decode_broadcast(self.message + self.offset.encode())
+    @property
+    def payload(self) -> bytes:
+        """As it was published."""
+        return self.message + self.offset.encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,25 +55,22 @@ class Log:
         self._keys = keys
         self.limit = limits.events
 
-    async def read(self, since: Mapping[LogName, str], channel: str, text: str) -> Reading:
-        """Reads at most `limit` + 1 entries of each log after its position, and publishes `text`
-        with the offset on `channel` at the moment of the last reading: what comes later is
-        published after it.
-
-        One call, so one moment, for up to BATCH logs. Raises redis.exceptions.RedisError.
+    async def read(self, since: Mapping[LogName, str], channel: str) -> Reading:
+        """Reads at most `limit` + 1 entries of each log after its position, BATCH logs at one
+        moment, and publishes with each batch where the log then stood on `channel`: what comes
+        later arrives there after it. Raises redis.exceptions.RedisError.
         """
         names = list(since)
         found: dict[LogName, list[Entry]] = {}
         offset = ""
         for start in range(0, max(len(names), 1), BATCH):
             batch = names[start : start + BATCH]
-            last = start + BATCH >= len(names)
             answer = await self._line.run(
                 scripts.LOG_READ,
                 [self._keys.epoch, *(self._key(name) for name in batch)],
                 [
                     channel,
-                    text if last else "part",
+                    "read",
                     self.limit + 1,
                     *(since[name] for name in batch),
                 ],

@@ -40,8 +40,6 @@ class Pulse:
         self._unheard: deque[float] = deque()
         self._heard_at = 0.0
         self._last_lag = 0.0
-        self._marks: dict[bytes, asyncio.Future[None]] = {}
-        self._marked = 0
 
     @property
     def lag(self) -> float:
@@ -90,24 +88,9 @@ class Pulse:
         self._heard(offset.decode())
         if kind == b"beat":
             self._hear_beat(float(text))
-        elif kind == b"mark":
-            mark = self._marks.get(text)
-            if mark is not None and not mark.done():
-                mark.set_result(None)
 
     def _hear_beat(self, sent: float) -> None:
         self._heard_at = time.monotonic()
         self._last_lag = self._heard_at - sent
         while self._unheard and self._unheard[0] <= sent:
             self._unheard.popleft()
-
-    def mark(self) -> tuple[str, "asyncio.Future[None]"]:
-        """A text to publish on `channel` with an offset behind it, and what ends when it is
-        heard: by then everything published before it has been handed on.
-        """
-        self._marked += 1
-        text = str(self._marked)
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._marks[text.encode()] = future
-        future.add_done_callback(lambda _: self._marks.pop(text.encode(), None))
-        return f"mark {text}", future

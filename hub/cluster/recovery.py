@@ -49,13 +49,9 @@ class Recovery:
         wanted = positions(session, since, rooms)
         async with asyncio.timeout(TIMEOUT):
             await self._bus.subscribed(session.namespace, [session.sid, *rooms])
-            text, heard = self._pulse.mark()
-            try:
-                reading = await self._logs.read(wanted, self._pulse.channel, text)
-                events = plan(wanted, session, since, reading, self._logs.limit)
-                if isinstance(events, Refusal):
-                    return events
-                await heard
-            finally:
-                heard.cancel()
+            reading = await self._logs.read(wanted, self._pulse.channel)
+            events = plan(wanted, session, since, reading, self._logs.limit)
+            if isinstance(events, Refusal):
+                return events
+            await self._bus.reached(reading.offset)
         return Replay(events, reading.offset)

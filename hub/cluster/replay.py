@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from hub.cluster.log import LogName, Reading, merged, trimmed
 from hub.cluster.sessions import Session
-from protocol.redis_wire import Broadcast
+from protocol.redis_wire import Broadcast, decode_broadcast
 
 _OFFSET: Final = re.compile(r"[0-9]{13}-[0-9]{12}")
 
@@ -63,7 +63,7 @@ def plan(
     if len(missed) > limit:
         return Refusal.TOO_MANY
     joined = {room: joined_at for (_, room), joined_at in wanted.items() if room is not None}
-    broadcasts = (entry.broadcast() for entry in missed.values())
+    broadcasts = (decode_broadcast(entry.payload) for entry in missed.values())
     return [broadcast for broadcast in broadcasts if _is_for(broadcast, joined)]
 
 

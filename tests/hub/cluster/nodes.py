@@ -14,11 +14,11 @@ Names = tuple[Keys, Channels]
 
 
 class Node:
-    def __init__(self, url: str, names: Names, **more: Any):
+    def __init__(self, url: str, names: Names, *, sockets: Sockets | None = None, **more: Any):
         more.setdefault("limits", LogLimits(window=30, events=100))
         keys, channels = names
         self.options = ClusterOptions(Server.of(url), keys, channels, **more)
-        self.sockets = Sockets()
+        self.sockets = sockets or Sockets()
         self.cluster = Cluster(self.options, self.sockets)
         self.sockets.opened = self.cluster.bus.join
         self.sockets.emptied = self.cluster.bus.leave
@@ -40,10 +40,8 @@ class Node:
 
     async def heard_all(self) -> None:
         """Returns when everything published before the call has been handed on here."""
-        text, mark = self.cluster.pulse.mark()
         async with asyncio.timeout(10):
-            await self.cluster.pulse.send(text)
-            await mark
+            await self.cluster.bus.reached(await self.cluster.pulse.send("mark"))
 
 
 async def until(true: Callable[[], object], within: float = 10) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from hub.cluster.local import Rooms
 from protocol.redis_requests import RemoteSocket
@@ -18,9 +18,15 @@ class Socket:
         self.received: list[Broadcast] = []
         self.closed = False
 
+    def accept(self, broadcast: Broadcast) -> None:
+        self.received.append(broadcast)
+
     @property
     def ids(self) -> list[Any]:
         return [broadcast.args[0]["id"] for broadcast in self.received]
+
+
+AnySocket = TypeVar("AnySocket", bound=Socket)
 
 
 class Sockets:
@@ -38,8 +44,11 @@ class Sockets:
         self.emptied: Callable[[str, str], None] = lambda namespace, room: None
 
     def add(self, sid: str, *rooms: str, namespace: str = "/") -> Socket:
-        socket = self.all[sid] = Socket(sid, namespace)
-        for room in (sid, *rooms):
+        return self.put(Socket(sid, namespace), *rooms)
+
+    def put(self, socket: AnySocket, *rooms: str) -> AnySocket:
+        self.all[socket.sid] = socket
+        for room in (socket.sid, *rooms):
             self.enter(socket, room)
         return socket
 
@@ -76,7 +85,7 @@ class Sockets:
     def deliver(self, broadcast: Broadcast) -> None:
         self.heard += 1
         for socket in self.select(broadcast.namespace, broadcast.rooms, broadcast.except_rooms):
-            socket.received.append(broadcast)
+            socket.accept(broadcast)
 
     def ask(self, broadcast: Broadcast, timeout: float, answer: Callable[[list[Any]], None]) -> int:
         asked = self.select(broadcast.namespace, broadcast.rooms, broadcast.except_rooms)
