@@ -1,0 +1,164 @@
+"""What other services do over REST: events, broadcasts; and devices and places of people."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from hub.domain import sessions
+from tests.api.conftest import JEJU, PREFIX, Door, Reply
+
+EVENTS = f"{PREFIX}/events"
+
+
+def event(event_type: str, payload: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    now = datetime.now(UTC).isoformat()
+    return {
+        "eventId": str(uuid4()),
+        "eventType": event_type,
+        "occurredAt": now,
+        "payload": payload,
+    } | changes
+
+
+async def publish(door: Door, body: Any) -> Reply:
+    return await door.call("POST", EVENTS, body, as_=door.key)
+
+
+GOOD = {"userId": "minji"}
+BAD_EVENTS = {
+    "unknown type": event("user.promoted", GOOD),
+    "outgoing type": event("points.credited", GOOD),
+    "no payload field": event("user.registered", {}),
+    "payload of a wrong type": event("user.registered", {"userId": 7}),
+    "no uuid": event("user.registered", GOOD, eventId="7"),
+    "no time zone": event("user.registered", GOOD, occurredAt="2026-01-01T00:00:00"),
+    "from the future": event(
+        "user.registered", GOOD, occurredAt=(datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    ),
+    "naive time inside": event(
+        "answer.created",
+        {"answerId": "a", "questionId": "q", "answererId": "x", "questionerId": "y",
+         "createdAt": "2026-01-01T00:00:00"},
+    ),
+    "place out of range": event(
+        "question.created", {"questionId": "q", "userId": "u", "location": {"lat": 99, "lng": 0}}
+    ),
+    "empty list": [],
+    "good and bad": [event("user.registered", GOOD), event("user.promoted", GOOD)],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("body", BAD_EVENTS.values(), ids=BAD_EVENTS.keys())
+async def test_bad_events_are_refused_whole(door: Door, body: Any) -> None:
+    reply = await publish(door, body)
+    assert (reply.status, reply.code) == (400, "INVALID_PAYLOAD")
+    assert await door.count("inbox_events") == await door.count("users") == 0
+
+
+async def test_a_key_publishes_only_its_types(door: Door) -> None:
+    key = await sessions.add_service(door.domain, "users", event_types=("user.registered",))
+    body = [event("user.registered", GOOD), event("question.closed", {"questionId": "q"})]
+    reply = await door.call("POST", EVENTS, body, as_=key)
+    assert (reply.status, reply.code) == (403, "FORBIDDEN")
+    assert await door.count("inbox_events") == 0
+
+
+async def test_an_event_that_cannot_be_applied_yet_is_kept_for_the_worker(door: Door) -> None:
+    early = event(
+        "answer.accepted",
+        {"answerId": "a1", "questionId": "q1", "answererId": "x", "questionerId": "y"},
+    )
+    assert (await publish(door, early)).body == {"accepted": 1, "duplicates": 0}
+    row = await door.domain.pool.fetchrow("SELECT processed_at, error FROM inbox_events")
+    assert row is not None
+    assert row["processed_at"] is None
+    assert row["error"].startswith("NOT_FOUND")
+    assert await door.count("pgqueuer", "entrypoint = 'event'") == 1
+
+
+async def test_registration_welcomes_once(door: Door) -> None:
+    for _ in range(2):
+        await publish(door, event("user.registered", GOOD | {"email": "minji@example.com"}))
+    assert await door.count("notifications", "kind = 'welcome'") == 1
+
+
+async def broadcast(door: Door, room: str, name: str = "sale", key: str | None = None) -> Reply:
+    path = f"{PREFIX}/rooms/{room}/broadcasts"
+    return await door.call("POST", path, {"event": name, "data": {"n": 1}}, as_=key or door.key)
+
+
+@pytest.mark.parametrize(
+    ("room", "name", "status"),
+    [
+        ("stream:shop", "live:product:soldout", 202),
+        ("neighbourhood:ido2", "sale", 202),
+        ("chat:lobby", "notice", 202),
+        ("tag:x", "live:product:soldout", 403),
+        ("stream:shop", "question:urgent", 403),
+        ("cell:8830e1d8a1fffff", "sale", 403),
+        ("mute:ido2", "sale", 403),
+        ("lobby", "sale", 400),
+        ("tag:" + "x" * 125, "sale", 400),
+        ("tag:%07", "sale", 400),
+        ("tag:x", "No Such Name", 400),
+    ],
+)
+async def test_broadcasts_go_where_they_may(door: Door, room: str, name: str, status: int) -> None:
+    assert (await broadcast(door, room, name)).status == status
+    assert await door.count("broadcasts") == (1 if status == 202 else 0)
+
+
+async def test_a_key_has_its_prefixes(door: Door) -> None:
+    key = await sessions.add_service(door.domain, "shop", room_prefixes=("stream:shop-",))
+    assert (await broadcast(door, "stream:shop-1", key=key)).status == 202
+    assert (await broadcast(door, "stream:other", key=key)).status == 403
+
+
+async def test_an_admin_session_needs_its_own_scope(door: Door) -> None:
+    narrow = await sessions.add_service(door.domain, "narrow", scopes=("auth:write",))
+    path, admin = f"{PREFIX}/auth/sessions", {"userId": "root", "role": "admin"}
+    assert (await door.call("POST", path, admin, as_=narrow)).status == 403
+    given = await door.call("POST", path, admin | {"ttl": 60}, as_=door.key)
+    assert (given.status, given.body["expiresIn"]) == (200, 60)
+    long = await door.call("POST", path, {"userId": "minji", "ttl": 10**6}, as_=door.key)
+    assert long.body["expiresIn"] == 900
+    assert await door.count("users", "id = 'minji'") == 1
+
+
+async def test_a_device_moves_to_who_registers_it(door: Door) -> None:
+    path = f"{PREFIX}/devices"
+    form = {"platform": "android", "token": "token-of-a-phone", "locale": "ko"}
+    first = await door.call("POST", path, form, as_="minji")
+    assert first.status == 200
+    assert "token" not in first.body
+    moved = await door.call("POST", path, form, as_="haru")
+    assert moved.body["id"] == first.body["id"]
+    assert (await door.call("GET", path, as_="minji")).body["items"] == []
+    assert len((await door.call("GET", path, as_="haru")).body["items"]) == 1
+    assert (await door.call("DELETE", f"{path}/{moved.body['id']}", as_="haru")).status == 204
+    assert await door.count("devices") == 0
+
+
+async def test_a_position_is_kept_as_a_cell(door: Door) -> None:
+    consent = event("user.updated", GOOD | {"locationConsentAt": datetime.now(UTC).isoformat()})
+    await publish(door, consent)
+    path = f"{PREFIX}/locations"
+    here = await door.call("POST", path, JEJU, as_="minji")
+    assert (here.status, here.body["regionCode"]) == (200, "jeju")
+    assert here.body["neighbourhoodCode"] is not None
+    assert await door.count("user_locations", "cell IS NOT NULL") == 1
+    coarse = await door.call("POST", path, JEJU | {"accuracyM": 5000}, as_="minji")
+    assert coarse.body["neighbourhoodCode"] is None
+    assert await door.count("user_locations", "cell IS NULL") == 1
+    assert (await door.call("DELETE", f"{path}/me", as_="minji")).status == 204
+    assert await door.count("user_locations") == 0
+
+
+async def test_regions_and_neighbourhoods_are_listed(door: Door) -> None:
+    regions = (await door.call("GET", f"{PREFIX}/regions")).body["items"]
+    assert {row["code"] for row in regions} >= {"jeju", "busan", "default"}
+    of_jeju = await door.call("GET", f"{PREFIX}/neighbourhoods?region=jeju")
+    assert len(of_jeju.body["items"]) == 43
+    assert (await door.call("GET", f"{PREFIX}/neighbourhoods?region=busan")).body == {"items": []}
