@@ -230,10 +230,9 @@ class Connection(Link, asyncio.Protocol):
 
     def open(self, sid: str, environ: Environ, response: bytes) -> None:
         """The handshake was accepted: this is now an Engine.IO session."""
-        self.met_deadline()
         self._become_open(sid, environ)
         self.write(response + frame(TEXT, b"0" + self.engine.open_packet(sid, ())))
-        self.start_clock()
+        self.start_clock()  # the time to CONNECT runs since the connection was made
 
     def _become_open(self, sid: str, environ: Mapping[str, Any]) -> None:
         self.sid = sid

@@ -7,6 +7,8 @@ timers and service task are not (their faults are listed in the tests).
 from __future__ import annotations
 
 import logging
+import os
+from base64 import urlsafe_b64encode
 from collections.abc import Awaitable, Callable
 from typing import Any, NoReturn, Protocol, cast
 
@@ -65,6 +67,15 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
             monitor_clients=False,
             logger=library_log,
         )
+        self._open_packet = (
+            b'{"sid":"%%s","upgrades":%%s,"pingInterval":%d,"pingTimeout":%d,"maxPayload":%d}'
+            % (
+                round(options.ping_interval * 1000),
+                round(options.ping_timeout * 1000),
+                options.max_payload,
+            )
+        )
+        self._random = b""
         self.counters = Counters()
         self.limits = Limits(options)
         tick = min(options.ping_interval, options.ping_timeout, options.connect_timeout) / 100
@@ -91,15 +102,14 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
 
     def open_packet(self, sid: str, upgrades: tuple[str, ...]) -> bytes:
         """The data of Engine.IO's OPEN packet; times in ms."""
-        return orjson.dumps(
-            {
-                "sid": sid,
-                "upgrades": upgrades,
-                "pingInterval": round(self.options.ping_interval * 1000),
-                "pingTimeout": round(self.options.ping_timeout * 1000),
-                "maxPayload": self.options.max_payload,
-            }
-        )
+        return self._open_packet % (sid.encode(), orjson.dumps(upgrades))
+
+    def generate_id(self) -> str:
+        """20 random characters of a session or a member."""
+        if not self._random:
+            self._random = os.urandom(15 * 64)
+        part, self._random = self._random[:15], self._random[15:]
+        return urlsafe_b64encode(part).decode()
 
     def ended(self, link: Link, reason: str) -> None:
         """Called once by each link when its transport is gone or given up."""

@@ -8,6 +8,7 @@ import ssl as ssl_module
 from base64 import b64encode
 from binascii import Error as BinasciiError
 from binascii import a2b_base64
+from functools import lru_cache
 from hashlib import sha1
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 from urllib.parse import parse_qs
@@ -154,7 +155,8 @@ class Listener:
             _answer(connection, 400, body=b"Bad Sec-WebSocket-Key")
             return
         engine = connection.engine
-        query = parse_qs(request.path.partition("?")[2])
+        text = request.path.partition("?")[2]
+        sid, opens = _read_query(text)
         forwarded = request.headers.get("X-Forwarded-For")
         peer = connection.transport.get_extra_info("peername")
         direct = str(peer[0]) if peer else ""
@@ -164,13 +166,12 @@ class Listener:
             return
         accept = b64encode(sha1(key.encode() + GUID).digest())  # noqa: S324 - RFC 6455 §4.2.2
         response = SWITCHING % accept
-        if "sid" in query:
-            self._take_over(connection, query["sid"][0], response)
-            return
-        if query.get("EIO") != ["4"] or query.get("transport") != ["websocket"]:
+        if sid is not None:
+            self._take_over(connection, sid, response)
+        elif opens:
+            self._open(connection, head, response, address, text)
+        else:
             _answer(connection, 400, body=b"Bad transport or protocol version")
-            return
-        self._open(connection, head, response, address, request.path.partition("?")[2])
 
     def _open(
         self, connection: Connection, head: bytes, response: bytes, address: str, query: str
@@ -211,6 +212,15 @@ def _head_of(request: web.Request) -> bytes:
     lines = [b"GET " + request.raw_path.encode() + b" HTTP/1.1"]
     lines += [name + b": " + value for name, value in request.raw_headers]
     return b"\r\n".join(lines) + b"\r\n\r\n"
+
+
+@lru_cache(maxsize=64)
+def _read_query(query: str) -> tuple[str | None, bool]:
+    """The session id asked for, and whether a new session may be opened. Clients that open one
+    all ask with the same few strings."""
+    fields = parse_qs(query, max_num_fields=64)
+    opens = fields.get("EIO") == ["4"] and fields.get("transport") == ["websocket"]
+    return fields.get("sid", [None])[0], opens
 
 
 def _is_key(key: str) -> bool:

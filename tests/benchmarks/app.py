@@ -10,18 +10,19 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import gc
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import jwt
 import uvloop
+from aiohttp import web
 from prometheus_client import CollectorRegistry, generate_latest
 from redis.asyncio import Redis
 from socketio.exceptions import ConnectionRefusedError as Refused
 
 from hub.engine import Options, Server
+from hub.engine.process import freeze_start, watch_lag
 
 SECRET = "a secret of the bench, thirty-two characters and more"
 WINDOW = 10.0
@@ -113,10 +114,6 @@ def bench_server(gated: bool, redis: str | None) -> Server:
         sio.manager.basic_enter_room(sid, "/", data["room"])
         return True
 
-    async def join_instrumented(sid: str, data: dict[str, Any]) -> bool:
-        await sio.enter_room(sid, data["room"])
-        return True
-
     def pub(sid: str, data: dict[str, Any]) -> Awaitable[None]:
         return sio.emit("q", data, room=data["room"])  # type: ignore[no-any-return]
 
@@ -155,7 +152,6 @@ async def serve(args: argparse.Namespace) -> None:
     sio = bench_server(not args.no_gate, args.redis)
     registry = CollectorRegistry()
     registry.register(sio.collector())
-    from aiohttp import web
 
     async def metrics(request: web.Request) -> web.Response:
         return web.Response(body=generate_latest(registry))
@@ -163,9 +159,8 @@ async def serve(args: argparse.Namespace) -> None:
     app = web.Application()
     app.router.add_get("/metrics", metrics)
     await sio.listen("127.0.0.1", args.port, app)
-    gc.collect()
-    gc.freeze()
-    await asyncio.Event().wait()
+    freeze_start()
+    await watch_lag(sio.eio.counters)
 
 
 def main() -> None:
