@@ -50,7 +50,7 @@ def traced(headers: Mapping[str, str] | None = None) -> Iterator[Trace]:
 
     Ids of a form that is not theirs are replaced: they are callers' text and go to the log.
     """
-    trace = _caused_by({name.lower(): value for name, value in (headers or {}).items()})
+    trace = _caused_by(headers) if headers else _by_itself()
     token = _current.set(trace)
     try:
         yield trace
@@ -58,7 +58,13 @@ def traced(headers: Mapping[str, str] | None = None) -> Iterator[Trace]:
         _current.reset(token)
 
 
-def _caused_by(headers: Mapping[str, str]) -> Trace:
+def _by_itself() -> Trace:
+    return Trace(str(uuid.uuid4()), secrets.token_hex(16), secrets.token_hex(8), None, {})
+
+
+def _caused_by(names: Mapping[str, str]) -> Trace:
+    headers = {name.lower(): value for name, value in names.items()}
+
     def take(name: str, form: str) -> str | None:
         value = headers.get(name.lower(), "")
         return value if re.fullmatch(form, value) else None

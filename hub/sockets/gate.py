@@ -6,10 +6,12 @@ Whatever goes wrong behind it becomes a coded answer here and nowhere else.
 import inspect
 import time
 from collections.abc import Awaitable, Callable
+from functools import cache
 from types import TracebackType
 from typing import Any, cast
 
 import structlog
+from prometheus_client import Counter, Histogram
 from redis.exceptions import RedisError
 
 from hub.engine import Member, Server
@@ -135,19 +137,27 @@ class Passage:
         return True
 
     def _record(self, seconds: float) -> None:
-        name, namespace = self._event.name, self._event.namespace
-        SOCKET_EVENTS.labels(namespace=namespace, event=name, outcome=self.outcome).inc()
-        SOCKET_EVENT_DURATION.labels(namespace=namespace, event=name).observe(seconds)
+        event = self._event
+        events, durations = _figures(event.namespace, event.name, self.outcome)
+        events.inc()
+        durations.observe(seconds)
         room = self.ack.get("room")
         self._access.event(
-            namespace=namespace,
-            event=name,
+            namespace=event.namespace,
+            event=event.name,
             outcome=self.outcome,
             seconds=seconds,
             sid=self.member.sid,
             userId=self.user_id,
             **({"room": room} if isinstance(room, str) else {}),
         )
+
+
+@cache
+def _figures(namespace: str, name: str, outcome: str) -> tuple[Counter, Histogram]:
+    """Kept, as a look-up by labels costs more than the counting; all three lists are closed."""
+    events = SOCKET_EVENTS.labels(namespace=namespace, event=name, outcome=outcome)
+    return events, SOCKET_EVENT_DURATION.labels(namespace=namespace, event=name)
 
 
 def _awaits(function: Callable[..., Any]) -> bool:

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import re
 from dataclasses import replace
 from typing import Any
 
@@ -200,10 +199,9 @@ async def test_one_line_an_event_and_nothing_of_its_payload(
     process = settings.process.model_copy(update={"access_log": "all"})
     async with running(replace(settings, process=process)) as hub:
         client = await connect(hub, "minji")
+        code = hub.domain.atlas.neighbourhoods[0].code
         with capture_logs() as lines:
-            await client.call(
-                "neighbourhood:join", {"code": hub.domain.atlas.neighbourhoods[0].code}
-            )
+            await client.call("neighbourhood:join", {"code": code})
             await client.call("location:update", {"lat": 33.123456, "lng": 126.654321})
             await client.call("nobody:knows", {"secret": "of minji"})
         told = [(line["name"], line["outcome"], line.get("room")) for line in lines]
@@ -212,5 +210,6 @@ async def test_one_line_an_event_and_nothing_of_its_payload(
             ("location:update", "FORBIDDEN", None),
             ("unknown", "INVALID_PAYLOAD", None),
         ]
-        assert not {"33.123456", "126.654321", "of minji"} & set(re.split(r"[' ,]", repr(lines)))
+        for value in ("33.12", "126.65", "of minji", "nobody:knows"):
+            assert value not in repr(lines)
         await client.leave()
