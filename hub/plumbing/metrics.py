@@ -99,7 +99,7 @@ DB_POOL = Gauge(
 )
 DB_QUERY_DURATION = Histogram(
     "db_query_duration_seconds",
-    "A transaction or statement, by the verb that ran it (S5-39).",
+    "How long a connection was held: to read, to change and publish, to sweep (S5-39).",
     ["verb"],
     buckets=SECONDS,
     registry=REGISTRY,

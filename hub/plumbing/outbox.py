@@ -103,7 +103,7 @@ class Outbox:
         Raises what the block raises (nothing is kept then), HubError UNAVAILABLE when Postgres is
         away. A Redis that is away raises nothing: the rows wait for the sweeper.
         """
-        async with acquire(self._pool) as conn:
+        async with acquire(self._pool, "change") as conn:
             async with conn.transaction():
                 change = Change(conn)
                 yield change
@@ -150,7 +150,7 @@ class Outbox:
         SKIP LOCKED lets several sweepers work; a key whose oldest row another one holds waits.
         Raises HubError UNAVAILABLE, or what the publish raises: the rows stay.
         """
-        async with acquire(self._pool) as conn, conn.transaction():
+        async with acquire(self._pool, "sweep") as conn, conn.transaction():
             rows = await conn.fetch(
                 "SELECT id, payload FROM outbox o WHERE published_at IS NULL AND available_at <= $1"
                 " AND NOT EXISTS (SELECT FROM outbox older WHERE older.key = o.key"

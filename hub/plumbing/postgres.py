@@ -10,6 +10,7 @@ import asyncpg
 import orjson
 from asyncpg.pool import PoolConnectionProxy
 
+from hub.plumbing.metrics import DB_POOL, DB_QUERY_DURATION
 from protocol.errors import unavailable
 
 if TYPE_CHECKING:  # asyncpg's own classes take no type arguments at run time
@@ -66,6 +67,7 @@ async def connect(options: PoolOptions) -> AsyncIterator[Pool]:
         server_settings={"application_name": options.application_name, "jit": "off"},
     )
     assert pool is not None
+    _measure(pool)
     try:
         yield pool
     finally:
@@ -85,10 +87,25 @@ async def reached() -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def acquire(pool: Pool) -> AsyncIterator[Connection]:
+async def acquire(pool: Pool, verb: str = "read") -> AsyncIterator[Connection]:
     """A connection of the pool; raises HubError UNAVAILABLE when Postgres is away."""
-    async with reached(), pool.acquire(timeout=5) as conn:
-        yield conn
+    async with reached():
+        with _WAITING.track_inprogress():
+            conn = await pool.acquire(timeout=5)
+        try:
+            with DB_QUERY_DURATION.labels(verb=verb).time():
+                yield conn
+        finally:
+            await pool.release(conn)
+
+
+_WAITING = DB_POOL.labels(pool="primary", state="waiting")
+
+
+def _measure(pool: Pool) -> None:
+    """S2-126, read at each scrape."""
+    DB_POOL.labels(pool="primary", state="total").set_function(pool.get_size)
+    DB_POOL.labels(pool="primary", state="idle").set_function(pool.get_idle_size)
 
 
 def to_json(value: Any) -> str:
