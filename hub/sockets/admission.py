@@ -278,19 +278,27 @@ async def _note_presence(node: Node, member: Member) -> None:
 async def farewell(node: Node, member: Member, reason: str) -> None:
     """Nothing of a socket stays but, after a broken connection, its session."""
     guest = member.data
-    if not isinstance(guest, Guest) or node.guests.pop(guest.token, None) is None:
+    if not isinstance(guest, Guest) or guest.leaving:
         return
+    guest.leaving = True
     node.bus.leave(NAMESPACE, member.sid)
     if guest.expiry:
         node.expiries.drop(member, guest.expiry)
+    try:
+        await _give_back(node, member.sid, guest, reason)
+    finally:  # known until now, so that a successor with the same sid waits for the end
+        node.guests.pop(guest.token, None)
+        left = left_of(guest)
+        if not left.done():
+            left.set_result(None)
+
+
+async def _give_back(node: Node, sid: str, guest: Guest, reason: str) -> None:
     await rooms.count_out(node, guest, guest.counted)
     try:
-        await node.presence.disconnect(member.sid)
+        await node.presence.disconnect(sid)
         if guest.session is not None:
             end = node.sessions.close if reason in reasons.FINAL else node.sessions.park
             await end(guest.session)
     except RedisError as error:  # the leases end by themselves
         log.warning("a socket left without Redis", kind=type(error).__name__)
-    left = left_of(guest)
-    if not left.done():
-        left.set_result(None)

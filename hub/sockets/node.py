@@ -42,6 +42,7 @@ class Guest:
     counted: tuple[str, ...] = ()
     session: Session | None = None
     moved: bool = False
+    leaving: bool = False
     expiry: int = 0
     left: asyncio.Future[None] | None = None
 

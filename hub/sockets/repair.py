@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from itertools import islice
 from typing import Final
 
 import structlog
@@ -15,6 +16,8 @@ from protocol.errors import HubError
 from protocol.names import user_room
 
 EVERY_S: Final = 1.0
+AT_ONCE: Final = 200
+"""People mended in one round: the leases must not wait for thousands of them."""
 
 log = structlog.get_logger(__name__)
 
@@ -49,7 +52,7 @@ async def _renewed(node: Node) -> bool:
 
 async def _mend(node: Node) -> None:
     """Find out the rooms of stale people anew, until Postgres says it is away."""
-    for user_id in tuple(node.stale):
+    for user_id in tuple(islice(node.stale, AT_ONCE)):
         try:
             await mend(node, user_id)
         except HubError as error:

@@ -1,0 +1,125 @@
+"""The stock JavaScript client: it comes back by itself, recovered, and misses nothing."""
+
+import asyncio
+import json
+import os
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hub.engine import Member
+from hub.plumbing.settings import Settings
+from tests.hub.sockets.conftest import Running, running, with_figures
+from tests.hub.sockets.test_recovery import tell
+
+SCRIPT = Path(__file__).with_name("client.js")
+MODULES = Path(__file__).parents[2] / "node" / "node_modules"
+WAIT_S = 20.0
+
+
+class Page:
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    async def until(self, name: str) -> list[tuple[str, Any]]:
+        """Everything up to the next event of this name."""
+        assert self._process.stdout is not None
+        heard: list[tuple[str, Any]] = []
+        async with asyncio.timeout(WAIT_S):
+            while not heard or heard[-1][0] != name:
+                line = await self._process.stdout.readline()
+                assert line, "the client ended"
+                event, *data = json.loads(line)
+                heard.append((event, data[0] if data else None))
+        return heard
+
+    async def call(self, event: str, data: object) -> Any:
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps([event, data]).encode() + b"\n")
+        return (await self.until("ack"))[-1][1]
+
+    async def close(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        await self._process.wait()
+
+
+Open = Callable[..., Awaitable[Page]]
+
+
+@pytest.fixture
+async def open_page() -> AsyncIterator[Open]:
+    if shutil.which("node") is None or not MODULES.is_dir():
+        pytest.skip("node and tests/node/node_modules are not here (npm ci --prefix tests/node)")
+    pages: list[Page] = []
+
+    async def open_page(hub: Running, token: str, parser: str = "") -> Page:
+        process = await asyncio.create_subprocess_exec(
+            "node",
+            str(SCRIPT),
+            hub.url,
+            token,
+            parser,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            env={**os.environ, "NODE_PATH": str(MODULES)},
+        )
+        pages.append(Page(process))
+        return pages[-1]
+
+    yield open_page
+    await asyncio.gather(*(page.close() for page in pages))
+
+
+def only(hub: Running) -> Member:
+    (member,) = hub.door.node.guests.values()
+    return member
+
+
+@pytest.mark.parametrize("parser", ["json", "msgpack"])
+async def test_it_recovers_by_itself(hub: Running, open_page: Open, parser: str) -> None:
+    page = await open_page(hub, hub.token("minji"), parser)
+    (_, connected), *_ = await page.until("ready")
+    assert connected["recovered"] is False
+    await tell(hub, "minji", 1)
+    await page.until("news")
+    hub.door.node.server.cut(only(hub))
+    for number in (2, 3):
+        await tell(hub, "minji", number)
+    heard = await page.until("ready")
+    await tell(hub, "minji", 4)
+    heard += await page.until("news")
+    assert [data["n"] for name, data in heard if name == "news"] == [2, 3, 4]
+    again = next(data for name, data in heard if name == "connect")
+    assert again == {"recovered": True, "id": connected["id"]}
+
+
+async def test_acks_and_errors_are_plain_objects(hub: Running, open_page: Open) -> None:
+    page = await open_page(hub, hub.token("minji"))
+    await page.until("ready")
+    assert (await page.call("inbox:sync", {}))["ok"] is True
+    assert (await page.call("inbox:sync", {"limit": 0}))["error"]["code"] == "INVALID_PAYLOAD"
+
+
+async def test_a_refused_token_is_told_with_its_code(hub: Running, open_page: Open) -> None:
+    page = await open_page(hub, hub.token("minji", ttl_s=-1))
+    ((_, error),) = await page.until("connect_error")
+    assert error["data"]["code"] == "TOKEN_EXPIRED"
+    assert error["message"]
+
+
+async def test_it_stays_away_when_the_limit_took_its_place(
+    settings: Settings, open_page: Open
+) -> None:
+    """A client that came back by itself would push out the next one, for ever."""
+    async with running(with_figures(settings, max_per_user=1)) as hub:
+        first = await open_page(hub, hub.token("minji"))
+        await first.until("ready")
+        second = await open_page(hub, hub.token("minji"))
+        await second.until("ready")
+        assert (await first.until("disconnect"))[-1][1] == "io server disconnect"
+        await first.close()
+        await second.close()
