@@ -84,13 +84,17 @@ class Calls:
 
     def _call_other(self, member: Member, number: int | None, args: list[Any]) -> Any:
         """Catch-all handlers, namespace classes, nobody."""
-        server, name = self._server, member.namespace.name
-        handler, _ = server._get_event_handler(args[0], name, (member.sid,))
-        if handler is None:
-            handler, _ = server._get_namespace_handler(name, ())
-        if handler is not None:
-            return server._trigger_event(args[0], name, member.sid, *args[1:])
+        name = member.namespace.name
+        if self._other(name, args[0]):
+            return self._server._trigger_event(args[0], name, member.sid, *args[1:])
         return None if number == LEAVE else self._failed(member, args[0], None)
+
+    def _other(self, namespace: str, event: str = "connect") -> bool:
+        """Whether the library knows a handler that is not attached by the event's name."""
+        handler, _ = self._server._get_event_handler(event, namespace, ())
+        if handler is None:
+            handler, _ = self._server._get_namespace_handler(namespace, ())
+        return handler is not None
 
     def _call_legacy_disconnect(self, member: Member, handler: Any) -> Any:
         """A disconnect handler without the reason."""
@@ -178,11 +182,10 @@ class Calls:
         server, name = self._server, member.namespace.name
         environ = member.link.environ
         handler = server.handlers.get(name, {}).get("connect")
-        if handler is None or "_trigger_event" in server.__dict__:
-            known, _ = server._get_event_handler("connect", name, (member.sid,))
-            if known is None and server._get_namespace_handler(name, ())[0] is None:
-                return None
+        if "_trigger_event" in server.__dict__ or (handler is None and self._other(name)):
             return self._connect_by_library(name, member.sid, environ, auth)
+        if handler is None:
+            return None
         takes_auth = self._takes_auth.get(handler)
         if takes_auth is None:
             takes_auth = self._takes_auth[handler] = _takes_three(handler)

@@ -16,6 +16,7 @@ from .environ import Environ
 from .events import Event
 from .frames import PING, PROBE_PONG, TEXT, Part, close_frame, frame, frames
 from .link import Link
+from .packets import fault_of
 from .telemetry import count
 
 if TYPE_CHECKING:
@@ -216,7 +217,7 @@ class Connection(Link, asyncio.Protocol):
         elif payload == b"1":
             self.end(reasons.CLIENT_DISCONNECT)
         else:
-            self.reject("engine_packet")
+            self.reject(fault_of(payload, "engine_packet"))
 
     def _binary(self, payload: bytes) -> None:
         if self.phase == PROBE:

@@ -31,6 +31,7 @@ from .packets import (
     decode_msgpack,
     depth_over,
     encode,
+    fault_of,
     loads,
     reconstruct,
 )
@@ -86,7 +87,7 @@ class Dispatcher:
                 self._bound_depth(payload, packet.data)
                 self._packet(link, packet)
         except BadPacket as fault:
-            link.reject(str(fault))
+            link.reject(fault_of(payload, str(fault)))
 
     def binary(self, link: Link, payload: bytes) -> None:
         try:

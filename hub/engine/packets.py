@@ -129,15 +129,20 @@ def _ack_id(payload: bytes, at: int) -> tuple[int | None, int]:
 
 
 def loads(body: bytes) -> Any:
-    """JSON of a peer. Raises BadPacket (``utf8``, ``json``)."""
+    """JSON of a peer. Raises BadPacket."""
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:
-        try:
-            body.decode()
-        except UnicodeDecodeError:
-            raise BadPacket("utf8") from None
         raise BadPacket("json") from None
+
+
+def fault_of(payload: bytes, fault: str) -> str:
+    """The fault of a text message: bad UTF-8 before all others (RFC 6455 §8.1)."""
+    try:
+        payload.decode()
+    except UnicodeDecodeError:
+        return "utf8"
+    return fault
 
 
 def check(packet: Packet) -> None:
@@ -165,8 +170,8 @@ def check_event(data: Any) -> None:
 
 def depth_over(data: Any, limit: int) -> bool:
     """Whether lists and maps nest deeper than ``limit``."""
-    level = [data]
-    for _ in range(limit + 1):
+    level = [data] if isinstance(data, (dict, list)) else []
+    for _ in range(limit):
         level = [
             child
             for node in level

@@ -228,6 +228,12 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
         if member is not None:
             self.kick(member)
 
+    async def _handle_eio_connect(self, eio_sid: str, environ: Any) -> None:
+        """The library keeps books here; ``instrument()`` calls it from its own handler."""
+
+    async def _handle_eio_disconnect(self, eio_sid: str, reason: str) -> None:
+        """As above."""
+
     async def _send_packet(self, eio_sid: str, pkt: Any) -> None:
         link = self.eio.sockets.get(eio_sid)
         if link is not None:
