@@ -14,8 +14,8 @@ from protocol.payload import check, read_json, sentence
 
 MAX_BODY: Final = 1 << 20
 BODY_TIMEOUT_S: Final = 20.0
-MAX_NAME: Final = 512
-"""Characters of one parameter in the path; the verbs know the exact bounds."""
+MAX_NAME: Final = 128
+"""Characters of an id or a room's name in the path."""
 
 MAX_KEY: Final = 200
 

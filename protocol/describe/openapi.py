@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
+import msgspec
+
 from protocol import rest
 from protocol.describe.schemas import TEXT_PATTERN, Document, Schemas
 from protocol.errors import ERRORS
@@ -64,10 +66,16 @@ def _operation(one: Operation, schemas: Schemas) -> Document:
     }
     if one.body is not None:
         told["requestBody"] = {
-            "required": True,
+            "required": _is_required(one.body),
             "content": {"application/json": {"schema": schemas.of(one.body)}},
         }
     return told
+
+
+def _is_required(form: Any) -> bool:
+    """Where every field may be left out, the body may be, too."""
+    fields = getattr(form, "__struct_fields__", None)
+    return fields is None or any(field.required for field in msgspec.structs.fields(form))
 
 
 def _operation_id(one: Operation) -> str:

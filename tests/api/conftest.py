@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 from uuid import uuid4
 
 import aiohttp
@@ -69,7 +69,7 @@ class Door:
         role = changes.pop("role", "user")
         return sign_access(self.domain.tokens, user_id, role, **(options | changes))
 
-    async def ask(self, who: str = "asker", **changes: Any) -> dict[str, Any]:
+    async def ask(self, who: str = "asker", /, **changes: Any) -> dict[str, Any]:
         body = {"title": "약국", "content": "약국이 어디에 있나요?"} | changes
         reply = await self.call("POST", f"{PREFIX}/questions", body, as_=who)
         assert reply.status == 201, reply.body
@@ -92,11 +92,12 @@ def errors_counted(code: str) -> float:
     return REGISTRY.get_sample_value("errors_total", {"door": "http", "code": code}) or 0.0
 
 
-Opener = Callable[..., Any]
-
-
 async def serve(
-    domain: Domain, settings: Settings, vitals: Vitals | None = None, **web_changes: Any
+    domain: Domain,
+    settings: Settings,
+    vitals: Vitals | None = None,
+    access: Literal["all", "errors", "off"] = "off",
+    **web_changes: Any,
 ) -> tuple[web.AppRunner, str]:
     """Start the door; `web_changes` are fields of its settings' part."""
     part = settings.web.model_copy(update=web_changes)
@@ -105,7 +106,7 @@ async def serve(
         needed={"database": lambda: domain.pool.fetchval("SELECT 1")},
         reported={"redis": domain.redis.ping},
     )
-    app = create_app(domain, limits, part, AccessLog("off"), vitals, "1.2.3", with_metrics=True)
+    app = create_app(domain, limits, part, AccessLog(access), vitals, "1.2.3", with_metrics=True)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)

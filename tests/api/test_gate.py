@@ -9,10 +9,11 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from structlog.testing import capture_logs
 
 from hub.domain import sessions
 from hub.plumbing.metrics import REGISTRY
-from tests.api.conftest import PREFIX, Door
+from tests.api.conftest import PREFIX, Door, errors_counted
 
 QUESTIONS = f"{PREFIX}/questions"
 
@@ -122,6 +123,36 @@ async def test_caching_is_told(door: Door) -> None:
     assert regions.headers["Cache-Control"] == "public, max-age=3600"
     missing = await door.call("GET", f"{QUESTIONS}/none")
     assert missing.headers["Cache-Control"] == "no-store"
+
+
+async def test_one_line_a_request_without_its_secrets(open_door: Callable[..., Any]) -> None:
+    door = await open_door(access="all")
+    token = door.token("asker")
+    with capture_logs() as lines:
+        await door.call(
+            "GET", f"{QUESTIONS}?region=jeju", as_=token, headers={"User-Agent": "stock/1"}
+        )
+        await door.call("GET", f"{QUESTIONS}/none")
+    found, missing = (line for line in lines if line["event"] == "request")
+    assert (found["method"], found["path"], found["statusCode"]) == ("GET", QUESTIONS, 200)
+    assert (found["userId"], found["userAgent"], found["ip"]) == ("asker", "stock/1", "127.0.0.1")
+    assert found["duration"] >= 0
+    assert (missing["statusCode"], missing["userId"]) == (404, None)
+    assert token not in str(lines)
+
+
+async def test_what_fails_here_is_logged_and_says_nothing(open_door: Callable[..., Any]) -> None:
+    door = await open_door()
+    await door.ask()
+    await door.domain.pool.execute("ALTER TABLE questions RENAME COLUMN title TO headline")
+    before = errors_counted("INTERNAL")
+    with capture_logs() as lines:
+        reply = await door.call("GET", QUESTIONS)
+    assert (reply.status, reply.code) == (500, "INTERNAL")
+    assert "title" not in reply.raw.decode()
+    assert reply.headers["X-Frame-Options"] == "DENY"
+    assert [line["event"] for line in lines] == ["a request failed"]
+    assert errors_counted("INTERNAL") == before + 1
 
 
 def sample(name: str, **labels: str) -> float:

@@ -1,0 +1,52 @@
+"""Schemathesis plays our own OpenAPI document against the running door: what it promises, it keeps.
+
+The short form: a few examples for each operation, valid and invalid; its report says how to repeat
+a failure.
+"""
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from api.routes import ROUTES
+from tests.conftest import SECRETS
+
+EXAMPLES = 3
+CHECKS = (
+    "not_a_server_error",
+    "status_code_conformance",
+    "content_type_conformance",
+    "response_schema_conformance",
+    "negative_data_rejection",
+    "unsupported_method",
+    "ignored_auth",
+)
+
+
+async def test_the_door_keeps_what_its_document_promises(
+    open_door: Callable[..., Any], tmp_path: Path
+) -> None:
+    door = await open_door(rate_max=10**6)
+    await door.domain.pool.execute(
+        "UPDATE service_clients SET calls_per_min = 1000000, items_per_min = 1000000"
+    )
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "schemathesis.cli", "run", f"{door.url}/docs/openapi.json",
+        "--checks", ",".join(CHECKS), "--max-examples", str(EXAMPLES), "--seed", "1",
+        "--phases", "examples,coverage,fuzzing", "--mode", "all", "--no-color",
+        env=os.environ | {
+            "SCHEMATHESIS_HOOKS": "tests.api.schema_hooks",
+            "SCHEMA_JWT_SECRET": SECRETS["JWT_SECRET"],
+            "SCHEMA_SERVICE_KEY": door.key,
+            "PYTHONPATH": str(Path(__file__).parents[2]),
+        },
+        cwd=tmp_path,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+    said, _ = await process.communicate()
+    assert process.returncode == 0, said.decode()[-8000:]
+    assert f"Tested: {len(ROUTES)}" in said.decode()

@@ -1,0 +1,131 @@
+"""Every event of the code stands in the contract with its fields; what is missing is named."""
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import pytest
+
+from protocol.domain_events import DOMAIN_EVENTS
+from protocol.events import CLIENT_EVENTS, SERVER_EVENTS
+from protocol.payload import Message
+
+CONTRACT: Final = json.loads(Path(__file__).with_name("contract.json").read_text())
+
+SOCKET: Final[dict[str, dict[str, Any]]] = {
+    row["name"]: row | {"namespace": namespace}
+    for namespace, rows in CONTRACT["namespaces"].items()
+    for row in rows
+}
+DOMAIN: Final[dict[str, dict[str, Any]]] = {row["name"]: row for row in CONTRACT["domain_events"]}
+
+SOCKET_NOT_BUILT: Final = {
+    "auth:refresh",
+    "auth:expiring",
+    "auth:expired",
+    "session:revoked",
+    "tag:follow",
+    "tag:unfollow",
+    "join:stream",
+    "leave:stream",
+    "presence:get",
+    "presence:update",
+    "question:wave",
+    "question:claim",
+    "question:release",
+    "question:claimed",
+    "question:unanswered",
+    "question:updated",
+    "trending:updated",
+    "chat:join-room",
+    "chat:leave-room",
+    "chat:send-message",
+    "chat:delete-message",
+    "chat:ban",
+    "chat:message",
+    "chat:message-deleted",
+    "chat:user-joined",
+    "chat:user-left",
+    "stream:viewer:join",
+    "stream:viewer:leave",
+    "stream:viewer:count",
+}
+DOMAIN_NOT_BUILT: Final = {
+    "user.deleted",
+    "session.revoked",
+    "question.updated",
+    "notification.delivered",
+    "notification.seen",
+    "question.unanswered",
+}
+"""Both lists name what later issues build: they only shrink."""
+
+OK_ALONE: Final = {"question:leave"}
+"""Shares its row with question:join; leaving gives back nothing but `ok`."""
+
+
+def names(form: type[Message]) -> set[str]:
+    return {field.encode_name for field in msgspec.structs.fields(form)}
+
+
+def told(fields: list[dict[str, Any]] | None) -> set[str]:
+    return {field["name"] for field in fields or ()}
+
+
+def test_what_is_not_built_is_named() -> None:
+    assert set(SOCKET) - set(CLIENT_EVENTS) - set(SERVER_EVENTS) == SOCKET_NOT_BUILT
+    assert set(DOMAIN) - set(DOMAIN_EVENTS) == DOMAIN_NOT_BUILT
+
+
+def test_every_event_of_the_code_is_in_the_contract() -> None:
+    assert set(CLIENT_EVENTS) | set(SERVER_EVENTS) <= set(SOCKET)
+    assert set(DOMAIN_EVENTS) <= set(DOMAIN)
+
+
+@pytest.mark.parametrize("name", CLIENT_EVENTS)
+def test_what_clients_send_is_the_contracts(name: str) -> None:
+    event, row = CLIENT_EVENTS[name], SOCKET[name]
+    assert row["direction"] == "client_to_server"
+    assert event.namespace == row["namespace"]
+    assert event.limit == row["limit"]
+    assert names(event.payload) == told(row["fields"])
+
+
+@pytest.mark.parametrize("name", CLIENT_EVENTS)
+def test_what_they_get_back_is_the_contracts(name: str) -> None:
+    expected = set() if name in OK_ALONE else told(SOCKET[name]["ack_fields"])
+    assert names(CLIENT_EVENTS[name].ack) == expected
+
+
+@pytest.mark.parametrize("name", SERVER_EVENTS)
+def test_what_the_server_sends_is_the_contracts(name: str) -> None:
+    event, row = SERVER_EVENTS[name], SOCKET[name]
+    assert row["direction"] == "server_to_client"
+    assert event.namespace == row["namespace"]
+    assert event.klass == row["class"].replace("–", "-")
+    always = told(CONTRACT["every_server_event"])
+    assert names(event.payload) - always == told(row["fields"]) - always
+
+
+@pytest.mark.parametrize("name", SERVER_EVENTS)
+def test_a_nested_form_has_the_contracts_fields(name: str) -> None:
+    forms = {f.encode_name: f.type for f in msgspec.structs.fields(SERVER_EVENTS[name].payload)}
+    for field in SOCKET[name]["fields"]:
+        inner = forms.get(field["name"])
+        if field.get("fields") and isinstance(inner, type) and issubclass(inner, Message):
+            assert names(inner) == told(field["fields"]), field["name"]
+
+
+def test_a_deadline_stands_where_the_contract_has_one() -> None:
+    for name, event in SERVER_EVENTS.items():
+        row = SOCKET[name]
+        assert ("deadlineAt" in names(event.payload)) == ("deadlineAt" in told(row["fields"])), name
+
+
+@pytest.mark.parametrize("name", DOMAIN_EVENTS)
+def test_events_between_services_are_the_contracts(name: str) -> None:
+    event, row = DOMAIN_EVENTS[name], DOMAIN[name]
+    assert row["direction"] == ("out" if event.direction == "out" else "in")
+    assert row["guarantee"].startswith(event.guarantee)
+    assert told(row["fields"]) <= names(event.payload)
