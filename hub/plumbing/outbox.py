@@ -229,6 +229,9 @@ async def run_sweeper(outbox: Outbox, pool: Pool, *, poll_s: float = 1.0) -> Non
                     if not conn.is_closed():
                         await conn.remove_listener(OUTBOX_CHANNEL, wake)
         except AWAY as error:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():  # on a lost connection the way out fails too
+                raise asyncio.CancelledError from None
             log.warning("outbox.sweeper_waits", error=type(error).__name__)
             await asyncio.sleep(poll_s)
 

@@ -1,11 +1,12 @@
 """What a worker sees to beside its jobs, and how long a job waits between its tries."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
 from hub.domain.context import Domain
 from hub.plumbing.figures import Jobs
 from hub.plumbing.metrics import REGISTRY
-from hub.plumbing.outbox import enqueue
+from hub.plumbing.outbox import enqueue, run_sweeper
 from hub.plumbing.settings import Settings
 from protocol.jobs import email_job, notification_job, unseen_check
 from workers.attempt import backoff_s
@@ -39,6 +40,21 @@ async def test_queue_depth_counts_what_is_due_or_runs(domain: Domain) -> None:
     assert depth("email") == 0
     assert depth("follow-up") == 0
     assert REGISTRY.get_sample_value("outbox_unpublished") == 1
+
+
+async def test_a_sweeper_ends_when_it_is_told_to_even_if_its_connection_is_lost(
+    domain: Domain,
+) -> None:
+    sweeper = asyncio.create_task(run_sweeper(domain.outbox, domain.pool, poll_s=0.05))
+    listening = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'LISTEN%' AND datname = current_database()"
+    async with asyncio.timeout(5):
+        while not await domain.pool.fetchval(listening):
+            await asyncio.sleep(0.02)
+    domain.pool.terminate()
+    sweeper.cancel()
+    done, _ = await asyncio.wait([sweeper], timeout=2)
+    assert done
+    assert sweeper.cancelled()
 
 
 async def test_partitions_that_are_missing_are_made(domain: Domain) -> None:
