@@ -104,6 +104,8 @@ class Poller(Link):
             finally:
                 self._waiter = None
             packets = [] if self.probing else self._take()
+        if packets and self.ending:  # CLOSE beside it would be heard before it
+            return packets
         if self.ending:
             self._forget()
         if self.over and not self._closed_by_peer:
