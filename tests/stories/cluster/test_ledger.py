@@ -1,0 +1,31 @@
+"""What the counts of the stories are worth: each fault that can be is counted as that fault."""
+
+from tests.stories.cluster.ledger import TOLD, Account, audit
+
+
+def counts(heard: list[int | None], urgent: frozenset[int] = frozenset()) -> dict[str, int]:
+    account = audit([3, 5, 6, 9], heard, urgent)
+    names = ("gaps", "repeats", "overtaken", "disorder", "told", "missed_and_told")
+    return {name: value for name in names if (value := getattr(account, name))}
+
+
+def test_everything_in_order_is_clean() -> None:
+    assert counts([3, 5, 6, 9]) == {}
+    assert audit([3, 5, 6, 9], [3, 5, 6, 9]) == Account(clients=1, heard=4)
+
+
+def test_a_missing_event_is_a_gap_unless_the_client_was_told_there() -> None:
+    assert counts([3, 6, 9]) == {"gaps": 1}
+    assert counts([3, TOLD, 6, 9]) == {"told": 1, "missed_and_told": 1}
+    assert counts([3, 6, TOLD, 9]) == {"told": 1, "gaps": 1}
+    assert counts([3, 5, 6]) == {"gaps": 1}
+    assert counts([3, 5, 6, TOLD]) == {"told": 1, "missed_and_told": 1}
+    assert counts([]) == {"gaps": 4}
+
+
+def test_repeats_and_disorder() -> None:
+    assert counts([3, 5, 5, 6, 9]) == {"repeats": 1}
+    assert counts([3, 5, 5, 6, 9], frozenset({5})) == {"overtaken": 1}
+    assert counts([3, 6, 5, 9]) == {"disorder": 1}
+    assert counts([3, 6, 5, 9], frozenset({6})) == {}, "an urgent one overtakes"
+    assert counts([3, 6, 5, 9], frozenset({5})) == {"disorder": 1}, "and is never late"
