@@ -4,8 +4,6 @@ The member is held by the engine until `admit` returns: what reaches its rooms m
 nothing at all is sent before the token was verified.
 """
 
-import asyncio
-import secrets
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
@@ -15,8 +13,6 @@ import structlog
 from redis.exceptions import RedisError
 from socketio.exceptions import ConnectionRefusedError as Refused
 
-from hub.cluster.replay import Refusal
-from hub.cluster.sessions import Session
 from hub.domain import members, sessions
 from hub.domain import rooms as domain_rooms
 from hub.domain.members import Welcome
@@ -24,22 +20,17 @@ from hub.engine import Event, Member, Unavailable, reasons
 from hub.engine.rooms import HELD
 from hub.plumbing.metrics import ERRORS, SOCKET_EVENT_DURATION, SOCKET_EVENTS
 from hub.plumbing.trace import traced
-from hub.sockets import rooms
+from hub.sockets import recovery, rooms
 from hub.sockets.gate import coded
-from hub.sockets.node import Guest, Node, event_of, guest_of, left_of, visible
+from hub.sockets.node import NAMESPACE, Guest, Node, event_of, guest_of, left_of, visible
 from protocol.errors import ERRORS as SPECS
-from protocol.errors import Code, HubError, unavailable
+from protocol.errors import Code, HubError
 from protocol.events import Emit, Ready
 from protocol.names import room_kind, user_room
-from protocol.redis_wire import Broadcast
-
-LEAVE_S: Final = 3.0
-"""How long the predecessor of a recovered socket may take to leave."""
 
 EXPIRED_GRACE_S: Final = 30.0
 """How long a socket outlives its token."""
 
-NAMESPACE: Final = "/"
 CONNECT: Final = "connect"
 
 log = structlog.get_logger(__name__)
@@ -91,7 +82,7 @@ async def _admit(node: Node, member: Member, auth: dict[str, Any]) -> dict[str, 
     token = await sessions.verify(node.domain, auth.get("token"))
     guest = member.data = Guest.of(token)
     node.guests[guest.token] = member
-    session = await _claimed(node, member) if member.pid and member.recovery else None
+    session = await recovery.claimed(node, member) if member.pid and member.recovery else None
     before = frozenset(session.rooms) if session else frozenset()
     await _come_home(node, member)
     welcome = await _settle(node, member, before)
@@ -99,7 +90,7 @@ async def _admit(node: Node, member: Member, auth: dict[str, Any]) -> dict[str, 
     near = await _open_near(node, member)
     await _note_presence(node, member)
     # last: after the missed events are written nothing may fail any more
-    recovered = session is not None and await _replayed(node, member, session)
+    recovered = session is not None and await recovery.replayed(node, member, session)
     if member.state != HELD:  # it left meanwhile, and nobody else will clear up
         await farewell(node, member, reasons.TRANSPORT_CLOSE)
         return {}
@@ -113,7 +104,7 @@ async def _come_home(node: Node, member: Member) -> None:
     guest = guest_of(member)
     home = user_room(guest.user_id)
     if guest.session is None and member.recovery:
-        guest.session = await _open_session(node, member, (home,))
+        guest.session = await recovery.open_session(node, member, (home,))
     node.bus.join(NAMESPACE, member.sid)
     await rooms.enter(node, member, (home,))
     await rooms.confirmed(node, (home, member.sid))
@@ -147,79 +138,6 @@ async def _settle(node: Node, member: Member, before: frozenset[str]) -> Welcome
         await rooms.enter(node, member, wanted)
         if not guest.moved:
             return welcome
-
-
-# --- recovery ------------------------------------------------------------------------------------
-
-
-async def _open_session(node: Node, member: Member, names: tuple[str, ...]) -> Session:
-    guest = guest_of(member)
-    return await node.sessions.open(
-        pid=secrets.token_urlsafe(24),
-        user=guest.user_id,
-        sid=member.sid,
-        namespace=NAMESPACE,
-        token=guest.token,
-        rooms=names,
-    )
-
-
-async def _claimed(node: Node, member: Member) -> Session | None:
-    """The session this client comes back to, taken from whoever holds it, with its old sid."""
-    guest = guest_of(member)
-    assert member.pid is not None
-    claimed = await node.sessions.claim(
-        pid=member.pid, user=guest.user_id, namespace=NAMESPACE, token=guest.token
-    )
-    if claimed is None:
-        return None
-    session, owner = claimed
-    guest.session = session
-    await _end_predecessor(node, owner)
-    if member.state != HELD:
-        raise unavailable()
-    if not node.server.rename(member, session.sid):
-        await node.sessions.close(session)
-        guest.session = None
-        return None
-    return session
-
-
-async def _end_predecessor(node: Node, owner: str) -> None:
-    """A half-open connection of this node leaves first: it has the sid."""
-    name, _, token = owner.partition(" ")
-    old = node.guests.get(token) if name == node.id else None
-    if old is None:
-        return
-    left = left_of(guest_of(old))
-    node.server.cut(old)
-    try:
-        await asyncio.wait_for(left, LEAVE_S)
-    except TimeoutError:
-        raise unavailable("The connection before this one is still leaving.") from None
-
-
-async def _replayed(node: Node, member: Member, session: Session) -> bool:
-    """Write what was missed before the CONNECT reply; False when the client must fetch anew."""
-    names = [str(name) for name in member.room_names]
-    replay = await node.recovery.replay(session, member.offset, names)
-    if isinstance(replay, Refusal):
-        log.info("a session was not recovered", reason=replay.value)
-        guest = guest_of(member)
-        await node.sessions.close(session)
-        guest.session = await _open_session(node, member, tuple(names))
-        return False
-    member.replay(_event(broadcast) for broadcast in replay.events)
-    member.replayed = max(member.replayed, replay.position)
-    return True
-
-
-def _event(broadcast: Broadcast) -> Event:
-    args = [broadcast.event, *broadcast.args]
-    return Event(args, kind="room", offset=broadcast.offset or None)
-
-
-# --- welcome and farewell ------------------------------------------------------------------------
 
 
 def _greet(

@@ -28,9 +28,8 @@ from hub.plumbing.metrics import REGISTRY
 from hub.plumbing.settings import Settings
 from hub.plumbing.telemetry import AccessLog
 from hub.sockets import repair, rooms, server
-from hub.sockets.admission import NAMESPACE
 from hub.sockets.local import LocalSockets
-from hub.sockets.node import Guest, Node, Order, guest_of, left_of
+from hub.sockets.node import NAMESPACE, Guest, Node, Order, guest_of, left_of
 from protocol.events import ServerShutdown
 from protocol.names import Channels
 

@@ -4,7 +4,7 @@ import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 from uuid import uuid4
 
 from hub.cluster.bus import Bus
@@ -22,6 +22,8 @@ from protocol.events import SERVER_EVENTS
 from protocol.names import HIDDEN_ROOMS, room_kind
 from protocol.payload import Message, plain
 from protocol.tokens import Role, Token
+
+NAMESPACE: Final = "/"
 
 
 @dataclass(slots=True, eq=False)

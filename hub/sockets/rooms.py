@@ -10,7 +10,7 @@ from redis.exceptions import RedisError
 from hub.domain import urgent
 from hub.engine import Event, Member
 from hub.engine.rooms import LEAVING, LIVE
-from hub.sockets.node import Guest, Node, Order, guest_of
+from hub.sockets.node import NAMESPACE, Guest, Node, Order, guest_of
 from protocol.errors import HubError, unavailable
 from protocol.events import Emit, Move
 from protocol.names import room_kind
@@ -37,7 +37,7 @@ async def confirmed(node: Node, rooms: Iterable[str]) -> None:
     """
     try:
         async with asyncio.timeout(CONFIRM_S if node.bus.ready else AWAY_S):
-            await node.bus.subscribed("/", rooms)
+            await node.bus.subscribed(NAMESPACE, rooms)
     except TimeoutError:
         raise unavailable("Rooms cannot be joined now.") from None
 

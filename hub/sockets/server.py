@@ -15,7 +15,7 @@ from hub.plumbing.settings import Settings
 from hub.plumbing.variables import Web
 from hub.sockets import admission, main
 from hub.sockets.gate import Gate
-from hub.sockets.node import Node
+from hub.sockets.node import NAMESPACE, Node
 from protocol.events import CLIENT_EVENTS, ClientEvent
 
 REDIS_AWAY = Refusal("redis_away", 2)
@@ -47,7 +47,7 @@ def attach(node: Node) -> None:
     """Hang everything of this door on the server."""
     server = node.server
     server.admit = admission.hook(node)
-    server.on("disconnect", _disconnected(node), namespace=admission.NAMESPACE)
+    server.on("disconnect", _disconnected(node), namespace=NAMESPACE)
     open_gate(node)
     server.on_rooms(
         lambda namespace, room: node.bus.join(namespace, str(room)),
@@ -72,7 +72,7 @@ def open_gate(node: Node) -> None:
     gate = Gate(node.server, check, node.access)
     for name, handler in main.HANDLERS.items():
         gate.add(CLIENT_EVENTS[name], partial(handler, node))
-    gate.close(admission.NAMESPACE)
+    gate.close(NAMESPACE)
 
 
 def _disconnected(node: Node) -> Callable[[str, str], Awaitable[None]]:
@@ -98,8 +98,8 @@ class Figures(Collector):
     def __init__(self, node: Node) -> None:
         self._engine = node.server.collector()
         live = node.server.live
-        ACTIVE_CONNECTIONS.labels(namespace=admission.NAMESPACE).set_function(
-            lambda: live().get(admission.NAMESPACE, 0)
+        ACTIVE_CONNECTIONS.labels(namespace=NAMESPACE).set_function(
+            lambda: live().get(NAMESPACE, 0)
         )
         REDIS_CONNECTED.labels(client="bus").set_function(lambda: node.bus.ready)
 
