@@ -30,6 +30,7 @@ export class Card {
       onclick: () => person.drop() }, t("drop"));
     this.unread = h("b", { class: "unread" });
     this.points = h("b", { class: "points" });
+    this.score = h("span", {}, t("points"), " ", this.points);
     this.alerts = h("div", { class: "alerts", "aria-live": "polite" });
     this.quiet = h("p", { class: "quiet" }, t("quiet"));
     this.inbox = h("ul", { class: "inbox" });
@@ -39,9 +40,9 @@ export class Card {
         h("span", { class: `face ${person.colour}`, "aria-hidden": "true" }, person.label()[0].toUpperCase()),
         h("div", { class: "who" }, h("h3", {}, person.label()), h("p", {}, person.role())),
         this.switch),
-      h("div", { class: "line" }, this.state, this.session, this.latency, this.drop),
+      h("div", { class: "line" }, this.state, this.session, this.drop),
       h("div", { class: "counts" },
-        h("span", {}, t("unread"), " ", this.unread), h("span", {}, t("points"), " ", this.points)),
+        h("span", {}, t("unread"), " ", this.unread), this.score, this.latency),
       this.alerts, this.quiet, this.#inboxPart(), this.#eventsPart());
   }
 
@@ -70,7 +71,8 @@ export class Card {
     quietly(this.latency, person.latency === null ? "" : t("latency", { ms: person.latency }));
     this.drop.hidden = person.state !== "on";
     quietly(this.unread, String(person.unread));
-    quietly(this.points, person.points === null ? "–" : String(person.points));
+    quietly(this.points, String(person.points));
+    this.score.hidden = person.points === null; // told with `points:awarded`
     this.#refreshAlerts();
     this.inbox.replaceChildren(...this.#inboxRows());
     this.events.replaceChildren(...person.events.map(eventRow));
@@ -150,7 +152,7 @@ class QuestionView {
     quietly(this.title, question.title);
     quietly(this.content, question.content ?? "");
     this.answers.replaceChildren(...[...question.answers.values()].map((one) => this.#answerRow(one)));
-    this.form.hidden = question.mine || question.state !== "wave" || person.state !== "on";
+    this.form.hidden = question.mine || question.state !== "wave" || !person.wanted;
     this.tick();
   }
 

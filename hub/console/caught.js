@@ -45,7 +45,7 @@ const same = (one, other) => one.n === other.n && one.at === other.at;
 /** One push or mail as an element. `nameOf(item)`: whose phone or mailbox that is. */
 export function caughtRow(item, nameOf) {
   const kind = item.channel === "mail" ? "mail" : item.silent ? "silent" : "push";
-  const head = h("span", { class: "head" },
+  const head = h("span", { class: "what" },
     h("span", { class: `chip ${item.channel}` }, t(kind)), " ", h("b", {}, nameOf(item)), " ",
     h("time", {}, clockText(item.at)));
   if (item.channel === "mail") return mailRow(item, head);

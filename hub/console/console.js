@@ -20,20 +20,24 @@ const chips = new Map();
 const cards = new Map();
 let caught = null;
 let place = placeOf.get("yeon");
+let chosenAsker = null;
 
 // People are roles, nobody in particular.
 
 function traveller(id, number) {
   const at = { lat: 33.487, lng: 126.489 };
   const word = (text) => (number ? `${text} ${number}` : text);
-  return { id, ...at, nickname: word("여행자"), label: () => word(t("traveller")), role: () => t("traveller") };
+  const label = () => word(t("traveller"));
+  return { id, ...at, nickname: word("여행자"), label, short: label, role: () => t("traveller") };
 }
 
 function local(code) {
   const home = placeOf.get(code);
   const { lat, lng } = home;
   const label = () => (lang() === "ko" ? `${home.name} 주민` : `${placeName(home)} local`);
-  return { id: `local-${code}`, home: code, lat, lng, nickname: `${home.name} 주민`, label, role: () => t("local") };
+  const short = () => placeName(home);
+  const role = () => t("local");
+  return { id: `local-${code}`, home: code, lat, lng, nickname: `${home.name} 주민`, label, short, role };
 }
 
 function add(persona) {
@@ -110,10 +114,9 @@ function drawAskers() {
   const on = people.filter((one) => one.state === "on");
   const names = on.map((one) => `${one.id} ${one.label()}`).join();
   if (select.dataset.names === names) return;
-  const before = select.value;
   select.replaceChildren(...on.map((one) => h("option", { value: one.id }, one.label())));
   select.dataset.names = names;
-  const asker = on.find((one) => one.id === before) ?? on.find((one) => !one.home);
+  const asker = on.find((one) => one.id === chosenAsker) ?? on.find((one) => !one.home);
   if (asker) select.value = asker.id;
 }
 
@@ -202,6 +205,7 @@ add(traveller("traveller", 0));
 LOCALS.filter((code) => placeOf.has(code)).forEach((code) => add(local(code)));
 const map = new IslandMap(byId("map"), places, choose);
 byId("ask").addEventListener("submit", ask);
+byId("ask").elements.asker.addEventListener("change", (event) => { chosenAsker = event.target.value; });
 byId("ask").elements.place.addEventListener("change", (event) => choose(placeOf.get(event.target.value)));
 for (const button of document.querySelectorAll("[data-view]"))
   button.addEventListener("click", () => look(button.dataset.view));

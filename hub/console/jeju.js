@@ -29,20 +29,20 @@ export const ISLETS = [
 ];
 
 /** Chuja lies 45 km to the north: drawn in a box of its own. */
-export const CHUJA = { lng: 126.299, lat: 33.961, shownAt: { lng: 126.215, lat: 33.568 } };
+export const CHUJA = { lng: 126.299, lat: 33.961, shownAt: { lng: 126.215, lat: 33.595 } };
 
 export const SUMMIT = [126.533, 33.362];
 
 /** Degrees: what each view shows. */
 export const VIEWS = {
-  island: { west: 126.13, east: 127.0, south: 33.152, north: 33.605 },
+  island: { west: 126.13, east: 127.0, south: 33.155, north: 33.64 },
   north: { west: 126.415, east: 126.615, south: 33.454, north: 33.548 },
   south: { west: 126.37, east: 126.64, south: 33.214, north: 33.3 },
 };
 
 const UNITS = 1200; // of the picture, for one degree of latitude
 const NARROWING = Math.cos((33.38 * Math.PI) / 180);
-const ORIGIN = { lng: 126.1, lat: 33.62 };
+const ORIGIN = { lng: 126.1, lat: 33.65 };
 
 const inChuja = ({ lat }) => lat > 33.8;
 const moved = (spot, from, to) => ({

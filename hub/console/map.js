@@ -30,11 +30,12 @@ export class IslandMap {
     this.svg.setAttribute("viewBox", `${box.x} ${box.y} ${box.width} ${box.height}`);
     this.taken = []; // where texts stand already
     const crowd = this.#crowd();
+    const labels = this.#labels();
     this.svg.replaceChildren(
       this.#land(),
       ...waves.map((wave) => this.#wave(wave)),
       ...this.neighbourhoods.map((one) => this.#dot(one)),
-      ...this.#labels(),
+      ...labels,
       ...crowd,
       ...(place ? [this.#pin(place)] : []),
     );
@@ -71,28 +72,29 @@ export class IslandMap {
 
   #dot(one) {
     const { x, y } = jeju.project(one);
-    const full = `${placeName(one)}`;
     return s("circle", { class: "dong", cx: x, cy: y, r: 3.2 * this.px, "data-code": one.code },
-      s("title", {}, full));
+      s("title", {}, placeName(one)));
   }
 
   /** As many names as there is room for, the big ones first. */
   #labels() {
     const homes = new Set(this.people.map((one) => one.home));
     const rank = (one) => (NAMED.includes(one.code) ? 0 : 1);
-    const rows = [...this.neighbourhoods].sort((a, b) => rank(a) - rank(b));
+    const rows = this.neighbourhoods.filter(
+      (one) => !homes.has(one.code) && (this.view !== "island" || NAMED.includes(one.code)),
+    );
     return rows
-      .filter((one) => !homes.has(one.code))
+      .sort((a, b) => rank(a) - rank(b))
       .map((one) => ({ name: placeName(one), at: jeju.project(one) }))
-      .filter(({ name, at }) => this.#isFree({ x: at.x, y: at.y + 13 * this.px }, name.length))
+      .filter(({ name, at }) => this.#isFree({ x: at.x, y: at.y + 9 * this.px }, name.length))
       .map(({ name, at }) => this.#text(at, name, "name", 13));
   }
 
   /** Takes the room of a text around a point, unless another one has it. */
   #isFree({ x, y }, letters) {
-    const half = (lang() === "ko" ? 5.5 : 3.2) * letters * this.px;
+    const half = (lang() === "ko" ? 6 : 3.4) * letters * this.px;
     const hit = (other) =>
-      Math.abs(x - other.x) < half + other.half && Math.abs(y - other.y) < 13 * this.px;
+      Math.abs(x - other.x) < half + other.half && Math.abs(y - other.y) < 14 * this.px;
     if (this.taken.some(hit)) return false;
     this.taken.push({ x, y, half });
     return true;
@@ -103,24 +105,27 @@ export class IslandMap {
     return s("text", { class: name, x, y: y + below * this.px, "font-size": size }, text);
   }
 
-  /** Names of people close together are stacked, so that each can be read. */
+  /** Names of people close together are stacked above all of them, each with a line. */
   #crowd() {
-    return this.people.map((one) => {
-      const tag = jeju.project(one);
-      tag.y -= 12 * this.px;
-      while (!this.#isFree(tag, one.label().length)) tag.y -= 14 * this.px;
+    const spots = this.people.map((one) => jeju.project(one));
+    for (const { x, y } of spots) this.taken.push({ x, y, half: 8 * this.px });
+    return this.people.map((one, i) => {
+      const { x, y } = spots[i];
+      const tag = { x, y: y - 15 * this.px };
+      while (!this.#isFree(tag, one.short().length)) tag.y -= 3 * this.px;
       return this.#person(one, tag.y);
     });
   }
 
   #person(one, tagY) {
     const { x, y } = jeju.project(one);
+    const u = this.px;
     const name = one.state === "on" ? "who on" : "who";
-    const r = 7 * this.px;
-    return s("g", { class: name, "data-person": one.id, "data-state": one.state },
-      s("circle", { class: `body ${one.colour}`, cx: x, cy: y, r, "stroke-width": 2 * this.px }),
-      s("text", { class: "tag", x, y: tagY, "font-size": 12 * this.px,
-        "stroke-width": 3 * this.px }, one.label()));
+    const line = s("line", { x1: x, x2: x, y1: y, y2: tagY + 2 * u, "stroke-width": u });
+    return s("g", { class: name, "data-person": one.id, "data-state": one.state }, line,
+      s("circle", { class: `body ${one.colour}`, cx: x, cy: y, r: 6.5 * u, "stroke-width": 2 * u }),
+      s("text", { class: "tag", x, y: tagY + 4 * u, "font-size": 12 * u, "stroke-width": 3 * u },
+        one.short()));
   }
 
   #pin(place) {

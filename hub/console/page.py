@@ -29,7 +29,8 @@ NICKNAME: Final = Meta(min_length=1, max_length=50)
 
 POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; style-src-attr 'unsafe-inline';"
-    " img-src data:; connect-src {asks}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    " img-src data:; connect-src {asks}; base-uri 'none'; form-action 'none';"
+    " frame-ancestors 'none'"
 )
 """Nothing from another host, no script in the page; it may ask us (sockets, too) and the catcher.
 Styles in attributes are for the mails it shows: their frames obey this policy, too."""

@@ -113,6 +113,7 @@ export class Person {
     this.state = "on";
     this.recovered = this.socket.recovered;
     this.unread = ready.unread ?? this.unread;
+    this.pushes = []; // whoever opens the app has no need of them
     this.#log("ready", ready);
     this.changed();
     if (this.recovered) return; // nothing was missed
