@@ -46,7 +46,10 @@ async def test_a_sweeper_ends_when_it_is_told_to_even_if_its_connection_is_lost(
     domain: Domain,
 ) -> None:
     sweeper = asyncio.create_task(run_sweeper(domain.outbox, domain.pool, poll_s=0.05))
-    listening = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'LISTEN%' AND datname = current_database()"
+    listening = (
+        "SELECT count(*) FROM pg_stat_activity"
+        " WHERE query LIKE 'LISTEN%' AND datname = current_database()"
+    )
     async with asyncio.timeout(5):
         while not await domain.pool.fetchval(listening):
             await asyncio.sleep(0.02)
