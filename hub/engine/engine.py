@@ -29,7 +29,7 @@ library_log = logging.getLogger("hub.engine.library")
 library_log.setLevel(logging.WARNING)
 
 COARSEST_TICK = 0.5
-FINEST_TICK = 0.002
+FINEST_TICK = 0.001
 
 
 class App(Protocol):
@@ -78,7 +78,7 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
         self._random = b""
         self.counters = Counters()
         self.limits = Limits(options)
-        tick = min(options.ping_interval, options.ping_timeout, options.connect_timeout) / 100
+        tick = min(options.ping_interval, options.ping_timeout, options.connect_timeout) / 200
         tick = max(FINEST_TICK, min(COARSEST_TICK, tick))
         self.beats: Wheel[Link] = Wheel(tick, lambda link: link.beat())
         self.deadlines: Wheel[Link] = Wheel(tick, lambda link: link.expired())

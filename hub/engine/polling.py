@@ -89,6 +89,9 @@ class Poller(Link):
 
     async def poll(self) -> list[Encoded]:
         """The packets for one GET, at least one. Raises BadRequest."""
+        self.engine.beats.catch_up()
+        if self.closed:
+            raise BadRequest("session")
         if self._waiter is not None:
             raise self._bad("poll_overlap")
         if self.probing:
@@ -126,6 +129,10 @@ class Poller(Link):
         body = await _read(request, self.engine.options.max_payload)
         if body is None:
             raise self._bad("payload_too_big")
+        self.take_body(body)
+
+    def take_body(self, body: bytes) -> None:
+        """The packets of one body. Raises BadRequest."""
         counters = self.engine.counters
         counters.bytes_in += len(body)
         for packet in body.split(SEPARATOR):

@@ -10,6 +10,10 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
+LATE = 0.1
+"""A delay that follows one that came due late is shortened by at most this part of it."""
+
+
 class Wheel(Generic[T]):
     """Calls ``due(item)`` once the item's time is over, late by at most one tick.
 
@@ -25,14 +29,15 @@ class Wheel(Generic[T]):
 
     def add(self, item: T, delay: float, since: int = 0) -> int:
         """The slot to name when the item is dropped; never 0. ``since`` is the slot that has
-        just come due, so that a chain of delays is late by one tick in all, not by one each."""
+        just come due, so that a chain of delays is not late by a little more with each."""
         loop = asyncio.get_running_loop()
         now = loop.time() / self._tick
         if self._timer is None:
             self._passed = int(now)
             self._timer = loop.call_at((self._passed + 1) * self._tick, self._turn)
-        start = since if since and now - since < 2 else now
-        slot = max(ceil(start + delay / self._tick), self._passed + 1)
+        steps = delay / self._tick
+        start = since if since and now - since < max(2.0, steps * LATE) else now
+        slot = max(ceil(start + steps), self._passed + 1)
         items = self._slots.get(slot)
         if items is None:
             self._slots[slot] = {item}
@@ -55,13 +60,18 @@ class Wheel(Generic[T]):
         return sum(map(len, self._slots.values()))
 
     def _turn(self) -> None:
-        loop = asyncio.get_running_loop()
-        now = int(loop.time() / self._tick)
-        self._timer = loop.call_at((now + 1) * self._tick, self._turn)
-        while self._passed < now:
+        now = self.catch_up()
+        if self._slots:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_at((now + 1) * self._tick, self._turn)
+        else:
+            self._timer = None
+
+    def catch_up(self) -> int:
+        """Call what is due although the timer has not run yet; the slot of now."""
+        now = int(asyncio.get_running_loop().time() / self._tick)
+        while self._timer is not None and self._passed < now:
             self._passed += 1
             for item in self._slots.pop(self._passed, ()):
                 self._due(item)
-        if not self._slots and self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        return now
