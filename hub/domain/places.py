@@ -7,6 +7,7 @@ decimals (111 x 93 m) before anything is written or logged.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import h3
@@ -145,8 +146,12 @@ def _to_segment(a: tuple[float, float], b: tuple[float, float]) -> float:
     return math.hypot(a[0] + t * dx, a[1] + t * dy)
 
 
-def cells_around(cell: int, radius_m: float) -> list[int]:
-    """Cells from which a circle of this radius may reach the given cell."""
+@lru_cache(maxsize=2048)
+def cells_around(cell: int, radius_m: float) -> tuple[int, ...]:
+    """Cells from which a circle of this radius may reach the given cell.
+
+    Kept, because it costs 2 ms and every socket that connects asks.
+    """
     lat, lng = h3.cell_to_latlng(cell_text(cell))
     edge = h3.average_hexagon_edge_length(RESOLUTION, unit="m")
-    return cells_touching(lat, lng, radius_m + edge)
+    return tuple(cells_touching(lat, lng, radius_m + edge))
