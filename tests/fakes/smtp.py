@@ -13,7 +13,7 @@ import json
 import signal
 import ssl
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from aiohttp import web
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
@@ -192,8 +192,9 @@ class _BadGreeting(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._fake._open.add(transport)
-        if self._fault.action == "answer" and isinstance(transport, asyncio.WriteTransport):
-            transport.write(f"{self._fault.reply}\r\n".encode())
+        if self._fault.action == "answer":
+            writer = cast(asyncio.WriteTransport, transport)  # uvloop's is no subclass
+            writer.write(f"{self._fault.reply}\r\n".encode())
         elif self._fault.action != "hang":
             _abort(transport)
 
