@@ -11,6 +11,7 @@ from hub.domain.context import Domain
 from hub.plumbing.limits import Limits
 from hub.plumbing.telemetry import AccessLog
 from hub.plumbing.variables import Web
+from protocol.operations import PREFIX
 
 
 def create_app(
@@ -29,7 +30,9 @@ def create_app(
     """
     gate = Gate(domain, limits, part, access)
     app = web.Application(middlewares=[gate.middleware], client_max_size=MAX_BODY)
-    routes = [*ROUTES, *docs_routes(ROUTES, version), *health_routes(vitals)]
+    health = health_routes(vitals)
+    described = [*ROUTES, *(route for route in health if route.path.startswith(PREFIX))]
+    routes = [*ROUTES, *health, *docs_routes(described, version)]
     if with_metrics:
         routes.append(METRICS)
     for route in routes:

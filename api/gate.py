@@ -94,6 +94,8 @@ class Gate:
             if is_preflight(request):
                 return web.Response(status=204)
             return await handler(request)
+        except web.HTTPRedirection as elsewhere:  # aiohttp raises these answers
+            return elsewhere
         except Exception as error:
             return _failed(request, as_coded(error), trace)
 

@@ -35,7 +35,7 @@ Document = Mapping[str, Any]
 
 def index(rest: Document, events: Document) -> str:
     """Every operation and every event, folded; opened it shows its forms."""
-    parts = [f"<p>{escape(events['info']['description'])}</p>"]
+    parts = [f"<p>{escape(rest['info']['description'])}</p>"]
     schemas = {**events["components"]["schemas"], **rest["components"]["schemas"]}
     for tag in rest["tags"]:
         parts.append(f"<h2 id={escape(tag['name'])}>REST: {escape(tag['name'])}</h2>")
@@ -45,6 +45,7 @@ def index(rest: Document, events: Document) -> str:
             for method, one in methods.items()
             if tag["name"] in one["tags"]
         ]
+    parts.append(f"<h2>Sockets</h2><p>{escape(events['info']['description'])}</p>")
     for title, messages in _groups(events):
         parts.append(f"<h2>{escape(title)}</h2>")
         parts += [_message(one, schemas) for one in messages]

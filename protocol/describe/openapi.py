@@ -17,6 +17,13 @@ _FIGURES: Final = {
     "exempt": "none",
 }
 
+NOTES: Final = (
+    "JSON in UTF-8, fields in camelCase, times in ISO 8601 with their zone. Send `Authorization:"
+    " Bearer` with a person's access token or a service's key. An error is {error: {code, message,"
+    " details?, retryAfterMs?, requestId}}; 429 and 503 carry Retry-After. An unknown field or"
+    " parameter is refused. An answer over 1 KiB is compressed for whoever takes gzip."
+)
+
 
 def openapi(operations: Sequence[Operation], version: str) -> Document:
     """The REST door as OpenAPI 3.1; paths are relative to the server's root."""
@@ -27,7 +34,12 @@ def openapi(operations: Sequence[Operation], version: str) -> Document:
         paths.setdefault(one.path, {})[one.method.lower()] = _operation(one, schemas)
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Dongne Hub REST", "version": version, "license": {"name": "MIT"}},
+        "info": {
+            "title": "Dongne Hub REST",
+            "version": version,
+            "license": {"name": "MIT"},
+            "description": NOTES,
+        },
         "servers": [{"url": "/"}],
         "tags": [{"name": tag} for tag in dict.fromkeys(one.tag for one in operations)],
         "paths": paths,
@@ -124,12 +136,11 @@ def _answers(one: Operation, schemas: Schemas) -> Document:
         success["content"] = {"application/json": {"schema": schemas.of(one.answer)}}
     elif one.media:
         success["content"] = {media: {} for media in one.media}
-    errors = _errors(one)
-    if one.tag == "operations" and one.path.endswith(("ready", "startup")):
-        errors.discard(503)
     answers: Document = {str(one.status): success}
-    answers |= {str(status): {"$ref": f"#/components/responses/{status}"} for status in errors}
-    if one.tag == "operations":
+    answers |= {
+        str(status): {"$ref": f"#/components/responses/{status}"} for status in _errors(one)
+    }
+    if one.tag == "operations":  # health says no in its own words
         answers["503"] = {"description": "Not now", "content": success.get("content", {})}
     return dict(sorted(answers.items()))
 

@@ -49,4 +49,5 @@ async def test_the_door_keeps_what_its_document_promises(
     )  # fmt: skip
     said, _ = await process.communicate()
     assert process.returncode == 0, said.decode()[-8000:]
-    assert f"Tested: {len(ROUTES)}" in said.decode()
+    # and health
+    assert f"Tested: {len(ROUTES) + 3}" in said.decode()

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from api.health import Vitals, health_routes
 from api.routes import ROUTES
 from hub.engine import reasons
 from protocol.describe import asyncapi, codes, openapi
@@ -11,8 +12,11 @@ from protocol.describe.codes import CLOSES
 from protocol.domain_events import DOMAIN_EVENTS
 from protocol.errors import ERRORS
 from protocol.events import CLIENT_EVENTS, SERVER_EVENTS
+from protocol.operations import PREFIX
 
-REST = openapi(ROUTES, "1.2.3")
+HEALTH = [one for one in health_routes(Vitals(needed={})) if one.path.startswith(PREFIX)]
+OPERATIONS = [*ROUTES, *HEALTH]
+REST = openapi(OPERATIONS, "1.2.3")
 EVENTS = asyncapi("1.2.3")
 
 
@@ -52,8 +56,8 @@ def test_every_schema_is_used() -> None:
 
 def test_every_route_is_an_operation_of_its_own() -> None:
     told = [one for methods in REST["paths"].values() for one in methods.values()]
-    assert len(told) == len(ROUTES)
-    assert len({one["operationId"] for one in told}) == len(ROUTES)
+    assert len(told) == len(OPERATIONS)
+    assert len({one["operationId"] for one in told}) == len(OPERATIONS)
     assert REST["openapi"] == "3.1.0"
 
 
@@ -69,6 +73,12 @@ def test_a_route_tells_its_auth_limit_forms_and_errors() -> None:
     assert schema["additionalProperties"] is False
     assert schema["required"] == ["title", "content"]
     assert schema["properties"]["title"]["maxLength"] == 200
+
+
+def test_health_says_no_in_its_own_words() -> None:
+    ready = REST["paths"][f"{PREFIX}/health/ready"]["get"]["responses"]
+    assert ready["503"]["description"] == "Not now"
+    assert "429" not in ready
 
 
 def test_a_query_is_told_without_null() -> None:
