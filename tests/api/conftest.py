@@ -97,9 +97,10 @@ async def serve(
     settings: Settings,
     vitals: Vitals | None = None,
     access: Literal["all", "errors", "off"] = "off",
+    mount: Callable[[web.Application], object] = lambda _: None,
     **web_changes: Any,
 ) -> tuple[web.AppRunner, str]:
-    """Start the door; `web_changes` are fields of its settings' part."""
+    """Start the door; `mount` adds pages as the console does, `web_changes` are settings."""
     part = settings.web.model_copy(update=web_changes)
     limits = Limits(domain.redis, domain.keys)
     vitals = vitals or Vitals(
@@ -107,6 +108,7 @@ async def serve(
         reported={"redis": domain.redis.ping},
     )
     app = create_app(domain, limits, part, AccessLog(access), vitals, "1.2.3", with_metrics=True)
+    mount(app)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)

@@ -9,6 +9,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from aiohttp import web
 from structlog.testing import capture_logs
 
 from hub.domain import sessions
@@ -269,3 +270,16 @@ async def test_scopes_are_needed(door: Door) -> None:
         reply = await door.call("POST", f"{PREFIX}/{path}", body, as_="a-person")
         assert (reply.status, reply.code) == (403, "FORBIDDEN"), path
         assert (await door.call("POST", f"{PREFIX}/{path}", body)).status == 401, path
+
+
+async def test_a_mounted_page_goes_through_the_gate(open_door: Callable[..., Any]) -> None:
+    async def page(request: web.Request) -> web.Response:
+        if request.query:
+            raise web.HTTPFound("/page")
+        return web.Response(text="hello", headers={"Content-Security-Policy": "img-src 'self'"})
+
+    door = await open_door(mount=lambda app: app.router.add_get("/page", page))
+    reply = await door.call("GET", "/page?old=1")
+    assert (reply.status, reply.raw) == (200, b"hello")
+    assert reply.headers["Content-Security-Policy"] == "img-src 'self'"
+    assert reply.headers["X-Frame-Options"] == "DENY"
