@@ -3,6 +3,7 @@
 Each door prints one line when it may be asked: `dongne NAME ready on URL`.
 """
 
+import asyncio
 import os
 import sys
 from collections.abc import Mapping
@@ -61,6 +62,7 @@ async def open_hub_alone(life: Lifecycle, settings: Settings, environ: object) -
     vitals = Vitals(door.needed, door.reported, leaving=life.stopping.is_set)
     await serve_metrics(life, settings, vitals)
     port = await door.start(settings.web.host, settings.web.port, health_app(vitals))
+    pause_before_stop(life, settings)
     say(f"dongne hub ready on {address(settings, port)}")
 
 
@@ -72,6 +74,7 @@ async def open_api_alone(life: Lifecycle, settings: Settings, environ: object) -
     port = await listen(
         life, "api", api_app(domain, settings, vitals), settings, settings.web.api_port
     )
+    pause_before_stop(life, settings)
     say(f"dongne api ready on {address(settings, port)}")
 
 
@@ -124,6 +127,11 @@ DOORS: Final = {
     "worker": open_worker_alone,
     "up": open_all,
 }
+
+
+def pause_before_stop(life: Lifecycle, settings: Settings) -> None:
+    """C10: first not ready, then, when no proxy sends anybody any more, no longer accepting."""
+    life.on_stop("last of the proxies", partial(asyncio.sleep, settings.process.drain_pause_s))
 
 
 def checks(domain: Domain) -> tuple[dict[str, Check], dict[str, Check]]:

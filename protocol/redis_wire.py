@@ -40,7 +40,7 @@ class WireError(ValueError):
 class Broadcast(msgspec.Struct, kw_only=True):
     """One event for the sockets that are in any of `rooms` (none: everybody in the namespace)
     and in none of `except_rooms`. `offset` is empty where the event cannot be recovered;
-    `deadline` is in epoch seconds.
+    `deadline`, and `at` when it was published, are in epoch seconds.
     """
 
     event: str
@@ -51,11 +51,12 @@ class Broadcast(msgspec.Struct, kw_only=True):
     klass: Class = "room"
     key: str = ""
     deadline: float | None = None
+    at: float | None = None
     offset: str = ""
     uid: str = EMITTER_UID
 
 
-def of_emit(emit: Emit) -> Broadcast:
+def of_emit(emit: Emit, at: float | None = None) -> Broadcast:
     return Broadcast(
         event=emit.event,
         args=(emit.data,),
@@ -65,6 +66,7 @@ def of_emit(emit: Emit) -> Broadcast:
         klass=emit.klass,
         key=emit.key,
         deadline=emit.deadline,
+        at=at,
     )
 
 
@@ -170,15 +172,20 @@ def _hub(broadcast: Broadcast) -> dict[str, Any]:
         hub["key"] = broadcast.key
     if broadcast.deadline is not None:
         hub["deadline"] = broadcast.deadline
+    if broadcast.at is not None:
+        hub["at"] = broadcast.at
     return hub
 
 
 def _read_hub(broadcast: Broadcast, hub: dict[str, Any]) -> None:
-    klass, deadline, offset = hub.get("class"), hub.get("deadline"), hub.get("offset")
+    klass, offset = hub.get("class"), hub.get("offset")
+    deadline, at = hub.get("deadline"), hub.get("at")
     if klass in _CLASSES:
         broadcast.klass = klass
     if isinstance(deadline, int | float):
         broadcast.deadline = float(deadline)
+    if isinstance(at, int | float):
+        broadcast.at = float(at)
     if isinstance(offset, str) and len(offset) == OFFSET_BYTES:
         broadcast.offset = offset
     if "rooms" in hub:

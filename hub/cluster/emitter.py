@@ -1,5 +1,6 @@
 """What any process publishes to rooms: to all nodes, in order, once by id."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -55,7 +56,8 @@ class Emitter:
         been tried; publishing the same emits again is safe. Raises WireError for data that
         msgpack cannot carry, before anything is sent.
         """
-        messages = [(emit.id, of_emit(emit)) for emit in emits]
+        now = time.time()
+        messages = [(emit.id, of_emit(emit, now)) for emit in emits]
         await self.broadcast(messages)
 
     async def broadcast(self, messages: Sequence[tuple[str, Broadcast]]) -> list[str]:

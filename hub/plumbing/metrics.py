@@ -80,7 +80,7 @@ SOCKET_EVENT_DURATION = Histogram(
 )
 PUBLISH_TO_SOCKET = Histogram(
     "publish_to_socket_seconds",
-    "From the commit (or publish) of an event to the write to its sockets; p95 under 0.1.",
+    "From the publish of an event to its node's sockets, by the two clocks; p95 under 0.1.",
     ["event"],
     buckets=SECONDS,
     registry=REGISTRY,

@@ -51,7 +51,7 @@ class Process(Part):
     )
     shutdown_timeout_ms: int = env("SHUTDOWN_TIMEOUT", 30000, "ms for the whole stop", ge=100)
     shutdown_drain_ms: int = env(
-        "SHUTDOWN_DRAIN_MS", 5000, "ms in which a stopping node sends its sockets away", ge=0
+        "SHUTDOWN_DRAIN_MS", 5000, "ms from not ready to the end of accepting; at most 1/4", ge=0
     )
     embedded_dir: Path = env(
         "EMBEDDED_DIR", ".dongne", "where `dongne up` keeps its engines and the secrets it made"
@@ -68,6 +68,11 @@ class Process(Part):
         if value and info.data.get("app_env", "development") != "development":
             raise ValueError("is possible in development only")
         return value
+
+    @property
+    def drain_pause_s(self) -> float:
+        """How long a process that is not ready any more still accepts: a proxy asks in between."""
+        return min(self.shutdown_drain_ms, self.shutdown_timeout_ms / 4) / 1000
 
 
 class Web(Part):

@@ -84,7 +84,8 @@ class Door:
         The surviving nodes together see at most DRAIN_RATE connects a second each.
         """
         node = self.node
-        timeout_s = self._settings.process.shutdown_timeout_ms / 1000
+        process = self._settings.process
+        timeout_s = process.shutdown_timeout_ms / 1000 - process.drain_pause_s
         seconds = max(timeout_s - STOP_RESERVE_S, timeout_s / 4)
         rate = self._settings.sockets.drain_rate * max(1, await self._survivors())
         closed = await node.server.drain(rate, seconds, self._tell)

@@ -7,7 +7,7 @@ from typing import Any
 
 from hub.cluster.local import Rooms
 from hub.engine import Event, Member, Server
-from hub.plumbing.metrics import OUTBOX_DROPPED, UNKNOWN
+from hub.plumbing.metrics import OUTBOX_DROPPED, PUBLISH_TO_SOCKET, UNKNOWN
 from hub.sockets.node import Guest, Order, visible
 from protocol.events import SERVER_EVENTS
 from protocol.names import HIDDEN_ROOMS, room_kind
@@ -26,8 +26,9 @@ class LocalSockets:
         self._orders = orders
 
     def deliver(self, broadcast: Broadcast) -> None:
-        if broadcast.deadline is not None and broadcast.deadline <= time.time():
-            name = broadcast.event if broadcast.event in SERVER_EVENTS else UNKNOWN
+        now = time.time()
+        name = broadcast.event if broadcast.event in SERVER_EVENTS else UNKNOWN
+        if broadcast.deadline is not None and broadcast.deadline <= now:
             OUTBOX_DROPPED.labels(event=name).inc()
             return
         klass = broadcast.klass
@@ -39,6 +40,8 @@ class LocalSockets:
             offset=broadcast.offset or None,
         )
         self._server.deliver(event, broadcast.rooms or None, broadcast.except_rooms)
+        if broadcast.at is not None:
+            PUBLISH_TO_SOCKET.labels(event=name).observe(max(0.0, now - broadcast.at))
 
     def ask(self, broadcast: Broadcast, timeout: float, answer: Callable[[list[Any]], None]) -> int:
         args = [broadcast.event, *broadcast.args]
