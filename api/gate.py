@@ -94,8 +94,10 @@ class Gate:
             if is_preflight(request):
                 return web.Response(status=204)
             return await handler(request)
-        except web.HTTPRedirection as elsewhere:  # aiohttp raises these answers
-            return elsewhere
+        except web.HTTPRedirection as elsewhere:  # aiohttp raises it, and wants another returned
+            return web.Response(
+                status=elsewhere.status, headers={"Location": elsewhere.headers["Location"]}
+            )
         except Exception as error:
             return _failed(request, as_coded(error), trace)
 
