@@ -95,9 +95,9 @@ class Gate:
                 return web.Response(status=204)
             return await handler(request)
         except web.HTTPRedirection as elsewhere:  # aiohttp raises it, and wants another returned
-            return web.Response(
-                status=elsewhere.status, headers={"Location": elsewhere.headers["Location"]}
-            )
+            told = elsewhere.headers
+            headers = {name: told[name] for name in ("Location", "ETag") if name in told}
+            return web.Response(status=elsewhere.status, headers=headers)
         except Exception as error:
             return _failed(request, as_coded(error), trace)
 
