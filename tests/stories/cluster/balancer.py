@@ -58,7 +58,7 @@ class Balancer:
 
     async def _ask_all(self) -> None:
         names = list(self._nodes)
-        answers = await asyncio.gather(*(_is_ready(self._nodes[name]) for name in names))
+        answers = await asyncio.gather(*(is_ready(self._nodes[name]) for name in names))
         self._ready = [name for name, ready in zip(names, answers, strict=True) if ready]
 
     def _next(self) -> str | None:
@@ -148,14 +148,16 @@ class _Side(asyncio.Protocol):
             self.transport.close()
 
 
-async def _is_ready(url: str) -> bool:
+async def is_ready(url: str) -> bool:
+    """What /health/ready says; false also when nobody answers in time."""
     where = urlsplit(url)
     try:
         async with asyncio.timeout(ANSWER_S):
             reader, writer = await asyncio.open_connection(where.hostname, where.port)
-            writer.write(b"GET /health/ready HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-            line = await reader.readline()
-            writer.close()
-            return b" 200 " in line
+            try:
+                writer.write(b"GET /health/ready HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                return b" 200 " in await reader.readline()
+            finally:
+                writer.close()
     except (OSError, TimeoutError):
         return False

@@ -91,6 +91,20 @@ class Client:
         if self._wire is not None:
             self._wire.abort()
 
+    def park(self) -> None:
+        """The connection breaks, and does not come back before `resume`."""
+        self.delay = lambda _: 1e6
+        self.drop()
+
+    async def resume(self) -> None:
+        """Dial again; returns at `ready`."""
+        self.delay = stock_delay
+        self.ready = {}
+        self._spawn(self._dial())
+        async with asyncio.timeout(PATIENCE):
+            while not self.ready:
+                await asyncio.sleep(0.01)
+
     async def sync(self) -> None:
         """inbox:sync until there is no more: what stands there is known from now on."""
         async with self._syncing:
@@ -180,9 +194,9 @@ class Client:
         if self._lost_at:
             self.gaps.append(monotonic() - self._lost_at)
             self._lost_at = 0.0
-        first, self.ready = not self.ready, ready
+        self.ready = ready
         if not ready["recovered"]:
-            if not first:
+            if self.joined.is_set():
                 self.heard.append(TOLD)
             self._spawn(self._begin())
 

@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 
 from hub.domain.inbox import News, notify
 from tests.stories.cluster.clients import Client, StockPython
-from tests.stories.cluster.ledger import Account, Heard, audit, total
+from tests.stories.cluster.ledger import Account, Heard, audit, gaps, total
 from tests.stories.cluster.nodes import Nodes, Service, make_questions
 from tests.stories.cluster.swarm import Person, Swarm
 
@@ -60,6 +60,7 @@ class Result:
     alerts: int
     unsynced: int
     refusals: list[Any] = field(default_factory=list)
+    examples: list[str] = field(default_factory=list)
 
     @property
     def clean(self) -> bool:
@@ -75,6 +76,7 @@ class Result:
             f" alerts={self.alerts} missing after sync={self.unsynced}; away p50={_at(gaps, 0.5)}"
             f" p99={_at(gaps, 0.99)}; to the socket p50={_at(waits, 0.5)} p99={_at(waits, 0.99)}"
             f"{' refused ' + repr(self.refusals[:3]) if self.refusals else ''}"
+            f"{' e.g. ' + '; '.join(self.examples[:60]) if self.examples else ''}"
         )
 
 
@@ -103,7 +105,7 @@ async def play(nodes: Nodes, plan: Plan) -> Result:
     repairing = _people(nodes, "repairs", plan.repairing, plan.stock, False, questions, room)
     for one in (*python, *repairing):
         await one.connect()
-    service = Service(nodes.redis_url, questions)
+    service = Service(nodes.redis, questions)
     alerts: dict[str, list[str]] = {}
     kills = await _kill_under_traffic(nodes, service, plan, alerts)
     expected = {one.name: service.expected(one.questions) for one in javascript}
@@ -113,6 +115,11 @@ async def play(nodes: Nodes, plan: Plan) -> Result:
     reports = await swarm.report()
     missing = await _missing_alerts(repairing, alerts)
     result = Result(
+        examples=[
+            f"{r.name} lacks {number} of {service.count}, made at {service.moments[number - 1]:.2f}"
+            for r in reports
+            for number in sorted(gaps(expected[r.name], r.heard))
+        ],
         javascript=total(audit(expected[r.name], r.heard, urgent) for r in reports),
         python=total(audit(service.expected(p.questions), p.heard, urgent) for p in python),
         kills=kills,
@@ -166,8 +173,10 @@ async def _kill_under_traffic(
             name = list(nodes.doors)[kills % len(nodes.doors)]
             await nodes.kill(name)
             kills += 1
+            print(f"killed {name} at {monotonic():.2f}")
             await asyncio.sleep(min(RESTART_AFTER_S, plan.every_s / 4))
             await nodes.start(name)
+            print(f"back {name} at {monotonic():.2f}")
             rest = begin + kills * plan.every_s - monotonic()
             await asyncio.sleep(max(0.0, rest))
         done.set()

@@ -35,20 +35,14 @@ class Account:
 
 
 def audit(expected: Sequence[int], heard: Heard, urgent: frozenset[int] = frozenset()) -> Account:
-    """Hold what one client heard against what its rooms were sent, both in order of sending.
-
-    Where it was told `recovered: false` it may have missed whatever lies between the last number
-    before and the first one after that word, and nothing else.
-    """
-    account = Account(clients=1)
+    """Hold what one client heard against what its rooms were sent, both in order of sending."""
+    missing = gaps(expected, heard)
+    account = Account(clients=1, gaps=len(missing))
     seen: set[int] = set()
-    excused: set[int] = set()
-    last = expected[0] - 1 if expected else 0
-    was_told = False
+    last = -1
     for number in heard:
         if number is TOLD:
             account.told += 1
-            was_told = True
             continue
         account.heard += 1
         if number in seen:
@@ -58,19 +52,33 @@ def audit(expected: Sequence[int], heard: Heard, urgent: frozenset[int] = frozen
                 account.repeats += 1
             continue
         seen.add(number)
-        if was_told:
-            excused.update(range(last + 1, number))
-            was_told = False
         if number < last:
             account.disorder += 1
         if number not in urgent:  # these may come before what was sent earlier
             last = max(last, number)
-    if was_told and expected:
-        excused.update(range(last + 1, expected[-1] + 1))
-    missing = [number for number in expected if number not in seen]
-    account.missed_and_told = sum(number in excused for number in missing)
-    account.gaps = len(missing) - account.missed_and_told
+    account.missed_and_told = len(set(expected) - seen - missing)
     return account
+
+
+def gaps(expected: Sequence[int], heard: Heard) -> set[int]:
+    """What one client missed without being told.
+
+    Where it was told `recovered: false` it may have missed whatever lies between the last number
+    before and the first one after that word, and nothing else.
+    """
+    missing = set(expected).difference(number for number in heard if number is not TOLD)
+    last, was_told = -1, False
+    for number in heard:
+        if number is TOLD:
+            was_told = True
+            continue
+        if was_told:
+            missing.difference_update(range(last + 1, number))
+            was_told = False
+        last = max(last, number)
+    if was_told and expected:
+        missing.difference_update(range(last + 1, expected[-1] + 1))
+    return missing
 
 
 def total(accounts: Iterable[Account]) -> Account:

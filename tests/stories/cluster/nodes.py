@@ -16,6 +16,8 @@ from hub.cluster.line import Line
 from hub.cluster.server import Server
 from hub.domain import members
 from hub.domain.context import Domain
+from hub.domain.opening import redis_server
+from hub.plumbing.settings import Settings
 from protocol.events import Class, Emit
 from protocol.names import Channels, Keys, question_room
 from protocol.tokens import sign_access
@@ -33,8 +35,9 @@ class Nodes:
     """Hub processes by name; `url` is the balancer's."""
 
     domain: Domain
-    redis_url: str
+    settings: Settings
     doors: dict[str, Door]
+    worker: Door
     balancer: Balancer
     url: str = ""
     urls: dict[str, str] = field(default_factory=dict)
@@ -52,6 +55,10 @@ class Nodes:
         """SIGTERM, until the process has gone; its exit code."""
         return await self.doors[name].stop()
 
+    @property
+    def redis(self) -> Server:
+        return redis_server(self.settings)
+
     def token(self, user_id: str) -> str:
         keys, now = self.domain.tokens, datetime.now(UTC)
         return sign_access(keys, user_id, "user", now=now, ttl_s=7200, jti=str(uuid4()))
@@ -65,8 +72,10 @@ async def open_nodes(
     folder: Path,
     count: int,
     settings: Mapping[str, str] | None = None,
+    *,
+    with_worker: bool = False,
 ) -> AsyncIterator[Nodes]:
-    """`domain` stands on the same stores."""
+    """`domain` stands on the same stores; a worker sweeps the outbox."""
     env = {
         "APP_ENV": "test",
         "LOG_LEVEL": "info",
@@ -83,14 +92,17 @@ async def open_nodes(
     names = [f"node{number}" for number in range(count)]
     doors = {name: Door("hub", env, folder / f"{name}.log") for name in names}
     urls: dict[str, str] = {}
-    nodes = Nodes(domain, redis_url, doors, Balancer(urls), urls=urls)
+    worker = Door("worker", env, folder / "worker.log")
+    nodes = Nodes(domain, Settings.load(env), doors, worker, Balancer(urls), urls=urls)
     try:
         await nodes.start(*names)
+        if with_worker:
+            await worker.start()
         nodes.url = await nodes.balancer.start()
         yield nodes
     finally:
         await nodes.balancer.stop()
-        await asyncio.gather(*(_end(door) for door in doors.values()))
+        await asyncio.gather(*(_end(door) for door in (worker, *doors.values())))
 
 
 async def _end(door: Door) -> None:
@@ -118,15 +130,17 @@ class Service:
     """Publishes numbered events at a steady rate, and remembers which went where.
 
     `to_all` goes in turn to the region's room and to the whole namespace. `failed` are numbers
-    whose publish raised. `worst_lag` is how far it fell behind its own plan, in s.
+    whose publish raised, `moments` when each was made (monotonic). `worst_lag` is how far it fell
+    behind its own plan, in s.
     """
 
-    redis_url: str
+    redis: Server
     questions: Sequence[str]
     sent: dict[str, list[int]] = field(default_factory=dict)
     to_all: list[int] = field(default_factory=list)
     urgent: set[int] = field(default_factory=set)
-    failed: list[int] = field(default_factory=list)
+    failed: set[int] = field(default_factory=set)
+    moments: list[float] = field(default_factory=list)
     count: int = 0
     worst_lag: float = 0.0
     seconds: float = 0.0
@@ -137,9 +151,13 @@ class Service:
         numbers = (self.sent.get(question_room(one), []) for one in questions)
         return sorted([*self.to_all, *(number for some in numbers for number in some)])
 
+    def during(self, begin: float, end: float) -> set[int]:
+        """Numbers of what was published in this time."""
+        return {n for n, at in enumerate(self.moments, 1) if begin <= at < end}
+
     async def run(self, rate: float, rate_to_all: float, until: asyncio.Event) -> None:
         """Events a second to single rooms, and to everybody."""
-        line = Line(Server.of(self.redis_url), "story")
+        line = Line(self.redis, "story")
         emitter = Emitter(line, Keys(), Channels())
         begin = monotonic()
         rooms, everybody = 0, 0
@@ -164,7 +182,7 @@ class Service:
         try:
             await emitter.publish(batch)
         except RedisError:
-            self.failed += [emit.data["seq"] for emit in batch]
+            self.failed |= {emit.data["seq"] for emit in batch}
 
     def _to_room(self, turn: int) -> Emit:
         room = question_room(self.questions[turn % len(self.questions)])
@@ -179,6 +197,7 @@ class Service:
 
     def _emit(self, rooms: tuple[str, ...]) -> Emit:
         self.count += 1
+        self.moments.append(monotonic())
         urgent = self.count % 20 == 0
         if urgent:
             self.urgent.add(self.count)

@@ -1,0 +1,245 @@
+"""Story: Redis goes away and comes back under traffic; every publish is accounted for."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from time import monotonic, time
+
+import msgspec
+
+from hub.domain.context import Domain
+from protocol.events import Emit
+from protocol.names import question_room
+from tests.stories.cluster.balancer import is_ready
+from tests.stories.cluster.clients import EVENT, Client, StockPython
+from tests.stories.cluster.ledger import TOLD, Account, audit, gaps, total
+from tests.stories.cluster.nodes import Nodes, Service, make_questions
+
+STORED_FROM = 1_000_000_000
+"""Numbers of events that went through the outbox begin here, so that both can be told apart."""
+
+PATIENCE_S = 30.0
+RETURNING = 3
+"""Clients that are away while Redis is: they come back with an offset of before."""
+
+Fault = Callable[[], Awaitable[float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """`rate` of direct and `stored` of written events a second, before and after the fault."""
+
+    clients: int = 30
+    rate: float = 100
+    stored: float = 20
+    before_s: float = 3
+    after_s: float = 12
+
+
+SHORT = Plan(clients=12, rate=40, stored=10, before_s=1, after_s=5)
+
+
+@dataclass
+class Stored:
+    """Events told through the outbox, numbered; a number is noted once its change committed."""
+
+    domain: Domain
+    questions: Sequence[str]
+    sent: dict[str, list[int]] = field(default_factory=dict)
+    moments: list[float] = field(default_factory=list)
+
+    async def run(self, rate: float, until: asyncio.Event) -> None:
+        turn = 0
+        while not until.is_set():
+            room = question_room(self.questions[turn % len(self.questions)])
+            number = STORED_FROM + turn
+            id = f"stored-{turn}"
+            data = {"id": id, "seq": number, "ts": int(time() * 1000)}
+            self.moments.append(monotonic())
+            async with self.domain.outbox.change() as change:
+                change.tell(room, Emit(id=id, event=EVENT, rooms=(room,), data=data))
+            self.sent.setdefault(room, []).append(number)
+            turn += 1
+            await asyncio.sleep(1 / rate)
+
+    def during(self, begin: float, end: float) -> set[int]:
+        """Numbers of what was told in this time."""
+        return {STORED_FROM + n for n, at in enumerate(self.moments) if begin <= at < end}
+
+    def expected(self, questions: Sequence[str]) -> list[int]:
+        return [n for one in questions for n in self.sent.get(question_room(one), [])]
+
+
+@dataclass(slots=True)
+class Result:
+    """Of the publishes made while Redis was away: `delivered`, `waiting` in the outbox when it
+    came back, `errors`. `lost` are numbers that neither failed nor reached all their members.
+    """
+
+    direct: Account
+    stored: Account
+    away_s: float
+    listening_s: float
+    made: int
+    delivered: int
+    waiting: int
+    errors: int
+    lost: int
+    left_in_outbox: int
+    dropped: int
+    refused_offsets: int
+    returned: int
+
+    def __str__(self) -> str:
+        return (
+            f"away {self.away_s:.1f}s, all nodes listen {self.listening_s:.1f}s after its return;"
+            f" made while away {self.made} = delivered {self.delivered} + in the outbox"
+            f" {self.waiting} + errors {self.errors}; lost {self.lost}, outbox at the end"
+            f" {self.left_in_outbox}; direct: {self.direct}; stored: {self.stored}; sockets"
+            f" dropped {self.dropped}; old offsets told recovered: false"
+            f" {self.refused_offsets} of {self.returned}"
+        )
+
+    def adds_up(self, *, new_epoch: bool) -> bool:
+        """Whether all of it is as it must be; repeats are allowed across an epoch only."""
+        repeats = self.direct.repeats + self.stored.repeats
+        epochs = self.refused_offsets == (self.returned if new_epoch else 0)
+        return (
+            self.made == self.delivered + self.waiting + self.errors
+            and not (self.lost or self.left_in_outbox or self.direct.gaps or self.stored.gaps)
+            and not (self.direct.disorder or self.stored.disorder)
+            and self.listening_s < 5
+            and (new_epoch or not repeats)
+            and epochs
+        )
+
+
+async def play(nodes: Nodes, fault: Fault, plan: Plan) -> Result:
+    """The nodes need a worker beside them: it sweeps the outbox."""
+    questions = await make_questions(nodes.domain, max(1, plan.clients // 3))
+    people = await _connected(nodes, questions, plan.clients)
+    stock = StockPython(nodes.url, nodes.token("s"), recovery=True, questions=questions[:1])
+    await stock.connect()
+    direct, stored = Service(nodes.redis, questions), Stored(nodes.domain, questions)
+    away = people[:RETURNING]
+    done = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(direct.run(plan.rate, plan.rate / 20, done))
+        group.create_task(stored.run(plan.stored, done))
+        await asyncio.sleep(plan.before_s)
+        for one in away:
+            one.park()
+        begin = monotonic()
+        back = await fault()
+        waiting = await _waiting(nodes.domain)
+        listening = await _listening(nodes) - back
+        await asyncio.sleep(plan.after_s)
+        done.set()
+    for one in away:
+        await one.resume()
+    left = await _swept(nodes.domain)
+    everybody: list[Client | StockPython] = [*people, stock]
+    await _settled(everybody, direct, stored)
+    books = Books(direct, stored, everybody)
+    made = direct.during(begin, back) | stored.during(begin, back)
+    errors = made & direct.failed
+    result = Result(
+        direct=books.account(direct),
+        stored=books.account(stored),
+        away_s=back - begin,
+        listening_s=listening,
+        made=len(made),
+        waiting=len(made & waiting),
+        errors=len(errors),
+        delivered=len(made - waiting - errors - books.lost),
+        lost=len(books.lost),
+        left_in_outbox=left,
+        dropped=sum(len(one.gaps) for one in people[RETURNING:]),
+        refused_offsets=sum(not one.ready["recovered"] for one in away),
+        returned=len(away),
+    )
+    await asyncio.gather(*(one.close() for one in everybody))
+    return result
+
+
+async def _connected(nodes: Nodes, questions: Sequence[str], count: int) -> list[Client]:
+    return [
+        await Client(
+            nodes.url, nodes.token(f"f-{n}"), questions=(questions[n % len(questions)],)
+        ).connect()
+        for n in range(count)
+    ]
+
+
+class Books:
+    """What everybody heard, held against what did not fail. `lost` are numbers that at least one
+    member neither heard nor was told to have missed.
+    """
+
+    def __init__(
+        self, direct: Service, stored: Stored, people: Sequence[Client | StockPython]
+    ) -> None:
+        self._failed = direct.failed
+        self._urgent = frozenset(direct.urgent)
+        self._people = people
+        self.lost = self._lost(direct) | self._lost(stored)
+
+    def _heard(self, one: Client | StockPython, of: Service | Stored) -> list[int | None]:
+        """Without what failed: it may have gone out and may not."""
+        return [
+            n
+            for n in one.heard
+            if n is TOLD or ((n >= STORED_FROM) == isinstance(of, Stored) and n not in self._failed)
+        ]
+
+    def _expected(self, one: Client | StockPython, of: Service | Stored) -> list[int]:
+        return [n for n in of.expected(one.questions) if n not in self._failed]
+
+    def account(self, of: Service | Stored) -> Account:
+        return total(
+            audit(self._expected(one, of), self._heard(one, of), self._urgent)
+            for one in self._people
+        )
+
+    def _lost(self, of: Service | Stored) -> set[int]:
+        return {
+            number
+            for one in self._people
+            for number in gaps(self._expected(one, of), self._heard(one, of))
+        }
+
+
+async def _waiting(domain: Domain) -> set[int]:
+    """Numbers of the events that wait in the outbox now."""
+    rows = await domain.pool.fetch("SELECT payload FROM outbox WHERE published_at IS NULL")
+    return {msgspec.msgpack.decode(row["payload"])["emit"]["data"]["seq"] for row in rows}
+
+
+async def _listening(nodes: Nodes) -> float:
+    """The moment at which every node is ready."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not all([await is_ready(url) for url in nodes.urls.values()]):
+            await asyncio.sleep(0.02)
+    return monotonic()
+
+
+async def _swept(domain: Domain) -> int:
+    """Rows that are left when the sweeper had its time."""
+    until = monotonic() + PATIENCE_S
+    while (left := len(await _waiting(domain))) and monotonic() < until:
+        await asyncio.sleep(0.1)
+    return left
+
+
+async def _settled(people: Sequence[Client | StockPython], direct: Service, stored: Stored) -> None:
+    """Until everybody has heard the last event of theirs, or the time is up: the books tell."""
+    until = monotonic() + PATIENCE_S
+    while monotonic() < until:
+        if all(_has_last(one, of) for one in people for of in (direct, stored)):
+            return
+        await asyncio.sleep(0.2)
+
+
+def _has_last(one: Client | StockPython, of: Service | Stored) -> bool:
+    expected = of.expected(one.questions)
+    return not expected or expected[-1] in one.heard
