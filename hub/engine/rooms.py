@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 HELD, LIVE, LEAVING, GONE = range(4)
 
+SLICE = 1_000
+"""A larger room is written in slices of so many members, with a loop round between them, so that
+an alert, a ping or a handshake waits for one slice (about 5 ms) and not for the whole room."""
+
 
 class Member:
     """One connection in one namespace; ``sid`` is its address and its own room.
@@ -138,12 +142,23 @@ class Room:
         self.others.discard(member)
 
 
+class Batch:
+    """A joined broadcast on its way to a large room, and the members still to be written to."""
+
+    __slots__ = ("frames", "rest", "wire")
+
+    def __init__(self, wire: bytes, frames: int, rest: dict[Member, Callable[[bytes], None]]):
+        self.wire = wire
+        self.frames = frames
+        self.rest = rest
+
+
 class Namespace:
     """The members and rooms of one namespace on this node.
 
-    Broadcasts of one loop round to one room are joined and written once a member. Anything else
-    that could reach one of its members first flushes them, so each connection sees events in the
-    order in which they were given.
+    Broadcasts of one loop round to one room are joined and written once a member. Before anything
+    else is written to a member it gets what still waits for it, so each connection sees events in
+    the order in which they were given.
     """
 
     def __init__(self, name: str, options: Options, counters: Counters) -> None:
@@ -161,6 +176,7 @@ class Namespace:
         self._waiting_bytes = 0
         self._waiting_room: Room = self.everyone
         self._scheduled = False
+        self._batches: deque[Batch] = deque()
 
     # membership
 
@@ -178,8 +194,8 @@ class Namespace:
 
     def silence(self, member: Member) -> None:
         """Nothing is delivered to it any more; its rooms stay known until ``remove``."""
-        if self._waiting and member in self._waiting_room:
-            self.flush()
+        for batch in self._batches:
+            batch.rest.pop(member, None)
         member.fast = False
         self.everyone.drop(member)
         for room in (member.rooms or {}).values():
@@ -212,8 +228,7 @@ class Namespace:
         room = member.rooms.pop(name, None) if member.rooms else None
         if room is None:
             return
-        if room is self._waiting_room and self._waiting:
-            self.flush()
+        self.flush_before(member)
         room.drop(member)
         if not room and self.rooms.get(name) is room:
             del self.rooms[name]
@@ -238,11 +253,11 @@ class Namespace:
 
     def _flush_scheduled(self) -> None:
         self._scheduled = False
-        if self._waiting:
+        if self._waiting and not self._batches:  # else what waits is joined until it is its turn
             self.flush()
 
     def flush(self) -> None:
-        """Write what waits to be joined."""
+        """Write what waits to be joined, or begin to where the room is large."""
         if not self._waiting:
             return
         events, self._waiting, self._waiting_bytes = self._waiting, [], 0
@@ -251,7 +266,12 @@ class Namespace:
         if room.direct:
             frames = [event.frame() for event in events]
             wire = frames[0] if len(frames) == 1 else b"".join(frames)
-            self._write(list(room.direct.values()), wire, len(frames))
+            if len(room.direct) > SLICE:
+                self._begin(Batch(wire, len(frames), room.direct.copy()))
+            else:
+                self._catch_up(room.direct)
+                self._write(list(room.direct.values()), wire, len(frames))
+        self._catch_up(others)
         for member in others:
             for event in events:
                 member.receive(event)
@@ -260,24 +280,48 @@ class Namespace:
         """To be called before a frame of another kind goes to this member."""
         if self._waiting and member in self._waiting_room:
             self.flush()
+        if self._batches:
+            self._catch_up((member,))
 
     def deliver(self, members: Iterable[Member], event: Event) -> int:
         """To these members, now; how many there were."""
         self.flush()
-        writes = []
-        count = 0
-        others = []
-        for member in members:
-            count += 1
-            if member.fast:
-                writes.append(member.link.write)
-            else:
-                others.append(member)
+        members = list(members)
+        self._catch_up(members)
+        writes = [member.link.write for member in members if member.fast]
+        others = [member for member in members if not member.fast]
         if writes:
             self._write(writes, event.frame(), 1)
         for member in others:
             member.receive(event)
-        return count
+        return len(members)
+
+    def _begin(self, batch: Batch) -> None:
+        self._batches.append(batch)
+        if len(self._batches) == 1:
+            self._slice()
+
+    def _slice(self) -> None:
+        """Write the next members of the oldest batch; the rest in later loop rounds."""
+        batch = self._batches[0]
+        rest = batch.rest
+        writes = [rest.popitem()[1] for _ in range(min(SLICE, len(rest)))]
+        self._write(writes, batch.wire, batch.frames)
+        if not rest:
+            self._batches.popleft()
+        loop = asyncio.get_running_loop()
+        if self._batches:
+            loop.call_soon(self._slice)
+        elif self._waiting and not self._scheduled:
+            self._scheduled = True
+            loop.call_soon(self._flush_scheduled)
+
+    def _catch_up(self, members: Iterable[Member]) -> None:
+        """Write to these members what batches still have for them, oldest first."""
+        for batch in self._batches:
+            writes = [write for m in members if (write := batch.rest.pop(m, None)) is not None]
+            if writes:
+                self._write(writes, batch.wire, batch.frames)
 
     def _write(self, writes: list[Callable[[bytes], None]], wire: bytes, frames: int) -> None:
         counters = self._counters

@@ -6,13 +6,14 @@ import asyncio
 import socket
 from collections import defaultdict
 from typing import Any
+from unittest.mock import patch
 
 import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hub.engine import Event, Options, Server
+from hub.engine import Event, Options, Server, rooms
 from hub.engine.frames import TEXT, frame
 from hub.engine.link import Link
 from hub.engine.rooms import Member, Namespace
@@ -64,8 +65,16 @@ steps = st.lists(
 
 
 @settings(max_examples=300, deadline=None)
-@given(steps)
-def test_each_member_hears_what_was_emitted_while_it_was_there_in_order(plan: Any) -> None:
+@given(steps, st.sampled_from([1, 2, 1000]))
+def test_property_each_member_hears_what_was_emitted_while_it_was_there_in_order(
+    plan: Any, size: int
+) -> None:
+    """Also where rooms are large, that is, written in slices."""
+    with patch.object(rooms, "SLICE", size):
+        _run(plan)
+
+
+def _run(plan: Any) -> None:
     loop = asyncio.new_event_loop()
     try:
         loop.run_until_complete(_play(plan))
@@ -111,7 +120,8 @@ async def _play(plan: list[tuple[Any, ...]]) -> None:
             members[args[0]].sort()
         else:
             await asyncio.sleep(0)
-    await _flushed()
+    for _ in range(len(plan) * len(MEMBERS) + 2):
+        await asyncio.sleep(0)
     for index, ear in enumerate(ears):
         assert ear.heard == wanted[index]
 
@@ -265,7 +275,9 @@ async def test_lanes_of_a_slow_reader(narrow: tuple[Server, Site]) -> None:
 
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.sampled_from(["room", "alert"]), min_size=5, max_size=60), st.data())
-def test_at_every_cut_offset_and_replay_and_live_are_everything(kinds: Any, data: Any) -> None:
+def test_property_at_every_cut_offset_and_replay_and_live_are_everything(
+    kinds: Any, data: Any
+) -> None:
     """A connection that queues, cut anywhere: what it saw, and what follows the last stamp it
     saw, is all there was."""
     from hub.engine.backlog import Backlog
