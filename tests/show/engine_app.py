@@ -25,9 +25,15 @@ FAR = 1_000_000
 
 
 class App:
-    def __init__(self) -> None:
+    def __init__(self, ping: float) -> None:
         self.sio = Server(
-            Options(conn_max_node=FAR, conn_max_ip=FAR, accept_rate=FAR, ping_timeout=20)
+            Options(
+                conn_max_node=FAR,
+                conn_max_ip=FAR,
+                accept_rate=FAR,
+                ping_interval=ping,
+                ping_timeout=ping,
+            )
         )
         self.offset = 0
         for handler in (self.connect, self.join, self.pub, self.urgent, self.fill):
@@ -101,8 +107,8 @@ def _rss() -> int:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGESIZE")
 
 
-async def serve(port: int) -> None:
-    app = App()
+async def serve(port: int, ping: float) -> None:
+    app = App(ping)
     http = web.Application()
     http.router.add_get("/state", app.state)
     print(await app.sio.listen("127.0.0.1", port, http), flush=True)
@@ -113,7 +119,9 @@ async def serve(port: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, default=0)
-    uvloop.run(serve(parser.parse_args().port))
+    parser.add_argument("--ping", type=float, default=25.0, help="interval and time-out, s")
+    args = parser.parse_args()
+    uvloop.run(serve(args.port, args.ping))
 
 
 if __name__ == "__main__":

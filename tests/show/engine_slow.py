@@ -29,6 +29,11 @@ SECONDS, RATE = 8, 20
 HIGH = 262_144
 PAD = "x" * 168
 EVENT = '{"room":"%s","seq":{seq},"ts":{ts},"title":"' + PAD + '"}'
+HANDSHAKE = (
+    b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\n"
+    b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
 RSS_LIMIT, RATIO_LIMIT, URGENT_LIMIT = 64 << 20, 1.2, 100.0
 
 
@@ -40,9 +45,9 @@ def build_loadgen(folder: Path) -> Path:
 
 
 @contextmanager
-def served() -> Iterator[int]:
+def served(*more: str) -> Iterator[int]:
     """tests.show.engine_app on a free port, on the first processor."""
-    command = ["taskset", "-c", "0", sys.executable, "-m", "tests.show.engine_app"]
+    command = ["taskset", "-c", "0", sys.executable, "-m", "tests.show.engine_app", *more]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
@@ -72,13 +77,7 @@ def stalled_reader(port: int) -> socket.socket:
     sock = socket.socket()
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     sock.connect(("127.0.0.1", port))
-    sock.sendall(
-        b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\n"
-        b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-        b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-        + frame("40")
-        + frame('420["join",{"room":"r0","also":"stalled"}]')
-    )
+    sock.sendall(HANDSHAKE + frame("40") + frame('420["join",{"room":"r0","also":"stalled"}]'))
     heard = b""
     while b"430[true]" not in heard:
         heard += sock.recv(4096)
@@ -89,9 +88,7 @@ def fill(port: int) -> None:
     """Put the stalled readers just under the high mark; the run does the rest."""
     with socket.create_connection(("127.0.0.1", port)) as sock:
         sock.sendall(
-            b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: h\r\n"
-            b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-            b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+            HANDSHAKE
             + frame("40")
             + frame(f'421["fill",{{"room":"stalled","bytes":{HIGH - 20_000}}}]')
         )
