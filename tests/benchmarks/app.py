@@ -1,6 +1,6 @@
 """The engine as the bench measures it: gate, JWT check and metrics around join, pub and echo.
 
-    python -m tests.benchmarks.app --port P [--no-gate] [--redis URL] [--net aiofastnet]
+    python -m tests.benchmarks.app --port P [--no-gate] [--redis URL]
 
 With ``--redis`` the limiter asks Redis (the checks of one loop round in one pipeline) and the
 connect handler looks the token up there. Limits are counted and set out of reach.
@@ -11,20 +11,22 @@ from __future__ import annotations
 import argparse
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
-import jwt
 import uvloop
 from aiohttp import web
 from prometheus_client import CollectorRegistry, generate_latest
 from redis.asyncio import Redis
 from socketio.exceptions import ConnectionRefusedError as Refused
 
-from hub.engine import Options, Server
+from hub.engine import Event, Options, Server
 from hub.engine.process import freeze_start, watch_lag
+from protocol.errors import HubError
+from protocol.tokens import TokenKeys, read_access
 
-SECRET = "a secret of the bench, thirty-two characters and more"
+KEYS = TokenKeys(("a secret of the bench, thirty-two characters and more",), issuer="hub")
 WINDOW = 10.0
 FAR = 1_000_000_000
 
@@ -114,19 +116,20 @@ def bench_server(gated: bool, redis: str | None) -> Server:
         sio.manager.basic_enter_room(sid, "/", data["room"])
         return True
 
-    def pub(sid: str, data: dict[str, Any]) -> Awaitable[None]:
-        return sio.emit("q", data, room=data["room"])  # type: ignore[no-any-return]
+    def pub(sid: str, data: dict[str, Any]) -> None:
+        sio.deliver(Event(["q", data]), [data["room"]])
 
     def echo(sid: str, data: Any) -> Any:
         return data
 
     def check(sid: str, auth: Any) -> str:
+        token = auth.get("token") if isinstance(auth, dict) else None
         try:
-            claims = jwt.decode(auth["token"], SECRET, algorithms=["HS256"])
-        except (jwt.InvalidTokenError, TypeError, KeyError):
-            raise Refused("unauthenticated", {"code": "UNAUTHENTICATED"}) from None
-        gate.users[sid] = user = claims["sub"]
-        return str(user)
+            user = read_access(KEYS, token, now=datetime.now(UTC)).user_id
+        except HubError as error:
+            raise Refused(error.code, {"code": error.code}) from None
+        gate.users[sid] = user
+        return user
 
     def connect(sid: str, environ: Any, auth: Any) -> None:
         check(sid, auth)
