@@ -7,6 +7,8 @@ import { lang, placeName } from "./texts.js";
 const NAMED = ["chuja", "udo", "hallim", "aewol", "jocheon", "gujwa", "seongsan", "pyoseon",
   "namwon", "andeok", "daejeong", "hangyeong", "jungmun"];
 
+const above = ({ x, y }, height) => ({ x, y: y - height });
+
 export class IslandMap {
   /** `picked({lat, lng})` when the map was clicked. */
   constructor(svg, neighbourhoods, picked) {
@@ -105,26 +107,29 @@ export class IslandMap {
     return s("text", { class: name, x, y: y + below * this.px, "font-size": size }, text);
   }
 
-  /** Names of people close together are stacked above all of them, each with a line. */
+  /** Names of people close together stand around and above all of them, each with a line. */
   #crowd() {
+    const u = this.px;
     const spots = this.people.map((one) => jeju.project(one));
-    for (const { x, y } of spots) this.taken.push({ x, y, half: 8 * this.px });
+    const marks = this.place ? [...spots, above(jeju.project(this.place), 16 * u)] : spots;
+    this.taken.push(...marks.map((mark) => ({ ...mark, half: 8 * u })));
     return this.people.map((one, i) => {
-      const { x, y } = spots[i];
-      const tag = { x, y: y - 15 * this.px };
-      while (!this.#isFree(tag, one.short().length)) tag.y -= 3 * this.px;
-      return this.#person(one, tag.y);
+      let tag = null;
+      for (let height = 15; !tag; height += 5) {
+        const tries = [0, -46, 46].map((aside) => above({ x: spots[i].x + aside * u, y: spots[i].y }, height * u));
+        tag = tries.find((spot) => this.#isFree(spot, one.short().length));
+      }
+      return this.#person(one, spots[i], tag);
     });
   }
 
-  #person(one, tagY) {
-    const { x, y } = jeju.project(one);
+  #person(one, { x, y }, tag) {
     const u = this.px;
     const name = one.state === "on" ? "who on" : "who";
-    const line = s("line", { x1: x, x2: x, y1: y, y2: tagY + 2 * u, "stroke-width": u });
-    return s("g", { class: name, "data-person": one.id, "data-state": one.state }, line,
+    return s("g", { class: name, "data-person": one.id, "data-state": one.state },
+      s("line", { x1: x, x2: tag.x, y1: y, y2: tag.y + 2 * u, "stroke-width": u }),
       s("circle", { class: `body ${one.colour}`, cx: x, cy: y, r: 6.5 * u, "stroke-width": 2 * u }),
-      s("text", { class: "tag", x, y: tagY + 4 * u, "font-size": 12 * u, "stroke-width": 3 * u },
+      s("text", { class: "tag", x: tag.x, y: tag.y + 4 * u, "font-size": 12 * u, "stroke-width": 3 * u },
         one.short()));
   }
 

@@ -70,6 +70,7 @@ async def test_a_person_of_the_page_is_made_once(page: Page, domain: Domain) -> 
     assert token.user_id == "local-yeon"
     await page.token({**PERSON, "nickname": "somebody else"})
     row = await domain.pool.fetchrow("SELECT * FROM users WHERE id = 'local-yeon'")
+    assert row is not None
     assert (row["nickname"], row["email"]) == ("연동 주민", "local-yeon@localhost")
     assert row["is_local_verified"]
     assert row["location_consent_at"] is not None
@@ -86,6 +87,7 @@ async def test_without_a_nickname_nobody_is_changed(page: Page, domain: Domain) 
     status, _ = await page.token({"userId": "minji"})
     assert status == 200
     row = await domain.pool.fetchrow("SELECT email, location_consent_at FROM users")
+    assert row is not None
     assert tuple(row) == ("minji@example.org", None)
 
 
