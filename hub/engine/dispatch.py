@@ -180,7 +180,7 @@ class Dispatcher:
         link.met_deadline()
         space = server.manager.namespace(name)
         member = Member(server.eio.generate_id(), link, space)
-        space.members[member.sid] = member
+        space.expect(member)
         link.members = (*link.members, member)
         if auth:
             member.pid = _claim(auth.pop("pid", None))

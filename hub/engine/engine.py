@@ -89,13 +89,13 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
 
     # sessions
 
-    def admit(self, handshake: Handshake) -> Refusal | None:
+    def admit(self, address: str, transport: str, query: str) -> Refusal | None:
         """Count one more session, or say why not."""
         refusal = self.draining
         if refusal is None and self.refuse is not None:
-            refusal = self.refuse(handshake)
+            refusal = self.refuse(Handshake(address, transport, query))
         if refusal is None:
-            refusal = self.limits.take(handshake.address)
+            refusal = self.limits.take(address)
         if refusal is not None:
             count(self.counters.refused, refusal.reason)
         return refusal
@@ -191,8 +191,7 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
         return self._fault("method", "Bad handshake method")
 
     def _open(self, request: web.Request, environ: dict[str, Any]) -> dict[str, Any]:
-        handshake = Handshake(environ["REMOTE_ADDR"], "polling", request.query_string)
-        refusal = self.admit(handshake)
+        refusal = self.admit(environ["REMOTE_ADDR"], "polling", request.query_string)
         if refusal is not None:
             return {
                 "status": "503 SERVICE UNAVAILABLE",

@@ -20,7 +20,7 @@ from .connection import Connection
 from .environ import Environ, environ_of, parse_head
 from .frames import Readers
 from .limits import peer_address
-from .options import Handshake, Refusal
+from .options import Refusal
 from .polling import Poller
 from .telemetry import count
 
@@ -177,7 +177,7 @@ class Listener:
         self, connection: Connection, head: bytes, response: bytes, address: str, query: str
     ) -> None:
         engine = connection.engine
-        refusal = engine.admit(Handshake(address, "websocket", query))
+        refusal = engine.admit(address, "websocket", query)
         if refusal is not None:
             refuse(connection, refusal)
             return

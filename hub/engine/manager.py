@@ -114,7 +114,8 @@ class Manager(AsyncManager):  # type: ignore[misc]
     def get_participants(self, namespace: str, room: Any) -> Iterator[tuple[str, str]]:
         space = self.namespaces.get(namespace)
         if space is not None:
-            for member in space.select(_names(room)):
+            names = _names(room)
+            for member in list(space.everyone) if names is None else space.select(names):
                 yield member.sid, member.link.sid
 
     def is_connected(self, sid: str, namespace: str) -> bool:

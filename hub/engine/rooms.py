@@ -96,9 +96,14 @@ class Member:
         if hold is None:
             self.link.push(event, not self.recovery)
         elif not self._has(event):
+            self.encode(event)
             hold.append(event)
             if len(hold) > self.namespace.max_held:
                 self.link.end(reasons.SLOW_CONSUMER)
+
+    def encode(self, event: Event) -> None:
+        """Make the encoding it will get while the arguments are still what they were."""
+        event.parts(self.link.codec, not self.recovery)
 
     def sort(self) -> None:
         """Put the member among the direct or the other ones of each of its rooms."""
@@ -167,6 +172,7 @@ class Namespace:
         self.join_at_most = options.backlog_low
         self.members: dict[str, Member] = {}
         self.everyone = Room(None)
+        self.held: set[Member] = set()
         self.rooms: dict[Hashable, Room] = {}
         self.stamp = ""
         self.opened: Callable[[str, Hashable], None] | None = None
@@ -180,9 +186,15 @@ class Namespace:
 
     # membership
 
+    def expect(self, member: Member) -> None:
+        """A new member: whatever reaches it, or everybody, waits until it is admitted."""
+        self.members[member.sid] = member
+        self.held.add(member)
+
     def admit(self, member: Member) -> None:
         """From now on events reach it: what was held, then what is live."""
         self.flush()
+        self.held.discard(member)
         held, member.hold = member.hold, None
         member.state = LIVE
         for event in held or ():
@@ -197,6 +209,7 @@ class Namespace:
         for batch in self._batches:
             batch.rest.pop(member, None)
         member.fast = False
+        self.held.discard(member)
         self.everyone.drop(member)
         for room in (member.rooms or {}).values():
             room.drop(member)
@@ -243,13 +256,19 @@ class Namespace:
             if self._waiting:
                 self.flush()
             self._waiting_room = room
+        self._waiting_bytes += len(event.frame())  # first: it raises where it cannot be encoded
+        for member in self._others(room):
+            member.encode(event)
         self._waiting.append(event)
-        self._waiting_bytes += len(event.frame())
         if self._waiting_bytes > self.join_at_most:
             self.flush()
         elif not self._scheduled:
             self._scheduled = True
             asyncio.get_running_loop().call_soon(self._flush_scheduled)
+
+    def _others(self, room: Room) -> list[Member]:
+        """A list of its own: a write may move its member there."""
+        return [*room.others, *self.held] if room is self.everyone else list(room.others)
 
     def _flush_scheduled(self) -> None:
         self._scheduled = False
@@ -262,7 +281,7 @@ class Namespace:
             return
         events, self._waiting, self._waiting_bytes = self._waiting, [], 0
         room = self._waiting_room
-        others = list(room.others)  # a write may move its member there
+        others = self._others(room)
         if room.direct:
             frames = [event.frame() for event in events]
             wire = frames[0] if len(frames) == 1 else b"".join(frames)
@@ -342,7 +361,7 @@ class Namespace:
         room. Each member once."""
         chosen: dict[Member, None] = {}
         if rooms is None:
-            chosen = dict.fromkeys(self.everyone)
+            chosen = dict.fromkeys((*self.everyone, *self.held))
         else:
             for name in rooms:
                 chosen.update(dict.fromkeys(self.in_room(name)))

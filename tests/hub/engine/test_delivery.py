@@ -331,3 +331,20 @@ async def test_a_polling_client_is_bounded_too(serve: Serve) -> None:
     await asyncio.sleep(0)
     assert server.eio.counters.closed == {"slow consumer": 1}
     assert (await site.poll(session))[0] == 400
+
+
+async def test_an_event_is_what_it_was_when_it_was_emitted(serve: Serve, sio: Server) -> None:
+    """Broadcasts are written in the next loop round; what the caller does to its data meanwhile
+    is in no encoding. What cannot be encoded is the caller's error and reaches nobody."""
+    site = await serve()
+    async with site.wire() as new, site.wire() as old:
+        await new.connect()
+        await old.connect(auth={"recovery": False})
+        data = {"n": 1}
+        sio.deliver(Event(["x", data], offset="0001"))
+        data["n"] = 2
+        with pytest.raises(TypeError):
+            sio.deliver(Event(["x", object()]))
+        assert (await new.text(), await old.text()) == ('42["x",{"n":1},"0001"]', '42["x",{"n":1}]')
+        await sio.emit("y", float("nan"))
+        assert (await new.text(), await old.text()) == ('42["y",null]', '42["y",null]')
