@@ -133,10 +133,11 @@ async def play(nodes: Nodes, fault: Fault, plan: Plan) -> Result:
         back = await fault()
         waiting = await _waiting(nodes.domain)
         listening = await _listening(nodes) - back
-        await asyncio.sleep(plan.after_s)
+        await asyncio.sleep(plan.after_s / 2)
+        for one in away:
+            await one.resume()
+        await asyncio.sleep(plan.after_s / 2)
         done.set()
-    for one in away:
-        await one.resume()
     left = await _swept(nodes.domain)
     everybody: list[Client | StockPython] = [*people, stock]
     await _settled(everybody, direct, stored)
