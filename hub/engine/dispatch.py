@@ -82,6 +82,10 @@ class Dispatcher:
                 raise BadPacket("unexpected_text")
             if payload[:3] == b"42[":
                 self._event(link, payload)
+            elif payload[:3] == b"40{":
+                auth = loads(payload[2:])
+                self._bound_depth(payload, auth)
+                self._connect(link, "/", auth)
             else:
                 packet = decode(payload[1:])
                 self._bound_depth(payload, packet.data)

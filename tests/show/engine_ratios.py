@@ -81,7 +81,7 @@ RULES: dict[str, tuple[list[str], list[Rule]]] = {
         ["node", "hub"],
         [("p99", p99, "node", "<=", 1.1), ("last-client p99", last_p99, "node", "<=", 1.1)],
     ),
-    "S5": (["node", "hub"], [("CPU", connect_cpu, "node", "<=", 0.6)]),
+    "S5": (["node", "hub", "hub-token"], [("CPU", connect_cpu, "node", "<=", 0.6)]),
     "S6": (
         ["node", "hub", "hub-nogate", "hub-redis"],
         [("CPU", cpu, "node", "<=", 1.0)],
