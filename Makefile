@@ -16,6 +16,9 @@ NPM_CI = npm ci --prefer-offline --no-audit --no-fund --ignore-scripts --update-
 TOOLS := PATH="$(CURDIR)/$(BIN):$$PATH"
 PYTEST := $(TOOLS) $(BIN)/python -m pytest
 
+# What speaks to PostgreSQL and Redis itself; everything above them does not see which they are.
+STORES := tests/hub/domain tests/hub/plumbing tests/hub/cluster tests/workers/test_steps.py
+
 .DEFAULT_GOAL := help
 .PHONY: help setup run test test-system check story bench fuzz screenshot show lock
 .DELETE_ON_ERROR:
@@ -34,7 +37,7 @@ test: .venv/dev.done .venv/peers.done .venv/console.done ## all tests, stories i
 	$(PYTEST) $(ARGS)
 
 test-system: .venv/dev.done .venv/peers.done .venv/console.done ## the tests on the machine's own PostgreSQL and Redis
-	EMBEDDED_FLAVOUR=system $(PYTEST) -m "not story and not browser" $(ARGS)
+	EMBEDDED_FLAVOUR=system $(PYTEST) -m "not story and not browser" $(STORES) $(ARGS)
 
 check: .venv/dev.done ## ruff, mypy --strict, import rows
 	$(BIN)/ruff check .
