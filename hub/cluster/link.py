@@ -12,6 +12,9 @@ from redis.exceptions import NoScriptError, ReadOnlyError, ResponseError, Timeou
 REPLY_TIMEOUT: Final = 3.0
 """s a reply may take before the connection is given up (a stopped Redis still accepts bytes)."""
 
+PUSHES: Final = frozenset({b"message", b"subscribe", b"unsubscribe"})
+"""How a reply begins that nobody asked for on this connection (RESP2); ROLE answers a list, too."""
+
 Push = Callable[[list[Any]], None]
 
 
@@ -71,7 +74,7 @@ class Link(asyncio.Protocol):
         try:
             self._reader.feed(data)
             while (reply := self._reader.gets()) is not False:
-                if self._on_push is not None and type(reply) is list:
+                if self._on_push is not None and type(reply) is list and reply[0] in PUSHES:
                     self._on_push(reply)
                 else:
                     self._settle(reply)
