@@ -8,7 +8,8 @@ import ssl as ssl_module
 from base64 import b64encode
 from binascii import Error as BinasciiError
 from binascii import a2b_base64
-from functools import lru_cache
+from collections.abc import Awaitable, Callable
+from functools import lru_cache, partial
 from hashlib import sha1
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 from urllib.parse import parse_qs
@@ -67,7 +68,7 @@ class Listener:
         )
         await self._runner.setup()
         sock = _bound_socket(host, port, reuse_port, self.engine.options.send_buffer)
-        self._server = await asyncio.get_running_loop().create_server(
+        self._server = await self._create_server()(
             lambda: Connection(self),
             sock=sock,
             ssl=ssl,
@@ -75,6 +76,14 @@ class Listener:
             backlog=self.engine.options.listen_backlog,
         )
         return int(sock.getsockname()[1])
+
+    def _create_server(self) -> Callable[..., Awaitable[asyncio.Server]]:
+        loop = asyncio.get_running_loop()
+        if self.engine.options.net == "loop":
+            return loop.create_server
+        import aiofastnet
+
+        return partial(aiofastnet.create_server, loop)
 
     def stop_listening(self) -> None:
         if self._server is not None:
