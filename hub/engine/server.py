@@ -72,8 +72,10 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
         """Serve Socket.IO at ``options.path`` (and ``msgpack_path``) and ``app`` for all else on
         one socket; the port bound. ``engines`` are further Engine.IO end points by path.
 
-        Raises OSError when the address cannot be bound.
+        Raises OSError when the address cannot be bound, RuntimeError when it listens already.
         """
+        if self._listener is not None:
+            raise RuntimeError("this server listens already")
         routes = {self.options.path: (self.eio, DEFAULT)}
         if self.options.msgpack_path is not None:
             routes[self.options.msgpack_path] = (self.eio, MSGPACK)

@@ -66,8 +66,8 @@ async def test_wheel() -> None:
         wheel.add(name, delay)
     await asyncio.wait_for(finished.wait(), 5)
     assert list(done) == ["a", "b", "c"]
-    assert done["b"] >= 0.03
-    assert done["c"] >= 0.06
+    assert done["b"] >= 0.029  # the loop counts milliseconds
+    assert done["c"] >= 0.059
     assert len(wheel) == 0
     wheel.add("late", 60)
     assert len(wheel) == 1
