@@ -91,6 +91,11 @@ class Client:
         if self._wire is not None:
             self._wire.abort()
 
+    def deafen(self) -> None:
+        """Half-open: it reads nothing more, and its node cannot know."""
+        if self._wire is not None:
+            self._wire.pause()
+
     def park(self) -> None:
         """The connection breaks, and does not come back before `resume`."""
         self.delay = lambda _: 1e6
@@ -195,7 +200,9 @@ class Client:
             self.gaps.append(monotonic() - self._lost_at)
             self._lost_at = 0.0
         self.ready = ready
-        if not ready["recovered"]:
+        if ready["recovered"]:
+            self.joined.set()
+        else:
             if self.joined.is_set():
                 self.heard.append(TOLD)
             self._spawn(self._begin())
