@@ -1,0 +1,220 @@
+"""The cluster: what it must show, by real processes, with counts."""
+
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import asyncpg
+
+from hub.cluster.emitter import Emitter
+from hub.cluster.line import Line
+from hub.cluster.server import Server
+from hub.domain.opening import open_domain
+from hub.plumbing.embedded import postgres, valkey
+from hub.plumbing.lifecycle import Lifecycle
+from hub.plumbing.migrations import migrate
+from hub.plumbing.settings import Settings
+from protocol.events import Emit
+from protocol.names import Channels, Keys
+from tests.conftest import SECRETS
+from tests.show import Item, Verdict
+from tests.show.issue1 import ROOT, pytest_passes
+from tests.stories.cluster import faults, idle, kills, presence, rolling
+from tests.stories.cluster.nodes import Nodes, open_nodes
+from tests.stories.cluster.stores import Alone, Watched
+
+FROZEN_S = 10
+NODE, HUB, LOGGED = "node-redis", "hub-cluster", "hub-cluster-logged"
+PUBLISHED = 5000
+
+
+@asynccontextmanager
+async def installation(
+    count: int,
+    settings: Mapping[str, str] | None = None,
+    store: type[Alone | Watched] | None = None,
+) -> AsyncIterator[tuple[Nodes, Alone | Watched | None]]:
+    """Nodes and a worker on durable stores of their own; with `store` on one that may die."""
+    with tempfile.TemporaryDirectory(prefix="show-") as name:
+        folder = Path(name)
+        async with (
+            postgres(folder / "postgres") as database_url,
+            valkey(folder / "valkey") as redis_url,
+        ):
+            conn = await asyncpg.connect(database_url)
+            await migrate(conn)
+            await conn.close()
+            dying = store(folder) if store is not None else None
+            where = {"REDIS_URL": redis_url} if dying is None else dying.settings
+            if dying is not None:
+                await dying.start()
+            env = {"APP_ENV": "test", "DATABASE_URL": database_url, **where, **SECRETS}
+            life = Lifecycle()
+            domain = await open_domain(life, Settings.load(env))
+            try:
+                async with open_nodes(
+                    domain,
+                    database_url,
+                    redis_url,
+                    folder,
+                    count,
+                    {**where, **(settings or {})},
+                    with_worker=dying is not None,
+                ) as nodes:
+                    yield nodes, dying
+            finally:
+                await life.close()
+                if dying is not None:
+                    await dying.stop()
+
+
+async def killed_nodes() -> Verdict:
+    async with installation(3) as (nodes, _):
+        result = await kills.play(nodes, kills.Plan())
+    return Verdict(result.clean and result.kills >= 8, str(result))
+
+
+def returns() -> Verdict:
+    return pytest_passes(
+        "tests/stories/cluster/test_returns.py", "tests/hub/sockets/test_recovery.py"
+    )
+
+
+def node_peers() -> Verdict:
+    return pytest_passes("tests/hub/cluster/test_node_peers.py")
+
+
+def bench(scenario: str) -> dict[str, dict[str, float]]:
+    """Figures by kind and column; each kind twice. Raises RuntimeError where one is missing."""
+    kinds = ",".join((NODE, HUB, LOGGED))
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.benchmarks", scenario, "--kinds", kinds, "--reps", "2"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    rows = [
+        [cell.strip() for cell in line.strip("| ").split("|")]
+        for line in done.stdout.splitlines()
+        if line.startswith("| ")
+    ]
+    found = {row[0]: dict(zip(rows[0][1:], map(float, row[1:]), strict=True)) for row in rows[1:]}
+    if missing := {NODE, HUB, LOGGED} - set(found):
+        raise RuntimeError(f"not measured: {', '.join(missing)} ({done.stderr.strip()[-200:]})")
+    return found
+
+
+def empty_node() -> Verdict:
+    """node1 has no members of r0: what a message costs it, at 10 deliveries a message."""
+    rows = bench("S4empty")
+    cost = {kind: row["node1 us/unit"] * 10 for kind, row in rows.items()}
+    passed = cost[HUB] < 30 and cost[HUB] < 0.2 * cost[NODE] and cost[LOGGED] < 30
+    figures = " ".join(f"{kind}={us:.1f}us" for kind, us in cost.items())
+    return Verdict(passed, f"{figures} a message ({cost[HUB] / cost[NODE]:.2f} of {NODE})")
+
+
+async def busy_nodes() -> Verdict:
+    """CPU a delivery over both nodes, and what the publishing script costs Redis."""
+    rows = bench("S4")
+    cost = {kind: row["node0 us/unit"] + row["node1 us/unit"] for kind, row in rows.items()}
+    lost = sum(row["lost"] for row in rows.values())
+    script = await script_cost()
+    figures = " ".join(f"{kind}={us:.2f}us" for kind, us in cost.items())
+    ratio = cost[HUB] / cost[NODE]
+    return Verdict(
+        ratio <= 0.6 and not lost,
+        f"{figures} a delivery ({ratio:.2f} of {NODE}), lost {lost:.0f}; the script that logs and"
+        f" publishes costs Redis {script:.0f}us an event",
+    )
+
+
+async def script_cost() -> float:
+    """µs of Redis's CPU for each event through the script (INFO commandstats)."""
+    with tempfile.TemporaryDirectory(prefix="show-") as name:
+        async with valkey(Path(name) / "valkey", durable=False) as url:
+            line = Line(Server.of(url))
+            emitter = Emitter(line, Keys(), Channels())
+            for number in range(PUBLISHED):
+                data = {"id": str(number), "title": "x" * 168}
+                rooms = (f"question:{number % 100}",)
+                await emitter.publish([Emit(id=str(number), event="news", rooms=rooms, data=data)])
+            stats = (await line.call("INFO", "commandstats")).decode()
+            await line.close()
+    found = re.search(r"cmdstat_evalsha:calls=\d+,usec=\d+,usec_per_call=([\d.]+)", stats)
+    assert found is not None
+    return float(found[1])
+
+
+async def restarted() -> Verdict:
+    async with installation(2, store=Alone) as (nodes, store):
+        assert isinstance(store, Alone)
+        result = await faults.play(nodes, store.restart, faults.Plan())
+    return Verdict(result.adds_up(new_epoch=True) and not result.dropped, str(result))
+
+
+async def stopped() -> Verdict:
+    async with installation(2, store=Alone) as (nodes, store):
+        assert isinstance(store, Alone)
+        frozen = store
+        result = await faults.play(nodes, lambda: frozen.freeze(FROZEN_S), faults.Plan())
+    return Verdict(result.adds_up(new_epoch=False) and not result.dropped, str(result))
+
+
+async def failed_over() -> Verdict:
+    async with installation(2, store=Watched) as (nodes, store):
+        assert isinstance(store, Watched)
+        result = await faults.play(nodes, store.fail_over, faults.Plan())
+    return Verdict(result.adds_up(new_epoch=True) and not result.dropped, str(result))
+
+
+async def rolling_restart() -> Verdict:
+    async with installation(3) as (nodes, _):
+        result = await rolling.play(nodes, rolling.Plan())
+        allowed = nodes.settings.sockets.drain_rate
+    passed = result.account.clean and not result.account.told and result.gap(0.99) < 2
+    return Verdict(
+        passed and result.busiest <= allowed and result.codes == [0, 0, 0],
+        f"{result} (DRAIN_RATE {allowed})",
+    )
+
+
+async def no_ghost() -> Verdict:
+    async with installation(2) as (nodes, _):
+        result = await presence.play(nodes, nodes.settings.sockets.presence_ttl_s)
+    return Verdict(result.right, str(result))
+
+
+def properties() -> Verdict:
+    return pytest_passes(
+        "tests/protocol/test_redis_wire.py",
+        "tests/hub/cluster/test_recovery_model.py",
+        HYPOTHESIS_PROFILE="fuzz",
+    )
+
+
+async def idle_sockets() -> Verdict:
+    idle.allow_many_files()
+    async with installation(2) as (nodes, _):
+        result = await idle.play(nodes, idle.Plan())
+    return Verdict(result.heard == result.expected and not result.dropped, str(result))
+
+
+ITEMS = [
+    Item("3.1", "nodes killed -9 under traffic", killed_nodes),
+    Item("3.1b", "every way of coming back", returns),
+    Item("3.2", "official emitter and Node server, both ways", node_peers),
+    Item("3.3", "a node without members (S4empty)", empty_node),
+    Item("3.3b", "two nodes with members (S4)", busy_nodes),
+    Item("3.4", "Redis restarted", restarted),
+    Item("3.4b", "Redis stopped for 10 s", stopped),
+    Item("3.4c", "failed over by Sentinels", failed_over),
+    Item("3.5", "rolling restart, 2,000 sockets", rolling_restart),
+    Item("3.6", "presence after kill -9", no_ghost),
+    Item("3.7", "properties of wire and recovery", properties),
+    Item("3.8", "10,000 idle sockets (G10)", idle_sockets),
+]
