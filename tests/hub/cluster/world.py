@@ -7,7 +7,7 @@ import asyncio
 import itertools
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from hub.cluster.emitter import Emitter, LogLimits
 from hub.cluster.line import Line
@@ -20,6 +20,13 @@ from protocol.redis_wire import Broadcast
 from tests.hub.cluster.nodes import Names, Node
 from tests.hub.cluster.sockets import Socket, Sockets
 
+PROMOTION = """
+redis.call('HSET', KEYS[1], 'run', 'another')
+for _, log in ipairs(redis.call('KEYS', ARGV[1])) do
+  local last = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)[1]
+  if last then redis.call('XDEL', log, last[1]) end
+end
+"""
 ROOMS = ("r1", "r2", "r3", "r4", "r5", "r6")
 
 
@@ -148,7 +155,7 @@ class World:
         self.published: list[Emit] = []
         self.alerts: set[str] = set()
         self.repeatable: set[str] = set()
-        self.bus_broke = False
+        self.bus_was_late = False
 
     async def start(self) -> "World":
         self.nodes = [await self._node(), await self._node()]
@@ -196,16 +203,31 @@ class World:
     async def publish_again(self, which: int) -> None:
         """As a sweeper does that does not know whether it was out."""
         if self.published:
-            emit = self.published[which % len(self.published)]
-            await self.emitter.publish([emit])
-            if emit.id in self.repeatable:
-                for client in self.clients:
-                    client.forbidden.discard(emit.id)
+            await self._publish_again([self.published[which % len(self.published)]])
+
+    async def _publish_again(self, emits: list[Emit]) -> None:
+        await self.emitter.publish(emits)
+        again = self.repeatable.intersection(emit.id for emit in emits)
+        for client in self.clients:
+            client.forbidden -= again
 
     async def new_epoch(self) -> None:
-        """As a restart or a promotion shows: another run id. Ids may go out again."""
-        await self.line.call("HSET", self.names[0].epoch, "run", "another")
+        """A promotion shows as another run id; what the replica had not got yet is gone, and the
+        sweeper publishes again. Ids may go out once more.
+        """
+        keys = self.names[0]
+        await self.line.call("EVAL", PROMOTION, 1, keys.epoch, keys.log("*"))
         self.repeatable.update(emit.id for emit in self.published)
+        await self._publish_again(list(self.published))
+
+    async def lag(self, which: int) -> None:
+        """The node's bus is late: what was published waits in the socket for a while."""
+        self.bus_was_late = True
+        link = self.nodes[which].cluster.bus._link
+        transport = cast(asyncio.Transport | None, link and link._transport)
+        if transport is not None and transport.is_reading():
+            transport.pause_reading()
+            asyncio.get_running_loop().call_later(0.02, transport.resume_reading)
 
     async def trim(self, room: str) -> None:
         await self.line.call("XTRIM", self.names[0].room_log("/", room), "MAXLEN", 1)
@@ -250,15 +272,15 @@ class World:
         transport, node = client.transport, client.node
         if transport is None or node is None:
             return
-        transport.cut = True
-        if noticed and node.sockets.all.get(transport.sid) is transport:
+        known, transport.cut = transport.cut, True
+        if noticed and not known and node.sockets.all.get(transport.sid) is transport:
             node.sockets.drop(transport)
             assert transport.session is not None
             await node.cluster.sessions.park(transport.session)
         client.transport = None
 
     async def break_bus(self, which: int) -> None:
-        self.bus_broke = True
+        self.bus_was_late = True
         link = self.nodes[which].cluster.bus._link
         if link is not None:
             link.close()
@@ -339,8 +361,8 @@ class World:
             client.take(10**6)
 
     def _repaired_early(self, client: Client) -> set[str]:
-        """A repair may bring what was published to a room shortly before it was joined."""
-        if not self.bus_broke:
+        """A late bus may bring what was published to a room shortly before it was joined."""
+        if not self.bus_was_late:
             return set()
         rooms = client.joined_ever
         return {emit.id for emit in self.published if not rooms.isdisjoint(emit.rooms)}
