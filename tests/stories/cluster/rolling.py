@@ -79,10 +79,9 @@ async def play(nodes: Nodes, plan: Plan) -> Result:
             await asyncio.sleep(plan.rest_s)
             begin = monotonic()
             codes.append(await nodes.stop(name))
-            await asyncio.sleep(max(plan.rest_s, LONGEST_WAIT_S))
-            busiest.append(_busiest(nodes, begin, name))
-            await nodes.start(name)
+            await asyncio.gather(nodes.start(name), asyncio.sleep(LONGEST_WAIT_S))
             await _ready(nodes.urls[name])
+            busiest.append(_busiest(nodes, begin, name))
         await asyncio.sleep(plan.rest_s)
         done.set()
     expected = {one.name: service.expected(one.questions) for one in people}
