@@ -18,6 +18,7 @@ from hub.plumbing.embedded import postgres, valkey
 from hub.plumbing.lifecycle import Lifecycle
 from hub.plumbing.migrations import migrate
 from hub.plumbing.settings import Settings
+from hub.plumbing.telemetry import configure
 from protocol.events import Emit
 from protocol.names import Channels, Keys
 from tests.conftest import SECRETS
@@ -52,9 +53,11 @@ async def installation(
             where = {"REDIS_URL": redis_url} if dying is None else dying.settings
             if dying is not None:
                 await dying.start()
-            env = {"APP_ENV": "test", "DATABASE_URL": database_url, **where, **SECRETS}
+            own = {"APP_ENV": "test", "LOG_LEVEL": "error", "DATABASE_URL": database_url}
+            known = Settings.load({**own, **where, **SECRETS})
+            configure(known)  # a service warns of each publish that fails: that is what is counted
             life = Lifecycle()
-            domain = await open_domain(life, Settings.load(env))
+            domain = await open_domain(life, known)
             try:
                 async with open_nodes(
                     domain,

@@ -27,7 +27,8 @@ class Client:
     `recovery: false` where it is told to, and then repairs nothing by itself.
 
     `heard` are the numbers of the events in order, and TOLD where it was not recovered; `gaps` the
-    s from each loss to the next `ready`; `waits` the s from publishing to hearing.
+    s from each loss to the next `ready`; `waits` the s from publishing to hearing, `heard_at` the
+    moments (monotonic).
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Client:
         self.others: list[tuple[str, Any]] = []
         self.gaps: list[float] = []
         self.waits: list[float] = []
+        self.heard_at: list[float] = []
         self.ready: dict[str, Any] = {}
         self.refusal: Any = None
         self.joined = asyncio.Event()
@@ -185,6 +187,7 @@ class Client:
         if event == EVENT:
             self.heard.append(data["seq"])
             self.waits.append(time() - data["ts"] / 1000)
+            self.heard_at.append(monotonic())
         elif event == "ready":
             self._on_ready(data)
         else:
