@@ -75,7 +75,7 @@ lock: .venv/dev.done ## the locks anew from pyproject.toml and package.json (UPG
 	@echo "setup: virtual environment .venv ($$($(PYTHON) -V))"
 	@$(BIN)/python -c pass 2>/dev/null || $(PYTHON) -m venv --clear .venv
 	@echo "setup: packages of requirements.lock, by hash"
-	@$(INSTALL) -r requirements.lock
+	@$(INSTALL) $(if $(wildcard .venv/run.done),--quiet) -r requirements.lock
 	@echo "setup: this project, editable"
 	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
