@@ -72,6 +72,13 @@ class Emitter:
             replies = await self._send(commands)
         return [reply.decode() if isinstance(reply, bytes) else "" for reply in replies]
 
+    async def epoch(self) -> str:
+        """Changes when Redis was restarted or a replica promoted: what was published shortly
+        before may have reached nobody, and ids may go out again. Raises RedisError.
+        """
+        offset: bytes = await self._line.run(scripts.WHERE, [self._keys.epoch], ())
+        return offset.decode().partition("-")[0]
+
     async def _send(self, commands: list[list[Command]]) -> list[Any]:
         """The reply to the last command of each message."""
         link = await self._line.link()

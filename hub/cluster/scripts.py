@@ -22,6 +22,7 @@ class Script:
 
 PUBLISH: Final = Script.read("publish", "_epoch")
 BEAT: Final = Script.read("beat", "_epoch")
+WHERE: Final = Script.read("where", "_epoch")
 LOG_READ: Final = Script.read("log_read", "_epoch")
 SOCKET_ENTER: Final = Script.read("socket_enter")
 SOCKETS_RENEW: Final = Script.read("sockets_renew")
@@ -37,6 +38,7 @@ SESSIONS_RENEW: Final = Script.read("sessions_renew")
 ALL: Final = (
     PUBLISH,
     BEAT,
+    WHERE,
     LOG_READ,
     SOCKET_ENTER,
     SOCKETS_RENEW,

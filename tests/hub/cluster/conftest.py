@@ -41,11 +41,12 @@ def free_port() -> int:
 class Valkey:
     """One real server process that a test may stop, kill and start again."""
 
-    def __init__(self, *options: str, binary: str = "", port: int = 0):
+    def __init__(self, *options: str, binary: str = "", config: str = ""):
         self.binary = binary or valkey_binary()
-        self.port = port or free_port()
+        self.port = free_port()
         self.directory = tempfile.mkdtemp(prefix="valkey-")
         self.options = options
+        self.config = config
         self.process: subprocess.Popen[bytes] | None = None
         self.start()
 
@@ -55,12 +56,21 @@ class Valkey:
 
     def start(self) -> None:
         self.process = subprocess.Popen(
-            [self.binary, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "",
-             "--dir", self.directory, *self.options],
+            [self.binary, *self._arguments()],
             stdout=subprocess.DEVNULL,
             preexec_fn=_die_with_parent,
         )  # fmt: skip
         self._await_port()
+
+    def _arguments(self) -> list[str]:
+        """A server is told by options; a Sentinel by a file, which it writes itself later on."""
+        common = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", self.directory]
+        if not self.config:
+            return [*common, "--save", "", *self.options]
+        file = Path(self.directory) / "sentinel.conf"
+        if not file.exists():
+            file.write_text(self.config)
+        return [str(file), "--sentinel", *common]
 
     def _await_port(self) -> None:
         until = time.monotonic() + 10

@@ -1,0 +1,2 @@
+-- Where the log stands. KEYS: epoch.
+return current_offset(KEYS[1])
