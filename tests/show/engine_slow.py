@@ -29,6 +29,7 @@ SECONDS, RATE = 8, 20
 HIGH = 262_144
 PAD = "x" * 168
 EVENT = '{"room":"%s","seq":{seq},"ts":{ts},"title":"' + PAD + '"}'
+GROUPS, NEAREST, STEP = 10, 6_000, 3_500
 HANDSHAKE = (
     b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\n"
     b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
@@ -72,12 +73,13 @@ def frame(text: str) -> bytes:
     return head + bytes(4) + payload
 
 
-def stalled_reader(port: int) -> socket.socket:
-    """A member of the room, and of ``stalled``, that reads no more once it is in."""
+def stalled_reader(port: int, group: int) -> socket.socket:
+    """A member of the room, and of its group, that reads no more once it is in."""
     sock = socket.socket()
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     sock.connect(("127.0.0.1", port))
-    sock.sendall(HANDSHAKE + frame("40") + frame('420["join",{"room":"r0","also":"stalled"}]'))
+    join = f'420["join",{{"room":"r0","also":"stalled{group}"}}]'
+    sock.sendall(HANDSHAKE + frame("40") + frame(join))
     heard = b""
     while b"430[true]" not in heard:
         heard += sock.recv(4096)
@@ -85,16 +87,17 @@ def stalled_reader(port: int) -> socket.socket:
 
 
 def fill(port: int) -> None:
-    """Put the stalled readers just under the high mark; the run does the rest."""
+    """Bring each group of stalled readers near the high mark, one nearer than the other: people
+    do not stall in one instant. The run's own events do the rest."""
     with socket.create_connection(("127.0.0.1", port)) as sock:
-        sock.sendall(
-            HANDSHAKE
-            + frame("40")
-            + frame(f'421["fill",{{"room":"stalled","bytes":{HIGH - 20_000}}}]')
-        )
-        heard = b""
-        while b"431[" not in heard:
-            heard += sock.recv(4096)
+        sock.sendall(HANDSHAKE + frame("40"))
+        for group in range(GROUPS):
+            level = HIGH - NEAREST - group * STEP
+            sock.sendall(frame(f'421["fill",{{"room":"stalled{group}","bytes":{level}}}]'))
+            heard = b""
+            while b"431[" not in heard:
+                heard += sock.recv(4096)
+            assert b"431[0]" not in heard, "nobody to stall"
 
 
 def loadgen(program: Path, port: int, members: int, event: str, *more: str) -> Any:
@@ -115,10 +118,10 @@ def loadgen(program: Path, port: int, members: int, event: str, *more: str) -> A
 def one_run(program: Path, members: int, stalled: int) -> dict[str, float]:
     """p99 of the healthy readers and of the urgent events (ms), RSS growth, what was closed."""
     with served() as port:
-        readers = [stalled_reader(port) for _ in range(stalled)]
+        readers = [stalled_reader(port, index % GROUPS) for index in range(stalled)]
         healthy = loadgen(
             program, port, members - stalled - 100, "q",
-            "--rate", str(RATE), "--dur", str(SECONDS), "--settle", "3",
+            "--rate", str(RATE), "--dur", str(SECONDS), "--settle", "5",
         )  # fmt: skip
         while state(port)["sockets"] < members - 100:
             time.sleep(0.2)
