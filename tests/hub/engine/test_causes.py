@@ -1,5 +1,6 @@
 """Each cause for which the stock library fails the official suites, and each defect beside
-them: the suites themselves are not run by CI. The numbers are those of deploy/deploy/docs/engine.md."""
+them: the suites themselves are not run by CI. The numbers are those of deploy/docs/engine.md.
+"""
 
 from __future__ import annotations
 
