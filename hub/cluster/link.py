@@ -12,7 +12,7 @@ from redis.exceptions import NoScriptError, ReadOnlyError, ResponseError, Timeou
 REPLY_TIMEOUT: Final = 3.0
 """s a reply may take before the connection is given up (a stopped Redis still accepts bytes)."""
 
-PUSHES: Final = frozenset({b"message", b"subscribe", b"unsubscribe"})
+PUSHES: Final = frozenset({b"message", b"pmessage", b"subscribe", b"psubscribe", b"unsubscribe"})
 """How a reply begins that nobody asked for on this connection (RESP2); ROLE answers a list, too."""
 
 Push = Callable[[list[Any]], None]
