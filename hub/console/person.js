@@ -86,6 +86,7 @@ export class Person {
 
   #open() {
     const socket = io({
+      transports: ["websocket", "polling"], // in this order (S5-51)
       autoConnect: false,
       forceNew: true, // a connection for each person, not one for the page
       auth: (give) => give({ token: this.token }),
