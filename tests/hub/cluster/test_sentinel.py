@@ -52,18 +52,17 @@ class Sentinels:
 
     async def ready(self) -> None:
         """Every Sentinel knows the two others and both replicas, which are in step."""
-        for sentinel in self.sentinels:
-            link = await Server.of(sentinel.url).open("test")
-            async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
+            for sentinel in self.sentinels:
+                link = await Server.of(sentinel.url).open("test")
                 while not await self._knows(link):
                     await asyncio.sleep(0.1)
-            link.close()
-        line = Line(Server.of(f"redis://:{PASSWORD}@127.0.0.1:{self.master.port}"))
-        async with asyncio.timeout(30):
-            while b"connected_slaves:2" not in await line.call("INFO", "replication"):
-                await asyncio.sleep(0.1)
-            await line.call("WAIT", 2, 5000)
-        await line.close()
+                link.close()
+            line = Line(Server.of(f"redis://:{PASSWORD}@127.0.0.1:{self.master.port}"))
+            await line.call("SET", "in-step", "1")
+            while await line.call("WAIT", 2, 100) < 2:
+                pass
+            await line.close()
 
     @staticmethod
     async def _knows(link: Link) -> bool:
