@@ -42,7 +42,7 @@ async def open_domain(life: Lifecycle, settings: Settings, clock: Clock | None =
     return Domain(
         pool=pool,
         redis=redis,
-        outbox=Outbox(pool, publisher.publish, clock),
+        outbox=Outbox(pool, publisher.publish, clock, publisher, settings.redis.replay_s),
         presence=Census(line, keys),
         clock=clock,
         atlas=await load_atlas(pool),
@@ -53,7 +53,9 @@ async def open_domain(life: Lifecycle, settings: Settings, clock: Clock | None =
 
 
 class Publisher:
-    """Hands what an outbox row holds to Redis: events to rooms, moves of sockets, events out."""
+    """Hands what an outbox row holds to Redis: events to rooms, moves of sockets, events out; and
+    knows in which epoch of Redis that was (hub.plumbing.outbox.Epochs).
+    """
 
     def __init__(self, emitter: Emitter, line: Line, keys: Keys, channels: Channels) -> None:
         self._emitter = emitter
@@ -72,6 +74,17 @@ class Publisher:
             await move(self._line, self._channels, moves)
         if events:
             await self._line.calls([self._out(event) for event in events])
+
+    async def unreplayed(self) -> int | None:
+        """Raises redis.exceptions.RedisError."""
+        epoch = await self._emitter.epoch()
+        if await self._line.call("HGET", self._keys.epoch, "replayed") == epoch.encode():
+            return None
+        return int(epoch)
+
+    async def replayed(self, epoch: int) -> None:
+        """Raises redis.exceptions.RedisError."""
+        await self._line.call("HSET", self._keys.epoch, "replayed", f"{epoch:013}")
 
     def _out(self, event: Envelope) -> tuple[str | bytes | int, ...]:
         size = ("MAXLEN", "~", EVENTS_OUT_LENGTH)

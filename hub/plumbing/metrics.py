@@ -114,6 +114,11 @@ OUTBOX_PUBLISHED = Counter("outbox_published_total", "Rows handed to Redis.", re
 OUTBOX_PUBLISH_FAILED = Counter(
     "outbox_publish_failures_total", "Tries that left their rows in the outbox.", registry=REGISTRY
 )
+OUTBOX_REPLAYED = Counter(
+    "outbox_replayed_total",
+    "Rows published again, because Redis had lost what it was told last.",
+    registry=REGISTRY,
+)
 OUTBOX_DROPPED = Counter(
     "outbox_dropped_total",
     "Emits past their deadline, or retracted, that nobody needs to hear.",

@@ -10,8 +10,8 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
-from typing import Any, Final
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, Protocol
 
 import msgspec
 import structlog
@@ -19,7 +19,12 @@ from pgqueuer.adapters.drivers.asyncpg import AsyncpgDriver
 from pgqueuer.adapters.persistence.queries import Queries
 
 from hub.plumbing.clock import Clock
-from hub.plumbing.metrics import OUTBOX_DROPPED, OUTBOX_PUBLISH_FAILED, OUTBOX_PUBLISHED
+from hub.plumbing.metrics import (
+    OUTBOX_DROPPED,
+    OUTBOX_PUBLISH_FAILED,
+    OUTBOX_PUBLISHED,
+    OUTBOX_REPLAYED,
+)
 from hub.plumbing.postgres import AWAY, Connection, Pool, acquire
 from hub.plumbing.trace import outgoing_headers
 from protocol.domain_events import Envelope
@@ -39,6 +44,18 @@ Told = Emit | Move | Envelope
 
 Publish = Callable[[Sequence[Told]], Awaitable[None]]
 """Hands messages to Redis in order. Raises when Redis did not take them."""
+
+
+class Epochs(Protocol):
+    """A Redis that was restarted, or a replica that was promoted, starts an epoch (ms since 1970):
+    what was published shortly before may have reached nobody.
+    """
+
+    async def unreplayed(self) -> int | None:
+        """The epoch, while nothing was published again in it. Raises when Redis is away."""
+
+    async def replayed(self, epoch: int) -> None:
+        """It was."""
 
 
 class _EmitRow(msgspec.Struct, tag="emit"):
@@ -89,12 +106,25 @@ class Change:
 
 
 class Outbox:
-    """Runs changes and publishes what they told; one a process."""
+    """Runs changes and publishes what they told; one a process.
 
-    def __init__(self, pool: Pool, publish: Publish, clock: Clock) -> None:
+    `replay_s` (REDIS_REPLAY_S) should cover what a master that lost its place still took: with
+    Sentinel more than its down-after-milliseconds.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        publish: Publish,
+        clock: Clock,
+        epochs: Epochs | None = None,
+        replay_s: float = 10.0,
+    ) -> None:
         self._pool = pool
         self._publish = publish
         self._clock = clock
+        self._epochs = epochs
+        self._replay = timedelta(seconds=replay_s)
 
     @asynccontextmanager
     async def change(self) -> AsyncIterator[Change]:
@@ -175,6 +205,30 @@ class Outbox:
                 await _mark(conn, [row["id"] for row in ready])
             return len(ready)
 
+    async def replay(self) -> int:
+        """In a new epoch, make due again what was published in the last REDIS_REPLAY_S before the
+        old one fell silent, and everything since; how many rows. The publishing script drops the
+        ids that the new epoch has published already.
+
+        Raises HubError UNAVAILABLE, or what Redis raises.
+        """
+        epoch = await self._epochs.unreplayed() if self._epochs else None
+        if self._epochs is None or epoch is None:
+            return 0
+        async with acquire(self._pool, "replay") as conn:
+            rows = await conn.fetch(
+                "UPDATE outbox SET published_at = NULL, available_at = $3 WHERE published_at >="
+                " (SELECT max(published_at) FROM outbox WHERE published_at <= $1) - $2::interval"
+                " RETURNING id",
+                datetime.fromtimestamp(epoch / 1000, UTC),
+                self._replay,
+                self._clock.now(),
+            )
+        await self._epochs.replayed(epoch)
+        OUTBOX_REPLAYED.inc(len(rows))
+        log.info("outbox.new_epoch", again=len(rows))
+        return len(rows)
+
     def _timely(self, told: Sequence[Told]) -> list[Told]:
         """Late is worse than never: an emit past its deadline is dropped and counted."""
         now = self._clock.now().timestamp()
@@ -241,6 +295,7 @@ async def _sweep_until_lost(
 ) -> None:
     while not conn.is_closed():
         try:
+            await outbox.replay()
             while await outbox.sweep() == SWEEP_BATCH:
                 pass
         except Exception as error:  # Redis or Postgres is away: the rows stay, try again
