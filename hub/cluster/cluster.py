@@ -27,6 +27,9 @@ from protocol.names import NAMESPACES, PYTHON_SOCKETIO_CHANNEL, Channels, Keys
 RENEW_EVERY: Final = 25.0
 """s between renewals of the leases: three fit in PRESENCE_TTL."""
 
+RENEW_AGAIN: Final = 1.0
+"""s after one that failed."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -81,6 +84,7 @@ class Cluster:
         self._listen(options, local)
         self._renew_every = options.renew_every
         self._due = asyncio.Event()
+        self._known = asyncio.Event()
         self._renewing: asyncio.Task[None] | None = None
 
     def _listen(self, options: ClusterOptions, local: Local) -> None:
@@ -95,14 +99,17 @@ class Cluster:
         """Returns when it listens and is known as a node; tries until Redis is there."""
         await self.bus.start()
         self._renewing = asyncio.create_task(self._renew())
+        await self._known.wait()
 
     async def stop(self) -> None:
         """Takes the node's people out of presence; sessions stay for their clients."""
         if self._renewing is not None:
             self._renewing.cancel()
             await asyncio.gather(self._renewing, return_exceptions=True)
-        with contextlib.suppress(RedisError):
+        try:
             await self.presence.clear()
+        except RedisError as error:  # the leases end by themselves
+            log.warning("presence_not_cleared", error=type(error).__name__)
         await self.bus.stop()
         await self.line.close()
 
@@ -113,11 +120,20 @@ class Cluster:
     async def _renew(self) -> None:
         while True:
             self._due.clear()
-            try:
-                await self.presence.renew()
-                await self.sessions.renew()
-            except RedisError as error:
-                log.warning("leases_not_renewed", error=type(error).__name__)
+            pause = self._renew_every if await self._renewed() else RENEW_AGAIN
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._renew_every):
+                async with asyncio.timeout(pause):
                     await self._due.wait()
+
+    async def _renewed(self) -> bool:
+        try:
+            await self.presence.renew()
+            await self.sessions.renew()
+        except RedisError as error:
+            log.warning("leases_not_renewed", error=type(error).__name__)
+            return False
+        except Exception:
+            log.exception("leases_failed")  # whatever it is, a node without leases is a ghost
+            return False
+        self._known.set()
+        return True

@@ -1,22 +1,14 @@
 """The door by socket: opened with a process, told when it is ready, drained when it ends."""
 
 import asyncio
-import secrets
 from typing import Final
 
 import structlog
 from aiohttp import web
 from redis.exceptions import RedisError
 
-from hub.cluster.bus import Bus
+from hub.cluster.cluster import Cluster, ClusterOptions
 from hub.cluster.emitter import LogLimits
-from hub.cluster.line import Line
-from hub.cluster.log import Log
-from hub.cluster.presence import Presence
-from hub.cluster.pulse import Pulse
-from hub.cluster.recovery import Recovery
-from hub.cluster.requests import Requests
-from hub.cluster.sessions import Sessions
 from hub.domain.context import Domain
 from hub.domain.opening import redis_server
 from hub.engine import Member
@@ -36,6 +28,9 @@ from protocol.names import Channels
 EXPIRY_TICK_S: Final = 1.0
 STOP_RESERVE_S: Final = 5.0
 """What the drain leaves of SHUTDOWN_TIMEOUT for everything that stops after it."""
+
+RENEWALS: Final = 3
+"""Of a lease within PRESENCE_TTL."""
 
 DRAIN_SHARE: Final = 0.8
 """Of DRAIN_RATE: stock clients wait 0.5 to 1.5 s at random, so some seconds see more of them."""
@@ -120,63 +115,49 @@ async def open_hub(life: Lifecycle, settings: Settings, domain: Domain) -> Door:
 
     Everything stops with the process. Call `start` on what it gives.
     """
-    line = Line(redis_server(settings), "dongne-hub")
-    life.on_stop("hub line", line.close)
-    node = _node(settings, domain, line)
+    engine = server.open_server(settings)
+    guests: dict[str, Member] = {}
+    orders: asyncio.Queue[Order] = asyncio.Queue()
+    options = _options(settings, domain)
+    cluster = Cluster(options, LocalSockets(engine, guests, orders))
+    node = Node(
+        id=cluster.node,
+        domain=domain,
+        server=engine,
+        bus=cluster.bus,
+        presence=cluster.presence,
+        sessions=cluster.sessions,
+        recovery=cluster.recovery,
+        requests=cluster.requests,
+        limits=Limits(domain.redis, domain.keys),
+        figures=settings.sockets,
+        access=AccessLog(settings.process.access_log),
+        guests=guests,
+        orders=orders,
+        expiries=Wheel(EXPIRY_TICK_S, engine.cut),
+    )
     server.attach(node)
-    await node.bus.start()
-    life.on_stop("bus", node.bus.stop)
-    await node.presence.renew()
-    life.on_stop("presence", lambda: _clear(node))
+    life.on_stop("cluster", cluster.stop)
+    await cluster.start()
+    life.on_stop("node", node.close)
     life.spawn("orders", rooms.obey_orders(node))
-    life.spawn("heartbeat", repair.beat(node))
+    life.spawn("repair", repair.mend_stale(node))
     figures = server.Figures(node)
     REGISTRY.register(figures)
     life.on_stop("figures", figures.close)
     return Door(life, settings, node)
 
 
-def _node(settings: Settings, domain: Domain, line: Line) -> Node:
-    part, sockets = settings.redis, settings.sockets
-    id = secrets.token_hex(8)
-    keys, channels = domain.keys, Channels(part.adapter_key)
-    limits = LogLimits(part.recovery_window_s, part.recovery_events)
-    engine = server.open_server(settings)
-    guests: dict[str, Member] = {}
-    orders: asyncio.Queue[Order] = asyncio.Queue()
-    local = LocalSockets(engine, guests, orders)
-    logs = Log(line, keys, limits)
-    bus = Bus(redis_server(settings), logs, channels, local, lag_limit=part.bus_lag_limit_s)
-    bus.pulse = Pulse(line, keys, id, heard=bus.heard, evict=local.evict)
-    bus.listen(bus.pulse.channel, bus.pulse.hear)
-    requests = Requests(line, channels, local)
-    for channel, handler in requests.channels(NAMESPACE).items():
-        bus.listen(channel, handler)
-    bus.serve(NAMESPACE)
-    ttl = sockets.presence_ttl_s
-    return Node(
-        id=id,
-        domain=domain,
-        server=engine,
-        bus=bus,
-        presence=Presence(line, keys, id, ttl=ttl, per_user=sockets.max_per_user),
-        sessions=Sessions(line, keys, id, window=part.recovery_window_s, ttl=ttl),
-        recovery=Recovery(logs, bus, bus.pulse),
-        requests=requests,
-        limits=Limits(domain.redis, keys),
-        figures=sockets,
-        access=AccessLog(settings.process.access_log),
-        guests=guests,
-        orders=orders,
-        expiries=Wheel(EXPIRY_TICK_S, engine.cut),
+def _options(settings: Settings, domain: Domain) -> ClusterOptions:
+    redis, sockets = settings.redis, settings.sockets
+    return ClusterOptions(
+        redis_server(settings),
+        domain.keys,
+        Channels(redis.adapter_key),
+        namespaces=(NAMESPACE,),
+        limits=LogLimits(redis.recovery_window_s, redis.recovery_events),
+        lag_limit=redis.bus_lag_limit_s,
+        presence_ttl=sockets.presence_ttl_s,
+        per_user=sockets.max_per_user,
+        renew_every=sockets.presence_ttl_s / RENEWALS,
     )
-
-
-async def _clear(node: Node) -> None:
-    node.expiries.close()
-    for task in tuple(node.tasks):
-        task.cancel()
-    try:
-        await node.presence.clear()
-    except RedisError as error:  # the leases end by themselves
-        log.warning("presence was not cleared", kind=type(error).__name__)

@@ -91,6 +91,12 @@ class Node:
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
 
+    async def close(self) -> None:
+        """What was spawned ends; nobody's token runs out any more."""
+        self.expiries.close()
+        for task in tuple(self.tasks):
+            task.cancel()
+
     def send(self, member: Member, name: str, message: Message, *, id: str | None = None) -> None:
         """An event to one socket: never recovered, its last argument an object."""
         self.server.deliver(event_of(name, message, id), (member.sid,))

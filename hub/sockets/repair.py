@@ -1,12 +1,10 @@
-"""What a node does again and again: renews its leases, and mends what an outage made stale."""
+"""Mends what an outage of Redis or Postgres made stale: the rooms people are in."""
 
 import asyncio
-import time
 from itertools import islice
 from typing import Final
 
 import structlog
-from redis.exceptions import RedisError
 
 from hub.domain import members
 from hub.engine import Member
@@ -17,37 +15,22 @@ from protocol.names import user_room
 
 EVERY_S: Final = 1.0
 AT_ONCE: Final = 200
-"""People mended in one round: the leases must not wait for thousands of them."""
+"""People mended in one round: others want Postgres, too."""
 
 log = structlog.get_logger(__name__)
 
 
-async def beat(node: Node) -> None:
-    """For ever: leases three times in their life, and at once when the bus has come back.
-
-    Orders to move sockets are heard once or never, so whoever was here while the bus was away
-    has their rooms found out anew.
+async def mend_stale(node: Node) -> None:
+    """For ever. Orders to move sockets are heard once or never, so whoever was here while the bus
+    was away has their rooms found out anew.
     """
-    every = node.figures.presence_ttl_s / 3
-    due, reconnects = time.monotonic() + every, node.bus.reconnects
+    reconnects = node.bus.reconnects
     while True:
         await asyncio.sleep(EVERY_S)
         if node.bus.reconnects != reconnects and node.bus.ready:
-            reconnects, due = node.bus.reconnects, 0.0
+            reconnects = node.bus.reconnects
             node.stale |= dict.fromkeys(guest_of(one).user_id for one in node.guests.values())
-        if time.monotonic() >= due and await _renewed(node):
-            due = time.monotonic() + every
         await _mend(node)
-
-
-async def _renewed(node: Node) -> bool:
-    try:
-        await node.presence.renew()
-        await node.sessions.renew()
-    except RedisError as error:
-        log.warning("leases were not renewed", kind=type(error).__name__)
-        return False
-    return True
 
 
 async def _mend(node: Node) -> None:

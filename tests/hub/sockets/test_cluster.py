@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from prometheus_client import generate_latest
+from socketio import AsyncRedisManager
 
 from hub.domain import questions
 from hub.domain.places import cell_of
@@ -158,3 +159,21 @@ async def test_nothing_of_a_socket_stays(hub: Running, connect: Connect) -> None
     assert not node.server.manager.namespace("/").members
     keys = [key async for key in node.domain.redis.scan_iter(f"{node.domain.keys.prefix}room:*")]
     assert keys == []
+
+
+async def test_a_stock_python_emitter_reaches_the_sockets(
+    hub: Running, other: Running, settings: Settings, connect: Connect
+) -> None:
+    """Every node hears python-socketio's own channel, and none says it again to the others."""
+    assert settings.redis.url is not None
+    here, there = await connect(hub, "minji"), await connect(other, "jiho")
+    stock = AsyncRedisManager(settings.redis.url.get_secret_value(), write_only=True)
+    for room in ("user:minji", "user:jiho"):
+        await stock.emit("note", {"text": room, "photo": b"\x00\x01"}, room=room)
+    assert await here.next("note") == {"text": "user:minji", "photo": b"\x00\x01"}
+    assert await there.next("note") == {"text": "user:jiho", "photo": b"\x00\x01"}
+    await stock.emit("end", {}, room=["user:minji", "user:jiho"])
+    await asyncio.gather(here.next("end"), there.next("end"))
+    for client in (here, there):
+        assert [name for name, _ in client.heard if name in ("note", "end")] == ["note", "end"]
+    await stock.redis.aclose()
