@@ -1,5 +1,6 @@
 """`dongne …`: what an operator types. Commands import what they need when they run."""
 
+import json
 import os
 import sys
 from typing import TYPE_CHECKING, Annotated
@@ -161,6 +162,85 @@ def key(
     settings = load_settings(os.environ)
     made = asyncio.run(key_command(settings, client, scope, room_prefix or [], event_type or []))
     typer.echo(made)
+
+
+def _bus_settings() -> "Settings":
+    """With the Redis of a `dongne up` in this folder, where development names none."""
+    settings = load_settings(os.environ, complete=False)
+    part = settings.redis
+    if part.url or part.redis_host or part.sentinels:
+        return settings
+    from hub.start import CREDENTIALS
+
+    try:
+        text = (settings.process.embedded_dir / CREDENTIALS).read_text(encoding="utf-8")
+        url = str(json.loads(text)["redisUrl"])
+    except (OSError, ValueError, LookupError, TypeError):
+        typer.echo("REDIS_URL: is needed (or REDIS_HOST or REDIS_SENTINELS)", err=True)
+        raise typer.Exit(1) from None
+    return load_settings({**os.environ, "REDIS_URL": url}, complete=False)
+
+
+@app.command()
+def emit(
+    room: Annotated[str, typer.Argument(help="As question:42 or user:somebody.")],
+    event: Annotated[str, typer.Argument(help="Any name; the table's ones keep their class.")],
+    data: Annotated[str, typer.Argument(metavar="[JSON]", help="An object.")] = "{}",
+    namespace: Annotated[str | None, typer.Option(help="By default the event's own.")] = None,
+    excepted: Annotated[
+        list[str] | None, typer.Option("--except", help="Not to this room; repeat it.")
+    ] = None,
+    volatile: Annotated[bool, typer.Option(help="Not kept for recovery.")] = False,
+    id: Annotated[str | None, typer.Option(help="Goes out once; else the data's or a new one.")] = (
+        None
+    ),
+) -> None:
+    """Publish an event to a room; prints its id and offset."""
+    from hub import bus_commands
+
+    settings = _bus_settings()
+    told = bus_commands.emit(
+        settings,
+        room,
+        event,
+        data,
+        namespace=namespace,
+        except_rooms=excepted or (),
+        volatile=volatile,
+        id=id,
+    )
+    raise typer.Exit(bus_commands.run(settings, told))
+
+
+@app.command()
+def tail(
+    room: Annotated[str, typer.Option(help="Only rooms like this, as question:*.")] = "",
+    namespace: Annotated[str, typer.Option(help="Only this one.")] = "",
+    requests: Annotated[
+        bool, typer.Option("--requests", help="What servers ask of servers, too.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One object a line.")] = False,
+) -> None:
+    """Print what passes on the bus until Ctrl-C; tokens, texts and positions are cut."""
+    from hub import bus_commands
+
+    settings = _bus_settings()
+    heard = bus_commands.tail(
+        settings, room=room, namespace=namespace, requests=requests, as_json=as_json
+    )
+    raise typer.Exit(bus_commands.run(settings, heard))
+
+
+@app.command()
+def drain(
+    node: Annotated[str, typer.Argument(help="A name of the list.")] = "",
+) -> None:
+    """End a node as SIGTERM does and wait until it is gone; without NODE, list the nodes."""
+    from hub import bus_commands
+
+    settings = _bus_settings()
+    work = bus_commands.drain(settings, node) if node else bus_commands.list_nodes(settings)
+    raise typer.Exit(bus_commands.run(settings, work))
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
 """Names of rooms, Redis keys, streams, channels. No such string is put together elsewhere."""
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -161,6 +162,31 @@ class Channels:
 
     def response_to(self, namespace: str, uid: str) -> str:
         return f"{self.key}-response#{namespace}#{uid}#"
+
+    def patterns(self, namespace: str = "", *, requests: bool = False) -> list[str]:
+        """For PSUBSCRIBE: every channel of a namespace, of all of them by default. PUBSUB NUMSUB
+        counts no patterns, so who listens by them is not taken for a server.
+        """
+        kinds = ("", "-request", "-response") if requests else ("",)
+        behind = f"#{namespace}#" if namespace else "#"
+        return [_plain_glob(f"{self.key}{kind}{behind}") + "*" for kind in kinds]
+
+    def parts(self, channel: str) -> tuple[str, str, str]:
+        """Kind (broadcast, request or response), namespace, and what stands behind it: a room,
+        the uid of who asked, or nothing. Raises ValueError for a channel that is none of these.
+        """
+        for kind in ("", "-request", "-response"):
+            head = f"{self.key}{kind}#"
+            if channel.startswith(head):
+                namespace, mark, rest = channel.removeprefix(head).partition("#")
+                if mark and (not rest or rest.endswith("#")):
+                    return kind[1:] or "broadcast", namespace, rest[:-1]
+        raise ValueError("not a channel of the adapter")
+
+
+def _plain_glob(text: str) -> str:
+    """A glob that matches this text alone."""
+    return re.sub(r"([*?\[\]\\])", r"\\\1", text)
 
 
 PYTHON_SOCKETIO_CHANNEL: Final = "socketio"

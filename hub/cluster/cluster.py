@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
@@ -36,7 +37,7 @@ log = structlog.get_logger(__name__)
 @dataclass(frozen=True, slots=True)
 class ClusterOptions:
     """Every node of a cluster has the same `keys` and `channels`. Times in s; `node` without
-    blanks.
+    blanks. `drain` is called when somebody orders the node to end.
     """
 
     server: Server
@@ -49,6 +50,7 @@ class ClusterOptions:
     per_user: int = 10
     renew_every: float = RENEW_EVERY
     node: str = field(default_factory=lambda: secrets.token_hex(6))
+    drain: Callable[[], None] = lambda: None
 
 
 class Cluster:
@@ -77,7 +79,14 @@ class Cluster:
             lag_limit=options.lag_limit,
             resumed=self._resumed,
         )
-        self.pulse = Pulse(self.line, keys, node, heard=self.bus.heard, evict=local.evict)
+        self.pulse = Pulse(
+            self.line,
+            keys,
+            node,
+            heard=self.bus.heard,
+            evict=local.evict,
+            drain=options.drain,
+        )
         self.bus.pulse = self.pulse
         self.recovery = Recovery(logs, self.bus, self.pulse)
         self.requests = Requests(self.line, channels, local)

@@ -1,16 +1,19 @@
 """What any process publishes to rooms: to all nodes, in order, once by id."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
+from uuid import uuid4
 
 from redis.exceptions import NoScriptError
 
 from hub.cluster import scripts
 from hub.cluster.line import Argument, Command, Line, settled
-from protocol.events import Emit
-from protocol.names import Channels, Keys
+from hub.cluster.server import Server
+from protocol.events import SERVER_EVENTS, Class, Emit
+from protocol.names import ROOM_NAMESPACE, Channels, Keys, room_kind
 from protocol.redis_wire import Broadcast, encode_closed, encode_open, of_emit
 
 PUBLISHED_TTL: Final = 3600
@@ -20,6 +23,13 @@ LOG_SLACK: Final = 240
 """s a log outlives RECOVERY_WINDOW. A connection can be dead for PRESENCE_TTL before its node
 notices, and a session outlives its node by RECOVERY_WINDOW + PRESENCE_TTL: a log that expired
 under a session that still lives would be a gap nobody sees."""
+
+NAME_BYTES: Final = 128
+
+RESERVED: Final = frozenset(
+    {"connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"}
+)
+"""Names that clients keep for themselves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +58,49 @@ class Emitter:
         self._keys = keys
         self._channels = channels
         self._limits = limits or LogLimits()
+
+    @classmethod
+    @asynccontextmanager
+    async def connect(
+        cls,
+        url: str,
+        *,
+        prefix: str = "",
+        adapter_key: str = "socket.io",
+        limits: LogLimits | None = None,
+    ) -> AsyncIterator["Emitter"]:
+        """An emitter with a connection of its own, for a service: opened when it is first used and
+        again after a loss. `url` (any that `Server.of` reads), `prefix`, `adapter_key` and `limits`
+        are REDIS_URL, REDIS_PREFIX, ADAPTER_KEY and RECOVERY_WINDOW, RECOVERY_EVENTS of the nodes:
+        with a shorter window a log would end before the sessions that need it. Raises ValueError.
+        """
+        line = Line(Server.of(url), "dongne-emitter")
+        try:
+            yield cls(line, Keys(prefix), Channels(adapter_key), limits)
+        finally:
+            await line.close()
+
+    async def emit(
+        self,
+        event: str,
+        data: Mapping[str, Any],
+        *,
+        room: str | Sequence[str],
+        except_rooms: Sequence[str] = (),
+        namespace: str | None = None,
+        volatile: bool = False,
+        id: str | None = None,
+    ) -> str:
+        """One event to whoever is in a room, or in any of several. Returns its offset; empty for a
+        volatile event, and for an `id` that was published before.
+
+        Its class is that of the events table, `room` for names of one's own; `id` is the data's or
+        a new one. Raises ValueError for what no client could be told, before anything is sent, and
+        redis.exceptions.RedisError when it may not have gone out: again with the same `id` is safe.
+        """
+        rooms = (room,) if isinstance(room, str) else tuple(room)
+        told = free_emit(event, data, rooms, tuple(except_rooms), namespace, volatile, id)
+        return (await self.broadcast([(told.id, of_emit(told, time.time()))]))[0]
 
     async def publish(self, emits: Sequence[Emit]) -> None:
         """Sends the emits in order, in one round trip; each id goes out once (per epoch, 1 h).
@@ -113,3 +166,54 @@ class Emitter:
         if room is None:
             return self._keys.wide_log(namespace)
         return self._keys.room_log(namespace, room)
+
+
+def free_emit(
+    event: str,
+    data: Mapping[str, Any],
+    rooms: tuple[str, ...],
+    except_rooms: tuple[str, ...] = (),
+    namespace: str | None = None,
+    volatile: bool = False,
+    id: str | None = None,
+) -> Emit:
+    """An event with any name and fields, as `Emitter.emit` takes it. Raises ValueError."""
+    if not rooms:
+        raise ValueError("an event goes to one room at least")
+    for room in (*rooms, *except_rooms):
+        _check("a room's name", room)
+    klass = _class_of(event)
+    known = SERVER_EVENTS.get(event)
+    space = namespace or ROOM_NAMESPACE.get(room_kind(rooms[0]))
+    space = space or (known.namespace if known else "/")
+    if not space.startswith("/") or "#" in space:
+        raise ValueError("a namespace begins with / and holds no #")
+    id = id or data.get("id") or str(uuid4())
+    _check("an id", id)
+    if data.get("id", id) != id:
+        raise ValueError("the data has another id")
+    return Emit(
+        id=id,
+        event=event,
+        rooms=rooms,
+        data={"id": id, **data},
+        namespace=space,
+        except_rooms=except_rooms,
+        klass="volatile" if volatile else klass,
+    )
+
+
+def _class_of(event: str) -> Class:
+    _check("an event's name", event)
+    if event in RESERVED:
+        raise ValueError(f"clients keep the name {event} for themselves")
+    klass = SERVER_EVENTS[event].klass if event in SERVER_EVENTS else "room"
+    if klass == "-":
+        raise ValueError(f"{event} is what a node tells one of its sockets, never a room")
+    return klass
+
+
+def _check(what: str, name: object) -> None:
+    if isinstance(name, str) and name.isprintable() and 0 < len(name.encode()) <= NAME_BYTES:
+        return
+    raise ValueError(f"{what} has 1 to {NAME_BYTES} bytes and no control characters")

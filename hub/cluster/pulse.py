@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
+import structlog
 from redis.exceptions import RedisError
 
 from hub.cluster import scripts
@@ -14,13 +15,17 @@ from protocol.names import Keys
 
 BEAT_EVERY: Final = 2.0
 BEATS_MISSED: Final = 3
+DRAIN: Final = "drain"
+
+log = structlog.get_logger(__name__)
 
 
 class Pulse:
     """Publishes on the node's own channel by the line of commands and hears it on the bus.
 
     `heard` gets the offset each message carries: everything numbered up to it was published
-    before. `evict` gets the owner (`node token`) of a connection whose session was taken over.
+    before. `evict` gets the owner (`node token`) of a connection whose session was taken over;
+    `drain` is called when somebody orders the node to end as SIGTERM would.
     """
 
     def __init__(
@@ -31,12 +36,14 @@ class Pulse:
         *,
         heard: Callable[[str], None],
         evict: Callable[[str], None],
+        drain: Callable[[], None] = lambda: None,
     ):
         self._line = line
         self._epoch_key = keys.epoch
         self.channel = keys.node(node)
         self._heard = heard
         self._evict = evict
+        self._drain = drain
         self._unheard: deque[float] = deque()
         self._heard_at = 0.0
         self._last_lag = 0.0
@@ -84,6 +91,10 @@ class Pulse:
         if kind == b"evict":
             self._evict(rest.decode())
             return
+        if payload == DRAIN.encode():
+            log.info("ordered to drain")
+            self._drain()
+            return
         text, _, offset = rest.rpartition(b" ")
         self._heard(offset.decode())
         if kind == b"beat":
@@ -94,3 +105,10 @@ class Pulse:
         self._last_lag = self._heard_at - sent
         while self._unheard and self._unheard[0] <= sent:
             self._unheard.popleft()
+
+
+async def order_drain(line: Line, keys: Keys, node: str) -> bool:
+    """Tells a node to end as SIGTERM would; whoever may publish on Redis may. False when nobody
+    listens under this name. Raises redis.exceptions.RedisError.
+    """
+    return bool(await line.call("PUBLISH", keys.node(node), DRAIN))

@@ -1,6 +1,9 @@
 """The door by socket: opened with a process, told when it is ready, drained when it ends."""
 
 import asyncio
+import os
+import secrets
+import socket
 from typing import Final
 
 import structlog
@@ -118,7 +121,7 @@ async def open_hub(life: Lifecycle, settings: Settings, domain: Domain) -> Door:
     engine = server.open_server(settings)
     guests: dict[str, Member] = {}
     orders: asyncio.Queue[Order] = asyncio.Queue()
-    options = _options(settings, domain)
+    options = _options(life, settings, domain)
     cluster = Cluster(options, LocalSockets(engine, guests, orders))
     node = Node(
         id=cluster.node,
@@ -148,7 +151,7 @@ async def open_hub(life: Lifecycle, settings: Settings, domain: Domain) -> Door:
     return Door(life, settings, node)
 
 
-def _options(settings: Settings, domain: Domain) -> ClusterOptions:
+def _options(life: Lifecycle, settings: Settings, domain: Domain) -> ClusterOptions:
     redis, sockets = settings.redis, settings.sockets
     return ClusterOptions(
         redis_server(settings),
@@ -160,4 +163,6 @@ def _options(settings: Settings, domain: Domain) -> ClusterOptions:
         presence_ttl=sockets.presence_ttl_s,
         per_user=sockets.max_per_user,
         renew_every=sockets.presence_ttl_s / RENEWALS,
+        node=f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}",
+        drain=life.stop,
     )
