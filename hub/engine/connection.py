@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .listener import Listener
     from .polling import Poller
 
-HEAD, PROBE, OPEN, CLOSING, HANDED_OVER = range(5)
+HEAD, PROBE, OPEN, SLOW, CLOSING, HANDED_OVER = range(6)
 
 SMALL = 4_096
 """An incomplete frame up to here waits as bytes; a longer one is read by a lent reader, whose
@@ -34,7 +34,9 @@ buffer grows without copying what it holds."""
 
 
 class Connection(Link, asyncio.Protocol):
-    """See the module; ``direct`` while nothing waits for it and it speaks the default parser."""
+    """See the module; ``direct`` while nothing waits for it and it speaks the default parser.
+    SLOW once too much waits for it: it hears and says nothing more until its turn to be closed.
+    """
 
     __slots__ = (
         "_environ",
@@ -73,6 +75,8 @@ class Connection(Link, asyncio.Protocol):
         self.listener.connections.discard(self)
         if self.phase == HEAD:
             self.met_deadline()
+        elif self.phase == SLOW:
+            self._finish(reasons.SLOW_CONSUMER)
         elif self.phase in (PROBE, OPEN):
             self._finish(reasons.TRANSPORT_CLOSE if exc is None else reasons.TRANSPORT_ERROR)
         self.met_deadline()
@@ -293,7 +297,7 @@ class Connection(Link, asyncio.Protocol):
         if backlog is None:
             if self.phase != CLOSING:
                 self.write(wire)
-        else:
+        elif self.phase == OPEN:
             backlog.append(wire, len(wire))
             self._bound(backlog)
 
@@ -318,7 +322,8 @@ class Connection(Link, asyncio.Protocol):
     def _bound(self, backlog: Backlog[bytes]) -> None:
         waiting = self.transport.get_write_buffer_size() + backlog.bytes
         if waiting > self.engine.options.backlog_high:
-            self.end(reasons.SLOW_CONSUMER)
+            self.phase = SLOW
+            self.engine.end_slow(self)
 
     @property
     def waiting(self) -> int:

@@ -6,9 +6,11 @@ timers and service task are not (their faults are listed in the tests).
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 from base64 import urlsafe_b64encode
+from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any, NoReturn, Protocol, cast
 
@@ -16,6 +18,7 @@ import engineio
 import orjson
 from aiohttp import web
 
+from . import reasons
 from .connection import Connection
 from .limits import Limits, peer_address
 from .link import Link
@@ -30,6 +33,9 @@ library_log.setLevel(logging.WARNING)
 
 COARSEST_TICK = 0.5
 FINEST_TICK = 0.001
+
+SLOW_AT_ONCE = 10
+"""Slow consumers closed in one loop round: about 2 ms, most of it for their buffers."""
 
 
 class App(Protocol):
@@ -83,6 +89,7 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
         self.beats: Wheel[Link] = Wheel(tick, lambda link: link.beat())
         self.deadlines: Wheel[Link] = Wheel(tick, lambda link: link.expired())
         self.behind: set[Connection] = set()
+        self._slow: deque[Connection] = deque()
         self.refuse: Refuse | None = None
         self.draining: Refusal | None = None
         self.take_back: Callable[[web.Request], Awaitable[NoReturn]] | None = None
@@ -117,6 +124,19 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
         self.limits.release(link.address)
         count(self.counters.closed, reason)
         self.app.closed(link, reason)
+
+    def end_slow(self, connection: Connection) -> None:
+        """Close it soon: a room's stalled readers reach the high mark in the same broadcast, and
+        everybody else would wait while all of them are cleared away."""
+        self._slow.append(connection)
+        if len(self._slow) == 1:
+            asyncio.get_running_loop().call_soon(self._end_slow)
+
+    def _end_slow(self) -> None:
+        for _ in range(min(SLOW_AT_ONCE, len(self._slow))):
+            self._slow.popleft().end(reasons.SLOW_CONSUMER)
+        if self._slow:
+            asyncio.get_running_loop().call_soon(self._end_slow)
 
     def forget(self, link: Link) -> None:
         """Its handlers have run; a poller may still have a last word to say."""

@@ -29,7 +29,7 @@ SECONDS, RATE = 8, 20
 HIGH = 262_144
 PAD = "x" * 168
 EVENT = '{"room":"%s","seq":{seq},"ts":{ts},"title":"' + PAD + '"}'
-GROUPS, NEAREST, STEP = 10, 6_000, 3_500
+NEAREST, STEP = 6_000, 3_500
 HANDSHAKE = (
     b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\n"
     b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
@@ -86,12 +86,12 @@ def stalled_reader(port: int, group: int) -> socket.socket:
     return sock
 
 
-def fill(port: int) -> None:
+def fill(port: int, groups: int) -> None:
     """Bring each group of stalled readers near the high mark, one nearer than the other: people
     do not stall in one instant. The run's own events do the rest."""
     with socket.create_connection(("127.0.0.1", port)) as sock:
         sock.sendall(HANDSHAKE + frame("40"))
-        for group in range(GROUPS):
+        for group in range(groups):
             level = HIGH - NEAREST - group * STEP
             sock.sendall(frame(f'421["fill",{{"room":"stalled{group}","bytes":{level}}}]'))
             heard = b""
@@ -115,10 +115,10 @@ def loadgen(program: Path, port: int, members: int, event: str, *more: str) -> A
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
-def one_run(program: Path, members: int, stalled: int) -> dict[str, float]:
+def one_run(program: Path, members: int, stalled: int, groups: int) -> dict[str, float]:
     """p99 of the healthy readers and of the urgent events (ms), RSS growth, what was closed."""
     with served() as port:
-        readers = [stalled_reader(port, index % GROUPS) for index in range(stalled)]
+        readers = [stalled_reader(port, index % groups) for index in range(stalled)]
         healthy = loadgen(
             program, port, members - stalled - 100, "q",
             "--rate", str(RATE), "--dur", str(SECONDS), "--settle", "5",
@@ -127,7 +127,7 @@ def one_run(program: Path, members: int, stalled: int) -> dict[str, float]:
             time.sleep(0.2)
         before = state(port)["rss"]
         if stalled:
-            fill(port)
+            fill(port, groups)
         urgent = loadgen(
             program, port, 100, "urgent", "--rate", "5", "--dur", str(SECONDS - 2), "--warm", "2"
         )
@@ -146,15 +146,15 @@ def one_run(program: Path, members: int, stalled: int) -> dict[str, float]:
     }
 
 
-def show(pairs: int = 5, members: int = 10_000) -> Verdict:
+def show(pairs: int = 5, members: int = 10_000, groups: int = 1) -> Verdict:
     """The figures of all pairs."""
     stalled = members // 20
     with_, without = [], []
     with tempfile.TemporaryDirectory() as folder:
         program = build_loadgen(Path(folder))
         for _ in range(pairs):
-            without.append(one_run(program, members, 0))
-            with_.append(one_run(program, members, stalled))
+            without.append(one_run(program, members, 0, groups))
+            with_.append(one_run(program, members, stalled, groups))
     ratio = statistics.median(
         slow["p99"] / free["p99"] for slow, free in zip(with_, without, strict=True)
     )
@@ -184,8 +184,9 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--members", type=int, default=10_000)
+    parser.add_argument("--groups", type=int, default=1, help="that stall at different moments")
     args = parser.parse_args()
-    print(show(args.pairs, args.members))
+    print(show(args.pairs, args.members, args.groups))
 
 
 if __name__ == "__main__":
