@@ -74,6 +74,14 @@ class QuestionRef(Request):
     question_id: Id
 
 
+class StreamRef(Request):
+    stream_key: Id
+
+
+class RoomRef(Request):
+    room: Annotated[str, Meta(min_length=1, max_length=128)]
+
+
 class InboxSync(Request):
     after: Annotated[int, Meta(ge=0, le=2**53)] | None = None
     limit: Annotated[int, Meta(ge=1, le=100)] = 100
@@ -124,6 +132,15 @@ class NeighbourhoodState(Message):
 class QuestionState(Message):
     room: str
     answers: int | None
+
+
+class StreamState(Message):
+    room: str
+    viewers: int
+
+
+class Viewers(Message):
+    viewers: int
 
 
 class InboxItem(Message, omit_defaults=True):
@@ -296,6 +313,18 @@ class LiveProduct(Message):
     data: dict[str, Any]
 
 
+class PresenceUpdate(Message):
+    """People, not sockets; of neighbourhood and region rooms in steps of 5, 0 under 5."""
+
+    room: str
+    count: int
+
+
+class ViewerCount(Message):
+    stream_key: str
+    viewers: int
+
+
 class ServerShutdown(Message):
     reason: str
     reconnect_after_ms: int
@@ -327,10 +356,15 @@ CLIENT_EVENTS: Final[dict[str, ClientEvent]] = {
         ClientEvent("neighbourhood:leave", NeighbourhoodRef, Ok),
         ClientEvent("question:join", QuestionRef, QuestionState),
         ClientEvent("question:leave", QuestionRef, Ok),
+        ClientEvent("join:stream", StreamRef, StreamState),
+        ClientEvent("leave:stream", StreamRef, StreamState),
+        ClientEvent("presence:get", RoomRef, Count),
         ClientEvent("inbox:sync", InboxSync, InboxPage),
         ClientEvent("notification:ack", NotificationAck, Count),
         ClientEvent("notification:seen", NotificationSeen, Unread),
         ClientEvent("notification:read", NotificationRead, Unread),
+        ClientEvent("stream:viewer:join", StreamRef, Viewers, "/streaming"),
+        ClientEvent("stream:viewer:leave", StreamRef, Viewers, "/streaming"),
     )
 }
 
@@ -360,6 +394,10 @@ SERVER_EVENTS: Final[dict[str, ServerEvent]] = {
         ServerEvent("live:product:updated", LiveProduct, "stream:{streamKey}", "room"),
         ServerEvent("live:product:soldout", LiveProduct, "stream:{streamKey}", "room"),
         ServerEvent("live:product:deleted", LiveProduct, "stream:{streamKey}", "room"),
+        ServerEvent("presence:update", PresenceUpdate, "that room", "volatile"),
+        ServerEvent(
+            "stream:viewer:count", ViewerCount, "stream:{streamKey}", "volatile", "/streaming"
+        ),
         ServerEvent("server:shutdown", ServerShutdown, "sockets of the node", "-"),
     )
 }

@@ -68,9 +68,9 @@ class Keys:
 
     prefix: str = ""
 
-    def presence(self, user_id: str) -> str:
+    def presence(self, user_id: str, namespace: str = "/") -> str:
         """Sorted set: one member a socket, scored by its expiry (epoch seconds)."""
-        return f"{self.prefix}presence:{user_id}"
+        return f"{self.prefix}presence:{user_id}{namespace.removesuffix('/')}"
 
     def room_online(self, room: str) -> str:
         return f"{self.prefix}room:{room}:online"

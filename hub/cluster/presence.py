@@ -78,36 +78,32 @@ class Presence(Census):
         self._node = node
         self._ttl = ttl
         self._per_user = per_user
-        self._sockets: dict[str, tuple[str, str]] = {}
+        self._sockets: dict[str, tuple[str, str]] = {}  # by sid: key and member
         self._places: dict[str, Counter[str]] = {}
 
-    async def connect(self, user: str, sid: str) -> list[str]:
-        """Notes a socket. Returns the sids, on whatever node, that the person loses for it: the
-        oldest over the limit.
+    async def connect(self, user: str, sid: str, namespace: str = "/") -> list[str]:
+        """Notes a socket. Returns the sids in that namespace, on whatever node, that the person
+        loses for it: the oldest over the limit. Only sockets of / make somebody `online`.
         """
+        key = self._keys.presence(user, namespace)
         member, *oldest = await self._line.run(
-            scripts.SOCKET_ENTER,
-            [self._keys.presence(user)],
-            [sid, self._ttl, self._per_user],
+            scripts.SOCKET_ENTER, [key], [sid, self._ttl, self._per_user]
         )
-        self._sockets[sid] = (user, member.decode())
+        self._sockets[sid] = (key, member.decode())
         return [old.decode().partition(" ")[2] for old in oldest]
 
     async def disconnect(self, sid: str) -> None:
         """Unknown sids are fine: whoever was refused half way leaves by the same door."""
-        user, member = self._sockets.pop(sid, ("", ""))
+        key, member = self._sockets.pop(sid, ("", ""))
         if member:
-            await self._line.call("ZREM", self._keys.presence(user), member)
+            await self._line.call("ZREM", key, member)
 
     async def enter(self, place: str, user: str) -> int:
-        """One more socket of a person is in a place. Returns how many people are there."""
-        here = self._places.setdefault(place, Counter())
-        here[user] += 1
-        try:
-            return await self._assert(place, [user])
-        except BaseException:
-            self._forget(place, user)
-            raise
+        """One more socket of a person is in a place. Returns how many people are there. What Redis
+        did not take it is told with the next lease.
+        """
+        self._places.setdefault(place, Counter())[user] += 1
+        return await self._assert(place, [user])
 
     async def leave(self, place: str, user: str) -> int:
         """One socket fewer. Returns how many people are there; the person counts while any node
@@ -143,7 +139,7 @@ class Presence(Census):
         held = list(self._sockets.values())
         for start in range(0, len(held), BATCH):
             batch = held[start : start + BATCH]
-            keys = [self._keys.presence(user) for user, _ in batch]
+            keys = [key for key, _ in batch]
             members = [member for _, member in batch]
             await self._line.run(scripts.SOCKETS_RENEW, keys, [self._ttl, *members])
         for place, people in list(self._places.items()):

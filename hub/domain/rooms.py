@@ -20,7 +20,7 @@ from protocol.names import (
 from protocol.rest import Broadcast, BroadcastRequest
 
 ROOM_KINDS = ("user:", "region:", "neighbourhood:", "tag:", "question:", "stream:", "chat:")
-ASKABLE = ("neighbourhood:", "question:")
+ASKABLE = ("neighbourhood:", "question:", "stream:")
 """Kinds of rooms that clients join by themselves."""
 
 MOST_NEIGHBOURHOODS = 5
@@ -135,5 +135,7 @@ async def still_open(d: Domain, names: Iterable[str]) -> tuple[str, ...]:
     return tuple(
         name
         for name in asked
-        if name in found or d.atlas.is_neighbourhood(name.removeprefix("neighbourhood:"))
+        if name in found
+        or room_kind(name) == "stream:"
+        or d.atlas.is_neighbourhood(name.removeprefix("neighbourhood:"))
     )

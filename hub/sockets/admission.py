@@ -20,7 +20,7 @@ from hub.engine import Event, Member, Unavailable, reasons
 from hub.engine.rooms import HELD
 from hub.plumbing.metrics import ERRORS, SOCKET_EVENT_DURATION, SOCKET_EVENTS
 from hub.plumbing.trace import traced
-from hub.sockets import recovery, rooms
+from hub.sockets import presence, recovery, rooms
 from hub.sockets.gate import coded
 from hub.sockets.node import NAMESPACE, Guest, Node, event_of, guest_of, left_of, visible
 from protocol.errors import ERRORS as SPECS
@@ -55,11 +55,12 @@ async def _answered(node: Node, member: Member, auth: Any) -> dict[str, Any]:
             raise _refusal(fault) from error
         finally:
             seconds = time.perf_counter() - start
-            SOCKET_EVENTS.labels(namespace=NAMESPACE, event=CONNECT, outcome=outcome).inc()
-            SOCKET_EVENT_DURATION.labels(namespace=NAMESPACE, event=CONNECT).observe(seconds)
+            namespace = member.namespace.name
+            SOCKET_EVENTS.labels(namespace=namespace, event=CONNECT, outcome=outcome).inc()
+            SOCKET_EVENT_DURATION.labels(namespace=namespace, event=CONNECT).observe(seconds)
             user = member.data.user_id if isinstance(member.data, Guest) else None
             node.access.event(
-                namespace=NAMESPACE,
+                namespace=namespace,
                 event=CONNECT,
                 outcome=outcome,
                 seconds=seconds,
@@ -86,7 +87,7 @@ async def _admit(node: Node, member: Member, auth: dict[str, Any]) -> dict[str, 
     before = frozenset(session.rooms) if session else frozenset()
     await _come_home(node, member)
     welcome = await _settle(node, member, before)
-    await rooms.confirmed(node, [str(name) for name in member.room_names])
+    await rooms.confirmed(node, map(str, member.room_names), member.namespace.name)
     near = await _open_near(node, member)
     await _note_presence(node, member)
     # last: after the missed events are written nothing may fail any more
@@ -105,9 +106,10 @@ async def _come_home(node: Node, member: Member) -> None:
     home = user_room(guest.user_id)
     if guest.session is None and member.recovery:
         guest.session = await recovery.open_session(node, member, (home,))
-    node.bus.join(NAMESPACE, member.sid)
+    namespace = member.namespace.name
+    node.bus.join(namespace, member.sid)
     await rooms.enter(node, member, (home,))
-    await rooms.confirmed(node, (home, member.sid))
+    await rooms.confirmed(node, (home, member.sid), namespace)
 
 
 async def _settle(node: Node, member: Member, before: frozenset[str]) -> Welcome | None:
@@ -117,7 +119,7 @@ async def _settle(node: Node, member: Member, before: frozenset[str]) -> Welcome
     while True:
         guest.moved = False
         try:
-            welcome = await members.welcome(node.domain, guest.user_id)
+            welcome = await _welcome(node, member)
             kept = await domain_rooms.still_open(node.domain, before)
         except HubError as error:
             if error.code != Code.UNAVAILABLE:
@@ -140,10 +142,22 @@ async def _settle(node: Node, member: Member, before: frozenset[str]) -> Welcome
             return welcome
 
 
+async def _welcome(node: Node, member: Member) -> Welcome:
+    """Outside of / only a person's own room is automatic."""
+    user_id = guest_of(member).user_id
+    if member.namespace.name == NAMESPACE:
+        return await members.welcome(node.domain, user_id)
+    return Welcome((user_room(user_id),), 0)
+
+
 def _greet(
     node: Node, member: Member, welcome: Welcome | None, recovered: bool, near: Sequence[Emit]
 ) -> None:
-    """`ready` first, then the open urgent questions of its cell, then what was held back."""
+    """`ready` first, then the open urgent questions of its cell, then what was held back. Other
+    namespaces have no word of welcome: the answer to CONNECT says it all.
+    """
+    if member.namespace.name != NAMESPACE:
+        return
     guest = guest_of(member)
     ready = Ready(
         sid=member.sid,
@@ -185,12 +199,13 @@ async def _note_presence(node: Node, member: Member) -> None:
     guest = guest_of(member)
     grace = max(guest.expires_at - time.time(), 0) + EXPIRED_GRACE_S
     guest.expiry = node.expiries.add(member, grace)
-    for sid in await node.presence.connect(guest.user_id, member.sid):
-        old = node.server.member(sid)
+    namespace = member.namespace.name
+    for sid in await node.presence.connect(guest.user_id, member.sid, namespace):
+        old = node.server.member(sid, namespace)
         if old is not None:
             node.server.kick(old)
         else:
-            await node.requests.disconnect(NAMESPACE, (sid,))
+            await node.requests.disconnect(namespace, (sid,))
 
 
 async def farewell(node: Node, member: Member, reason: str) -> None:
@@ -199,7 +214,7 @@ async def farewell(node: Node, member: Member, reason: str) -> None:
     if not isinstance(guest, Guest) or guest.leaving:
         return
     guest.leaving = True
-    node.bus.leave(NAMESPACE, member.sid)
+    node.bus.leave(member.namespace.name, member.sid)
     if guest.expiry:
         node.expiries.drop(member, guest.expiry)
     try:
@@ -212,7 +227,7 @@ async def farewell(node: Node, member: Member, reason: str) -> None:
 
 
 async def _give_back(node: Node, sid: str, guest: Guest, reason: str) -> None:
-    await rooms.count_out(node, guest, guest.counted)
+    await presence.leave(node, guest, guest.counted)
     try:
         await node.presence.disconnect(sid)
         if guest.session is not None:

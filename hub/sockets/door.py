@@ -22,9 +22,9 @@ from hub.plumbing.limits import Limits
 from hub.plumbing.metrics import REGISTRY
 from hub.plumbing.settings import Settings
 from hub.plumbing.telemetry import AccessLog
-from hub.sockets import repair, rooms, server
+from hub.sockets import presence, repair, rooms, server
 from hub.sockets.local import LocalSockets
-from hub.sockets.node import NAMESPACE, Guest, Node, Order, guest_of, left_of
+from hub.sockets.node import SERVED, Guest, Node, Order, guest_of, left_of
 from protocol.events import ServerShutdown
 from protocol.names import Channels
 
@@ -145,6 +145,7 @@ async def open_hub(life: Lifecycle, settings: Settings, domain: Domain) -> Door:
     life.on_stop("node", node.close)
     life.spawn("orders", rooms.obey_orders(node))
     life.spawn("repair", repair.mend_stale(node))
+    life.spawn("presence", presence.tell(node))
     figures = server.Figures(node)
     REGISTRY.register(figures)
     life.on_stop("figures", figures.close)
@@ -157,7 +158,7 @@ def _options(life: Lifecycle, settings: Settings, domain: Domain) -> ClusterOpti
         redis_server(settings),
         domain.keys,
         Channels(redis.adapter_key),
-        namespaces=(NAMESPACE,),
+        namespaces=SERVED,
         limits=LogLimits(redis.recovery_window_s, redis.recovery_events),
         lag_limit=redis.bus_lag_limit_s,
         presence_ttl=sockets.presence_ttl_s,

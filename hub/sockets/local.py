@@ -79,10 +79,10 @@ class LocalSockets:
         return [*names, *(member.sid for member in self._server.members(namespace))]
 
     def join(self, namespace: str, rooms: Rooms, except_rooms: Rooms, into: Rooms) -> None:
-        self._orders.put_nowait(Order(rooms, except_rooms, join=into))
+        self._orders.put_nowait(Order(rooms, except_rooms, join=into, namespace=namespace))
 
     def leave(self, namespace: str, rooms: Rooms, except_rooms: Rooms, out_of: Rooms) -> None:
-        self._orders.put_nowait(Order(rooms, except_rooms, leave=out_of))
+        self._orders.put_nowait(Order(rooms, except_rooms, leave=out_of, namespace=namespace))
 
     def disconnect(self, namespace: str, rooms: Rooms, except_rooms: Rooms, close: bool) -> None:
         """DISCONNECT is final for stock clients; the transport ends with its last member."""

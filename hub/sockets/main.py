@@ -6,9 +6,9 @@ from typing import Final
 from hub.domain import attention, inbox, members, urgent
 from hub.domain import rooms as domain_rooms
 from hub.engine import Member
-from hub.sockets import rooms
-from hub.sockets.node import Guest, Handler, Node, guest_of, visible
-from protocol.errors import Code, HubError, invalid
+from hub.sockets import presence, rooms
+from hub.sockets.node import NAMESPACE, Handler, Node, guest_of, visible
+from protocol.errors import Code, HubError, forbidden, invalid
 from protocol.events import (
     Count,
     InboxPage,
@@ -23,10 +23,13 @@ from protocol.events import (
     Ok,
     QuestionRef,
     QuestionState,
+    RoomRef,
+    StreamRef,
+    StreamState,
     Unread,
     UrgentCard,
 )
-from protocol.names import neighbourhood_room, question_room, room_kind
+from protocol.names import neighbourhood_room, question_room, room_kind, stream_room
 
 
 async def location_update(node: Node, member: Member, form: LocationUpdate) -> LocationState:
@@ -47,9 +50,9 @@ async def neighbourhood_join(
     kind = room_kind(room)
     joined = [name for name in guest.asked if name != room and room_kind(name) == kind]
     await domain_rooms.may_join_neighbourhood(node.domain, form.code, len(joined))
-    await _join(node, member, room)
+    await rooms.ask(node, member, room)
     return NeighbourhoodState(
-        room=room, online=await rooms.online(node, room), recent=await _recent(node, form.code)
+        room=room, online=await presence.online(node, room), recent=await _recent(node, form.code)
     )
 
 
@@ -64,7 +67,8 @@ async def _recent(node: Node, code: str) -> tuple[UrgentCard, ...] | None:
 
 
 async def neighbourhood_leave(node: Node, member: Member, form: NeighbourhoodRef) -> Ok:
-    return await _leave(node, member, neighbourhood_room(form.code))
+    await rooms.forgo(node, member, neighbourhood_room(form.code))
+    return Ok()
 
 
 async def question_join(node: Node, member: Member, form: QuestionRef) -> QuestionState:
@@ -78,12 +82,13 @@ async def question_join(node: Node, member: Member, form: QuestionRef) -> Questi
             raise
         answers = None
     room = question_room(form.question_id)
-    await _join(node, member, room)
+    await rooms.ask(node, member, room)
     return QuestionState(room=room, answers=answers)
 
 
 async def question_leave(node: Node, member: Member, form: QuestionRef) -> Ok:
-    return await _leave(node, member, question_room(form.question_id))
+    await rooms.forgo(node, member, question_room(form.question_id))
+    return Ok()
 
 
 async def inbox_sync(node: Node, member: Member, form: InboxSync) -> InboxPage:
@@ -114,29 +119,24 @@ async def notification_read(node: Node, member: Member, form: NotificationRead) 
     return Unread(unread=unread)
 
 
-async def _join(node: Node, member: Member, room: str) -> None:
-    """Raises INVALID_PAYLOAD, ROOM_LIMIT, UNAVAILABLE (then the socket is as it was)."""
-    domain_rooms.check_room(room)
-    guest: Guest = guest_of(member)
-    if room in guest.asked:
-        return await rooms.confirmed(node, (room,))
-    if len(guest.asked) >= node.figures.max_rooms:
-        raise HubError(Code.ROOM_LIMIT)
-    fresh = await rooms.enter(node, member, (room,))
-    try:
-        await rooms.confirmed(node, (room,))
-    except HubError:
-        await rooms.leave(node, member, fresh)
-        raise
-    guest.asked = (*guest.asked, room)
-    return None
+async def join_stream(node: Node, member: Member, form: StreamRef) -> StreamState:
+    """Products of a stream; its viewers are those of /streaming."""
+    room = stream_room(form.stream_key)
+    await rooms.ask(node, member, room)
+    return StreamState(room=room, viewers=await presence.online(node, room))
 
 
-async def _leave(node: Node, member: Member, room: str) -> Ok:
-    guest = guest_of(member)
-    guest.asked = tuple(name for name in guest.asked if name != room)
-    await rooms.leave(node, member, (room,))
-    return Ok()
+async def leave_stream(node: Node, member: Member, form: StreamRef) -> StreamState:
+    room = stream_room(form.stream_key)
+    await rooms.forgo(node, member, room)
+    return StreamState(room=room, viewers=await presence.online(node, room))
+
+
+async def presence_get(node: Node, member: Member, form: RoomRef) -> Count:
+    """Raises FORBIDDEN for a room the caller is not in, or whose people are not counted."""
+    if not (rooms.has(member, form.room) and presence.is_told(NAMESPACE, form.room)):
+        raise forbidden("Only rooms that you are in, and whose people are counted.")
+    return Count(count=await presence.online(node, form.room))
 
 
 HANDLERS: Final[Mapping[str, Handler]] = {
@@ -145,6 +145,9 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     "neighbourhood:leave": neighbourhood_leave,
     "question:join": question_join,
     "question:leave": question_leave,
+    "join:stream": join_stream,
+    "leave:stream": leave_stream,
+    "presence:get": presence_get,
     "inbox:sync": inbox_sync,
     "notification:ack": notification_ack,
     "notification:seen": notification_seen,

@@ -24,6 +24,9 @@ from protocol.payload import Message, plain
 from protocol.tokens import Role, Token
 
 NAMESPACE: Final = "/"
+STREAMING: Final = "/streaming"
+SERVED: Final = (NAMESPACE, STREAMING)
+"""Where people may connect; the cluster counts servers by namespace, so only these are heard."""
 
 
 @dataclass(slots=True, eq=False)
@@ -62,11 +65,14 @@ class Order:
     join: tuple[str, ...] = ()
     leave: tuple[str, ...] = ()
     done: asyncio.Future[None] | None = None
+    namespace: str = NAMESPACE
 
 
 @dataclass(slots=True, eq=False)
 class Node:
-    """`guests` by token; `stale` are people whose automatic rooms must be found out anew."""
+    """`guests` by token; `stale` are people whose automatic rooms must be found out anew; `told`
+    are namespace and name of the rooms with members here that hear how many they are.
+    """
 
     id: str
     domain: Domain
@@ -83,6 +89,7 @@ class Node:
     orders: asyncio.Queue[Order]
     expiries: Wheel[Member]
     stale: dict[str, None] = field(default_factory=dict)
+    told: dict[tuple[str, str], None] = field(default_factory=dict)
     tasks: set[asyncio.Task[Any]] = field(default_factory=set)
 
     def spawn(self, work: Any) -> None:
@@ -97,15 +104,20 @@ class Node:
         for task in tuple(self.tasks):
             task.cancel()
 
-    def send(self, member: Member, name: str, message: Message, *, id: str | None = None) -> None:
+    def send(self, member: Member, name: str, message: Message) -> None:
         """An event to one socket: never recovered, its last argument an object."""
-        self.server.deliver(event_of(name, message, id), (member.sid,))
+        event = event_of(name, message, namespace=member.namespace.name)
+        self.server.deliver(event, (member.sid,))
 
 
-def event_of(name: str, message: Message, id: str | None = None) -> Event:
+def event_of(
+    name: str, message: Message, *, namespace: str = NAMESPACE, key: str | None = None
+) -> Event:
+    """An event to sockets of this node alone; a volatile one is replaced by its `key`."""
     klass = SERVER_EVENTS[name].klass
-    data = {"id": id or str(uuid4()), **plain(message)}
-    return Event([name, data], kind="alert" if klass == "alert" else "room")
+    data = {"id": str(uuid4()), **plain(message)}
+    kind = "room" if klass == "-" else klass
+    return Event([name, data], namespace=namespace, kind=kind, key=key and f"{name} {key}")
 
 
 def guest_of(member: Member) -> Guest:

@@ -10,7 +10,7 @@ from hub.cluster.replay import Refusal
 from hub.cluster.sessions import Session
 from hub.engine import Event, Member
 from hub.engine.rooms import HELD
-from hub.sockets.node import NAMESPACE, Node, guest_of, left_of
+from hub.sockets.node import Node, guest_of, left_of
 from protocol.errors import unavailable
 from protocol.redis_wire import Broadcast
 
@@ -26,7 +26,7 @@ async def open_session(node: Node, member: Member, names: tuple[str, ...]) -> Se
         pid=secrets.token_urlsafe(24),
         user=guest.user_id,
         sid=member.sid,
-        namespace=NAMESPACE,
+        namespace=member.namespace.name,
         token=guest.token,
         rooms=names,
     )
@@ -37,7 +37,10 @@ async def claimed(node: Node, member: Member) -> Session | None:
     guest = guest_of(member)
     assert member.pid is not None
     claimed = await node.sessions.claim(
-        pid=member.pid, user=guest.user_id, namespace=NAMESPACE, token=guest.token
+        pid=member.pid,
+        user=guest.user_id,
+        namespace=member.namespace.name,
+        token=guest.token,
     )
     if claimed is None:
         return None
@@ -84,4 +87,4 @@ async def replayed(node: Node, member: Member, session: Session) -> bool:
 
 def _event(broadcast: Broadcast) -> Event:
     args = [broadcast.event, *broadcast.args]
-    return Event(args, kind="room", offset=broadcast.offset or None)
+    return Event(args, namespace=broadcast.namespace, kind="room", offset=broadcast.offset or None)

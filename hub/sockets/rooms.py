@@ -7,11 +7,13 @@ from typing import Final
 import structlog
 from redis.exceptions import RedisError
 
+from hub.domain import rooms as domain_rooms
 from hub.domain import urgent
 from hub.engine import Event, Member
 from hub.engine.rooms import LEAVING, LIVE
+from hub.sockets import presence
 from hub.sockets.node import NAMESPACE, Guest, Node, Order, guest_of
-from protocol.errors import HubError, unavailable
+from protocol.errors import Code, HubError, unavailable
 from protocol.events import Emit, Move
 from protocol.names import room_kind
 
@@ -20,8 +22,6 @@ AWAY_S: Final = 0.5
 """How long a join waits for Redis: for an answer, and for a Redis that is known to be away."""
 
 CELL: Final = "cell:"
-COUNTED: Final = ("neighbourhood:",)
-"""Kinds of rooms whose people are counted."""
 
 log = structlog.get_logger(__name__)
 
@@ -30,14 +30,14 @@ def has(member: Member, room: str) -> bool:
     return member.rooms is not None and room in member.rooms
 
 
-async def confirmed(node: Node, rooms: Iterable[str]) -> None:
+async def confirmed(node: Node, rooms: Iterable[str], namespace: str = NAMESPACE) -> None:
     """Returns when whatever is published to these rooms from now on is heard here.
 
     Raises UNAVAILABLE when Redis does not confirm in time.
     """
     try:
         async with asyncio.timeout(CONFIRM_S if node.bus.ready else AWAY_S):
-            await node.bus.subscribed(NAMESPACE, rooms)
+            await node.bus.subscribed(namespace, rooms)
     except TimeoutError:
         raise unavailable("Rooms cannot be joined now.") from None
 
@@ -53,7 +53,7 @@ async def enter(node: Node, member: Member, names: Iterable[str]) -> tuple[str, 
     if member.state >= LEAVING:
         return ()
     node.server.enter(member, *fresh)
-    await _count_in(node, member, fresh)
+    await presence.enter(node, member, fresh)
     return fresh
 
 
@@ -66,7 +66,34 @@ async def leave(node: Node, member: Member, names: Iterable[str]) -> None:
         member.namespace.leave(member, name)
     if gone:
         await _note(node, guest_of(member), leave=gone)
-        await count_out(node, guest_of(member), gone)
+        await presence.leave(node, guest_of(member), gone)
+
+
+async def ask(node: Node, member: Member, room: str) -> None:
+    """A client asks to be in a room. Raises INVALID_PAYLOAD, ROOM_LIMIT, UNAVAILABLE (then the
+    socket is as it was).
+    """
+    domain_rooms.check_room(room)
+    guest, namespace = guest_of(member), member.namespace.name
+    if room in guest.asked:
+        return await confirmed(node, (room,), namespace)
+    if len(guest.asked) >= node.figures.max_rooms:
+        raise HubError(Code.ROOM_LIMIT)
+    fresh = await enter(node, member, (room,))
+    try:
+        await confirmed(node, (room,), namespace)
+    except HubError:
+        await leave(node, member, fresh)
+        raise
+    guest.asked = (*guest.asked, room)
+    return None
+
+
+async def forgo(node: Node, member: Member, room: str) -> None:
+    """A client asks to be out of a room, whatever it is."""
+    guest = guest_of(member)
+    guest.asked = tuple(name for name in guest.asked if name != room)
+    await leave(node, member, (room,))
 
 
 async def _note(
@@ -80,39 +107,6 @@ async def _note(
         await node.sessions.move(guest.session, join=join, leave=leave)
     except RedisError as error:
         log.warning("a session does not know its rooms", kind=type(error).__name__)
-
-
-async def _count_in(node: Node, member: Member, names: Sequence[str]) -> None:
-    guest = guest_of(member)
-    for name in names:
-        if room_kind(name) not in COUNTED or name in guest.counted:
-            continue
-        try:
-            await node.presence.enter(node.domain.keys.room_online(name), guest.user_id)
-        except RedisError as error:
-            log.warning("a room's count is behind", kind=type(error).__name__)
-            continue
-        guest.counted = (*guest.counted, name)
-
-
-async def count_out(node: Node, guest: Guest, names: Sequence[str]) -> None:
-    """Leave the counts of these rooms."""
-    gone = [name for name in names if name in guest.counted]
-    guest.counted = tuple(name for name in guest.counted if name not in gone)
-    for name in gone:
-        try:
-            await node.presence.leave(node.domain.keys.room_online(name), guest.user_id)
-        except RedisError as error:
-            log.warning("a room's count is behind", kind=type(error).__name__)
-
-
-async def online(node: Node, room: str) -> int:
-    """People in a room, in steps of 5, 0 under 5. Raises UNAVAILABLE."""
-    try:
-        count = await node.presence.count(node.domain.keys.room_online(room))
-    except RedisError as error:
-        raise unavailable("Presence cannot be asked now.") from error
-    return count - count % 5
 
 
 # --- orders: rooms that the server changes -----------------------------------------------------
@@ -143,7 +137,7 @@ async def obey_orders(node: Node) -> None:
 
 
 async def _obey(node: Node, order: Order) -> None:
-    members = node.server.select(order.rooms or None, order.excepted)
+    members = node.server.select(order.rooms or None, order.excepted, order.namespace)
     moved = await asyncio.gather(*(_obey_one(node, member, order) for member in members))
     cells: dict[str, list[Member]] = {}
     for member, fresh in zip(members, moved, strict=True):

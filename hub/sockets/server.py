@@ -1,7 +1,7 @@
 """The engine's server as the settings say, with the gate in front of its events."""
 
 import ssl
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Hashable, Iterator
 from functools import partial
 
 from prometheus_client.core import Metric
@@ -13,9 +13,9 @@ from hub.plumbing.limits import Verdict, Window
 from hub.plumbing.metrics import ACTIVE_CONNECTIONS, REDIS_CONNECTED, REGISTRY
 from hub.plumbing.settings import Settings
 from hub.plumbing.variables import Web
-from hub.sockets import admission, main
+from hub.sockets import admission, main, presence, streaming
 from hub.sockets.gate import Gate
-from hub.sockets.node import NAMESPACE, Node
+from hub.sockets.node import SERVED, Node
 from protocol.events import CLIENT_EVENTS, ClientEvent
 
 REDIS_AWAY = Refusal("redis_away", 2)
@@ -47,12 +47,10 @@ def attach(node: Node) -> None:
     """Hang everything of this door on the server."""
     server = node.server
     server.admit = admission.hook(node)
-    server.on("disconnect", _disconnected(node), namespace=NAMESPACE)
+    for namespace in SERVED:
+        server.on("disconnect", _disconnected(node, namespace), namespace=namespace)
     open_gate(node)
-    server.on_rooms(
-        lambda namespace, room: node.bus.join(namespace, str(room)),
-        lambda namespace, room: node.bus.leave(namespace, str(room)),
-    )
+    server.on_rooms(partial(_opened, node), partial(_emptied, node))
 
     def refuse(_handshake: Handshake) -> Refusal | None:
         return None if node.bus.ready else REDIS_AWAY
@@ -70,14 +68,28 @@ def open_gate(node: Node) -> None:
         return await node.limits.check(window, user_id)
 
     gate = Gate(node.server, check, node.access)
-    for name, handler in main.HANDLERS.items():
+    for name, handler in {**main.HANDLERS, **streaming.HANDLERS}.items():
         gate.add(CLIENT_EVENTS[name], partial(handler, node))
-    gate.close(NAMESPACE)
+    for namespace in SERVED:
+        gate.close(namespace)
 
 
-def _disconnected(node: Node) -> Callable[[str, str], Awaitable[None]]:
+def _opened(node: Node, namespace: str, room: Hashable) -> None:
+    """The first member of a room is here."""
+    name = str(room)
+    node.bus.join(namespace, name)
+    if presence.is_told(namespace, name):
+        node.told[namespace, name] = None
+
+
+def _emptied(node: Node, namespace: str, room: Hashable) -> None:
+    node.bus.leave(namespace, str(room))
+    node.told.pop((namespace, str(room)), None)
+
+
+def _disconnected(node: Node, namespace: str) -> Callable[[str, str], Awaitable[None]]:
     async def disconnected(sid: str, reason: str) -> None:
-        member = node.server.member(sid)
+        member = node.server.member(sid, namespace)
         if member is not None:
             await admission.farewell(node, member, reason)
 
@@ -97,10 +109,10 @@ class Figures(Collector):
 
     def __init__(self, node: Node) -> None:
         self._engine = node.server.collector()
-        live = node.server.live
-        ACTIVE_CONNECTIONS.labels(namespace=NAMESPACE).set_function(
-            lambda: live().get(NAMESPACE, 0)
-        )
+        for namespace in SERVED:
+            ACTIVE_CONNECTIONS.labels(namespace=namespace).set_function(
+                partial(_live, node.server, namespace)
+            )
         REDIS_CONNECTED.labels(client="bus").set_function(lambda: node.bus.ready)
 
     def collect(self) -> Iterator[Metric]:
@@ -110,3 +122,7 @@ class Figures(Collector):
         REGISTRY.unregister(self)
         ACTIVE_CONNECTIONS.clear()
         REDIS_CONNECTED.labels(client="bus").set_function(lambda: 0)
+
+
+def _live(engine: Server, namespace: str) -> int:
+    return engine.live().get(namespace, 0)

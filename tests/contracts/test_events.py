@@ -27,10 +27,6 @@ SOCKET_NOT_BUILT: Final = {
     "session:revoked",
     "tag:follow",
     "tag:unfollow",
-    "join:stream",
-    "leave:stream",
-    "presence:get",
-    "presence:update",
     "question:wave",
     "question:claim",
     "question:release",
@@ -47,9 +43,6 @@ SOCKET_NOT_BUILT: Final = {
     "chat:message-deleted",
     "chat:user-joined",
     "chat:user-left",
-    "stream:viewer:join",
-    "stream:viewer:leave",
-    "stream:viewer:count",
 }
 DOMAIN_NOT_BUILT: Final = {
     "user.deleted",

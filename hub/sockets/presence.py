@@ -1,0 +1,118 @@
+"""How many people are in a room: counted by leases in Redis, told at most once a second."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final
+
+import structlog
+from redis.exceptions import RedisError
+
+from hub.engine import Event, Member
+from hub.sockets.node import STREAMING, Guest, Node, event_of, guest_of
+from protocol.errors import unavailable
+from protocol.events import PresenceUpdate, ViewerCount
+from protocol.names import room_kind
+from protocol.payload import Message
+
+TELL_EVERY_S: Final = 1.0
+
+STREAM: Final = "stream:"
+BY_PEOPLE: Final = ("region:", "neighbourhood:", "tag:", "question:")
+"""Kinds of rooms of / whose people are counted; a stream's are the viewers, in /streaming."""
+
+BY_FIVES: Final = ("region:", "neighbourhood:")
+"""Told in steps of 5, 0 under 5: a small number would say where somebody is."""
+
+log = structlog.get_logger(__name__)
+
+
+def is_told(namespace: str, room: str) -> bool:
+    """Whether the members of a room hear how many they are."""
+    kind = room_kind(room)
+    return kind == STREAM or (namespace != STREAMING and kind in BY_PEOPLE)
+
+
+def _is_counted(namespace: str, room: str) -> bool:
+    """Whether being in it makes somebody one of its people: viewers are those of /streaming."""
+    return is_told(namespace, room) and (room_kind(room) != STREAM or namespace == STREAMING)
+
+
+async def enter(node: Node, member: Member, names: Sequence[str]) -> None:
+    """Count a socket's person in. Without Redis the count is behind until the next lease."""
+    guest, namespace = guest_of(member), member.namespace.name
+    fresh = [name for name in names if _is_counted(namespace, name) and name not in guest.counted]
+    guest.counted = (*guest.counted, *fresh)
+    entering = (node.presence.enter(_place(node, name), guest.user_id) for name in fresh)
+    _note(await asyncio.gather(*entering, return_exceptions=True))
+
+
+async def leave(node: Node, guest: Guest, names: Sequence[str]) -> None:
+    gone = [name for name in names if name in guest.counted]
+    guest.counted = tuple(name for name in guest.counted if name not in gone)
+    leaving = (node.presence.leave(_place(node, name), guest.user_id) for name in gone)
+    _note(await asyncio.gather(*leaving, return_exceptions=True))
+
+
+def _note(results: Sequence[object]) -> None:
+    for error in results:
+        if isinstance(error, RedisError):
+            log.warning("a room's count is behind", kind=type(error).__name__)
+        elif isinstance(error, BaseException):
+            raise error
+
+
+async def online(node: Node, room: str) -> int:
+    """People in a room, as they may be told. Raises UNAVAILABLE."""
+    try:
+        return _told(room, await node.presence.count(_place(node, room)))
+    except RedisError as error:
+        raise unavailable("Presence cannot be asked now.") from error
+
+
+def _place(node: Node, room: str) -> str:
+    """The key of a room's leases (hub.cluster.presence)."""
+    keys = node.domain.keys
+    if room_kind(room) == STREAM:
+        return keys.viewers(room.removeprefix(STREAM))
+    return keys.room_online(room)
+
+
+def _told(room: str, count: int) -> int:
+    return count - count % 5 if room_kind(room) in BY_FIVES else count
+
+
+async def tell(node: Node) -> None:
+    """For ever: each second, rooms with members here whose count is another one hear it.
+
+    Redis is asked and nobody else: so each member hears it at most once a second, however many
+    nodes there are, and a node that died is noticed too.
+    """
+    last: dict[tuple[str, str], int] = {}
+    while True:
+        await asyncio.sleep(TELL_EVERY_S)
+        try:
+            last = await _tell(node, last)
+        except RedisError as error:
+            log.warning("counts could not be told", kind=type(error).__name__)
+
+
+async def _tell(node: Node, last: dict[tuple[str, str], int]) -> dict[tuple[str, str], int]:
+    rooms = list(node.told)
+    counts = await node.presence.counts([_place(node, room) for _, room in rooms])
+    now = {
+        (namespace, room): _told(room, count)
+        for (namespace, room), count in zip(rooms, counts, strict=True)
+    }
+    for (namespace, room), count in now.items():
+        if count != last.get((namespace, room), 0):
+            node.server.deliver(_event(namespace, room, count), (room,))
+    return now
+
+
+def _event(namespace: str, room: str, count: int) -> Event:
+    message: Message = PresenceUpdate(room=room, count=count)
+    name = "presence:update"
+    if namespace == STREAMING:
+        message = ViewerCount(stream_key=room.removeprefix(STREAM), viewers=count)
+        name = "stream:viewer:count"
+    return event_of(name, message, namespace=namespace, key=room)
