@@ -1,16 +1,20 @@
 """Story: a node dies by kill -9, and its people are gone by the score of their leases."""
 
 import asyncio
-import sys
 from dataclasses import dataclass
 from time import monotonic
+
+import socketio
 
 from hub.cluster.line import Line
 from hub.cluster.presence import Census
 from protocol.names import Keys, neighbourhood_room
 from tests.stories.cluster.clients import Client
 from tests.stories.cluster.nodes import Nodes
-from tests.stories.cluster.viewer import STREAM
+
+STREAM = "story"
+WATCHING = 3
+"""People on each node who watch the stream."""
 
 SHORT = {"PING_INTERVAL": "1000", "PING_TIMEOUT": "1000", "PRESENCE_TTL": "4"}
 
@@ -34,13 +38,14 @@ class Result:
     @property
     def right(self) -> bool:
         living = self.people - self.dead
-        counted = (self.online, self.count, self.viewers) == (living, living, 0)
+        counted = (self.online, self.count, self.viewers) == (living, living, WATCHING)
         return counted and self.nodes == 1 and self.right_s <= self.ttl
 
     def __str__(self) -> str:
         return (
             f"right after {self.right_s:.1f}s of {self.ttl}: {self.online} of {self.people} online,"
-            f" {self.count} counted in the room, viewers {self.viewers}, nodes {self.nodes};"
+            f" {self.count} counted in the room, viewers {self.viewers} of {2 * WATCHING},"
+            f" nodes {self.nodes};"
             f" {self.kept} entries of the dead not yet reaped"
         )
 
@@ -64,21 +69,20 @@ async def play(nodes: Nodes, ttl: int, each: int = 10, both: int = 3) -> Result:
     keys = Keys()
     census = Census(line, keys)
     place = keys.room_online(room)
-    viewer = await _viewer(nodes, ttl)
+    viewers = keys.viewers(STREAM)
+    watching = [await _watch(nodes, name, n) for name in nodes.doors for n in range(WATCHING)]
     assert await census.count(place) == len(names)
-    assert await census.count(keys.viewers(STREAM)) == 1
+    assert await census.count(viewers) == 2 * WATCHING
     await nodes.kill("node0")
-    viewer.kill()
     died = monotonic()
-    await viewer.wait()
     living = {name for name in names if not name.startswith("node0")}
     async with asyncio.timeout(ttl + 10):
         while True:
             online = await census.online(names)
             found = (len(online), await census.count(place))
-            viewers = await census.count(keys.viewers(STREAM))
+            seen = await census.count(viewers)
             alive = await census.nodes()
-            if found == (len(living), len(living)) and not viewers and len(alive) == 1:
+            if (*found, seen, len(alive)) == (len(living), len(living), WATCHING, 1):
                 break
             await asyncio.sleep(0.1)
     right_s = monotonic() - died
@@ -92,26 +96,26 @@ async def play(nodes: Nodes, ttl: int, each: int = 10, both: int = 3) -> Result:
         online=len(online),
         count=found[1],
         nodes=len(alive),
-        viewers=viewers,
+        viewers=seen,
     )
     assert online == living
     await line.close()
     await asyncio.gather(*(client.close() for client in clients))
+    await asyncio.gather(*(client.disconnect() for client in watching))
     return result
 
 
-async def _viewer(nodes: Nodes, ttl: int) -> asyncio.subprocess.Process:
-    """Another node with a viewer; it dies as well."""
-    url = nodes.settings.redis.url
-    assert url is not None
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "tests.stories.cluster.viewer",
-        url.get_secret_value(),
-        str(ttl),
-        stdout=asyncio.subprocess.PIPE,
+async def _watch(nodes: Nodes, name: str, n: int) -> socketio.AsyncClient:
+    """A stock client in /streaming."""
+    client = socketio.AsyncClient(reconnection=False)
+    await client.connect(
+        nodes.urls[name],
+        auth={"token": nodes.token(f"viewer-{name}-{n}"), "recovery": False},
+        namespaces=["/streaming"],
+        transports=["websocket"],
     )
-    assert process.stdout is not None
-    assert await process.stdout.readline()
-    return process
+    answer = await client.call(
+        "stream:viewer:join", {"streamKey": STREAM}, namespace="/streaming", timeout=10
+    )
+    assert answer["ok"], answer
+    return client
