@@ -92,12 +92,12 @@ def token(
     )
 
 
-def _run(name: str) -> None:
+def _run(name: str, environ: "Mapping[str, str]" = os.environ) -> None:
     from hub.plumbing.settings import SettingsError
     from hub.start import run_door
 
     try:
-        code = run_door(name, os.environ)
+        code = run_door(name, environ)
     except SettingsError as error:
         typer.echo(str(error), err=True)
         code = 1
@@ -111,9 +111,27 @@ def up() -> None:
 
 
 @app.command()
-def hub() -> None:
-    """Start the door by socket."""
-    _run("hub")
+def hub(
+    processes: Annotated[
+        int | None, typer.Option(help="How many share PORT, WebSocket only; else HUB_PROCESSES.")
+    ] = None,
+    report: Annotated[int | None, typer.Option(hidden=True, help="Given by the parent.")] = None,
+) -> None:
+    """Start the door by socket, in one process or several."""
+    environ = dict(os.environ)
+    if processes is not None:
+        environ["HUB_PROCESSES"] = str(processes)
+    settings = load_settings(environ)
+    if settings.sockets.hub_processes == 1:
+        _run("hub", environ)
+    elif report is None:
+        from hub.processes import run_hubs
+
+        raise typer.Exit(run_hubs(settings, environ))
+    else:
+        from hub.start import run_hub_of_many
+
+        raise typer.Exit(run_hub_of_many(environ, report))
 
 
 @app.command()

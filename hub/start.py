@@ -1,11 +1,11 @@
 """Starts one door, or all three: what is started, in what order; the stop is the reverse (C10).
 
-Each door prints one line when it may be asked: `dongne NAME ready on URL`.
+Each door prints one line when it may be asked: `dongne NAME ready on URL`. Several processes of
+the hub are started by hub.processes.
 """
 
 import asyncio
 import os
-import sys
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Final
 
 import asyncpg
 import orjson
+import structlog
 from aiohttp import web
 
 from api.app import create_app
@@ -25,24 +26,19 @@ from hub.domain.sessions import ALL_SCOPES, add_service
 from hub.plumbing import telemetry
 from hub.plumbing.embedded import Postgres, Valkey
 from hub.plumbing.embedded.supervisor import free_port
-from hub.plumbing.health import LIVE_PATHS, READY_PATHS, STARTUP_PATHS, Check
+from hub.plumbing.health import Check
 from hub.plumbing.lifecycle import Lifecycle, run
 from hub.plumbing.limits import Limits
-from hub.plumbing.metrics import exposition
 from hub.plumbing.migrations import Migration, Phase, latest, migrate, rollback, version
 from hub.plumbing.settings import Settings, development_secrets
 from hub.plumbing.telemetry import AccessLog
-from hub.sockets.door import open_hub
+from hub.ports import address, health_app, listen, listen_at, say, serve_metrics
+from hub.sockets.door import Door, open_hub
 from workers.providers import open_senders
 from workers.runner import run_worker
 
 CREDENTIALS: Final = "credentials.json"
 """In EMBEDDED_DIR (0600): where the hub is and a key for it, so that scripts can start at once."""
-
-
-def say(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
 
 
 def run_door(name: str, environ: Mapping[str, str]) -> int:
@@ -56,14 +52,40 @@ def run_door(name: str, environ: Mapping[str, str]) -> int:
     return run(main, settings)
 
 
+def run_hub_of_many(environ: Mapping[str, str], report: int) -> int:
+    """One of the processes of `dongne hub --processes N`, which all listen on PORT.
+
+    When it may be asked it writes the port of its own health and metrics, which listens on the
+    loopback interface only, to the file descriptor `report`. Its log lines carry its pid.
+    """
+    settings = Settings.load(environ)
+    telemetry.configure(settings)
+    structlog.contextvars.bind_contextvars(pid=os.getpid())
+    return run(partial(open_hub_of_many, settings=settings, report=report), settings)
+
+
 async def open_hub_alone(life: Lifecycle, settings: Settings, environ: object) -> None:
-    domain = await open_domain(life, settings)
-    door = await open_hub(life, settings, domain)
-    vitals = Vitals(door.needed, door.reported, leaving=life.stopping.is_set)
+    door, vitals = await hub_door(life, settings)
     await serve_metrics(life, settings, vitals)
     port = await door.start(settings.web.host, settings.web.port, health_app(vitals))
     pause_before_stop(life, settings)
     say(f"dongne hub ready on {address(settings, port)}")
+
+
+async def open_hub_of_many(life: Lifecycle, settings: Settings, report: int) -> None:
+    door, vitals = await hub_door(life, settings)
+    own = await listen_at(life, "metrics", health_app(vitals), "127.0.0.1", 0)
+    shared = health_app(vitals, metrics=None)  # whose figures it would be is chance
+    await door.start(settings.web.host, settings.web.port, shared)
+    pause_before_stop(life, settings)
+    os.write(report, str(own).encode())
+    os.close(report)
+
+
+async def hub_door(life: Lifecycle, settings: Settings) -> tuple[Door, Vitals]:
+    domain = await open_domain(life, settings)
+    door = await open_hub(life, settings, domain)
+    return door, Vitals(door.needed, door.reported, leaving=life.stopping.is_set)
 
 
 async def open_api_alone(life: Lifecycle, settings: Settings, environ: object) -> None:
@@ -154,50 +176,6 @@ def api_app(
         settings.process.app_version,
         with_metrics=with_metrics,
     )
-
-
-def health_app(vitals: Vitals) -> web.Application:
-    """Health without the rest of the API: what the hub and the metrics port answer."""
-    app = web.Application()
-    app.router.add_get("/metrics", _metrics)
-    for paths, handler in (
-        (LIVE_PATHS, vitals.live),
-        (READY_PATHS, vitals.ready),
-        (STARTUP_PATHS, vitals.startup),
-    ):
-        for path in paths:
-            app.router.add_get(path, handler)
-    return app
-
-
-async def _metrics(_: web.Request) -> web.Response:
-    body, content_type = exposition()
-    return web.Response(body=body, headers={"Content-Type": content_type})
-
-
-async def serve_metrics(life: Lifecycle, settings: Settings, vitals: Vitals) -> int:
-    """Health and /metrics on METRICS_PORT; the port bound."""
-    return await listen(life, "metrics", health_app(vitals), settings, settings.web.metrics_port)
-
-
-async def listen(
-    life: Lifecycle, name: str, app: web.Application, settings: Settings, port: int
-) -> int:
-    """Serve an app on a port of its own until the process stops; the port bound."""
-    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=5)
-    await runner.setup()
-    life.on_stop(name, runner.cleanup)
-    await web.TCPSite(runner, settings.web.host, port).start()
-    bound: int = runner.addresses[0][1]
-    say(f"dongne {name} listens on {address(settings, bound)}")
-    return bound
-
-
-def address(settings: Settings, port: int) -> str:
-    """The URL of a port of ours, as somebody on this machine types it."""
-    host = "localhost" if settings.web.host in ("127.0.0.1", "0.0.0.0", "::") else settings.web.host
-    scheme = "https" if settings.web.tls_cert_file else "http"
-    return f"{scheme}://{host}:{port}"
 
 
 def redis_url(settings: Settings) -> str | None:

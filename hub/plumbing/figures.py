@@ -22,7 +22,11 @@ from hub.plumbing.values import (
 class Sockets(Part):
     transports: Names = env("SOCKET_TRANSPORTS", "websocket,polling", "comma separated")
     hub_processes: int = env(
-        "HUB_PROCESSES", 1, "more than one only with SOCKET_TRANSPORTS=websocket", ge=1
+        "HUB_PROCESSES",
+        1,
+        "of `dongne hub`, on one PORT; over 1 only with SOCKET_TRANSPORTS=websocket",
+        ge=1,
+        le=256,
     )
     rate_window_ms: int = env("SOCKET_RATE_WINDOW_MS", 10000, "events of one person", ge=1)
     rate_max: int = env("SOCKET_RATE_MAX", 100, "events a window", ge=1)
@@ -32,10 +36,10 @@ class Sockets(Part):
     max_payload_bytes: int = env("MAX_PAYLOAD_BYTES", 65536, "one message of a client", ge=1024)
     max_rooms: int = env("MAX_ROOMS_PER_SOCKET", 50, "rooms a client asked for", ge=1)
     presence_ttl_s: int = env("PRESENCE_TTL", 90, "s; over PING_INTERVAL + PING_TIMEOUT", ge=1)
-    max_per_node: int = env("CONN_MAX_NODE", 20000, "connections", ge=1)
-    max_per_ip: int = env("CONN_MAX_IP", 200, "connections, over the cluster", ge=1)
+    max_per_node: int = env("CONN_MAX_NODE", 20000, "connections of a process", ge=1)
+    max_per_ip: int = env("CONN_MAX_IP", 200, "connections to a process", ge=1)
     max_per_user: int = env("CONN_MAX_USER", 10, "the oldest goes; over the cluster", ge=1)
-    accept_rate: int = env("ACCEPT_RATE", 1000, "connections a second", ge=1)
+    accept_rate: int = env("ACCEPT_RATE", 1000, "connections a second, a process", ge=1)
     connect_timeout_s: float = env("CONNECT_TIMEOUT", 10, "s to the first CONNECT", gt=0)
     backlog_low: int = env("BACKLOG_LOW", 65536, "waiting bytes: volatile dropped", ge=1)
     backlog_high: int = env("BACKLOG_HIGH", 262144, "waiting bytes: connection closed", ge=1)
@@ -52,7 +56,10 @@ class Sockets(Part):
     @classmethod
     def _sticky(cls, value: int, info: ValidationInfo) -> int:
         if value > 1 and "polling" in info.data.get("transports", ()):
-            raise ValueError("over 1 needs SOCKET_TRANSPORTS=websocket: polls change process")
+            raise ValueError(
+                "over 1 needs SOCKET_TRANSPORTS=websocket: polling needs sticky sessions, and on a"
+                " shared port any process may get the next request"
+            )
         return value
 
     @field_validator("presence_ttl_s")

@@ -7,7 +7,6 @@ import functools
 import os
 import signal
 import socket
-import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -216,12 +215,9 @@ class Server(ABC):
     ) -> asyncio.subprocess.Process:
         """A session of its own keeps the terminal's Ctrl-C away: the owner ends it, in order."""
         uid, gid = (self.user.uid, self.user.gid) if self.user.switched else (-1, -1)
-        head = [sys.executable, "-I", "-S", launch.__file__]
         with self._log_path.open("ab") as log:
             return await asyncio.create_subprocess_exec(
-                *head,
-                *map(str, (os.getpid(), int(at_parent_death), uid, gid)),
-                *command,
+                *launch.command(command, at_parent_death, uid, gid),
                 cwd=self.home,
                 env={"LC_ALL": "C", "TZ": "UTC", "PATH": os.defpath},
                 stdin=asyncio.subprocess.DEVNULL,

@@ -1,0 +1,73 @@
+"""What every process answers beside its work: where it listens, its health, its metrics."""
+
+import sys
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+
+from api.health import Vitals
+from hub.plumbing.health import LIVE_PATHS, READY_PATHS, STARTUP_PATHS
+from hub.plumbing.lifecycle import Lifecycle
+from hub.plumbing.metrics import exposition
+from hub.plumbing.settings import Settings
+
+Answer = Callable[[web.Request], Awaitable[web.Response]]
+
+
+def say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+async def own_metrics(_: web.Request) -> web.Response:
+    body, content_type = exposition()
+    return web.Response(body=body, headers={"Content-Type": content_type})
+
+
+def health_app(vitals: Vitals, metrics: Answer | None = own_metrics) -> web.Application:
+    """Health without the rest of the API: what the hub and the metrics port answer."""
+    app = web.Application()
+    if metrics is not None:
+        app.router.add_get("/metrics", metrics)
+    for paths, handler in (
+        (LIVE_PATHS, vitals.live),
+        (READY_PATHS, vitals.ready),
+        (STARTUP_PATHS, vitals.startup),
+    ):
+        for path in paths:
+            app.router.add_get(path, handler)
+    return app
+
+
+async def serve_metrics(
+    life: Lifecycle, settings: Settings, vitals: Vitals, metrics: Answer = own_metrics
+) -> int:
+    """Health and /metrics on METRICS_PORT; the port bound."""
+    app = health_app(vitals, metrics)
+    return await listen(life, "metrics", app, settings, settings.web.metrics_port)
+
+
+async def listen(
+    life: Lifecycle, name: str, app: web.Application, settings: Settings, port: int
+) -> int:
+    """Serve an app on a port of its own until the process stops; the port bound."""
+    bound = await listen_at(life, name, app, settings.web.host, port)
+    say(f"dongne {name} listens on {address(settings, bound)}")
+    return bound
+
+
+async def listen_at(life: Lifecycle, name: str, app: web.Application, host: str, port: int) -> int:
+    """The same at an address of the caller's choice, without a word."""
+    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=5)
+    await runner.setup()
+    life.on_stop(name, runner.cleanup)
+    await web.TCPSite(runner, host, port).start()
+    bound: int = runner.addresses[0][1]
+    return bound
+
+
+def address(settings: Settings, port: int) -> str:
+    """The URL of a port of ours, as somebody on this machine types it."""
+    host = "localhost" if settings.web.host in ("127.0.0.1", "0.0.0.0", "::") else settings.web.host
+    scheme = "https" if settings.web.tls_cert_file else "http"
+    return f"{scheme}://{host}:{port}"
