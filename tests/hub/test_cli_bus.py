@@ -13,9 +13,11 @@ from urllib.parse import urlsplit
 import pytest
 from redis.asyncio import Redis
 
+from hub.cluster.line import Line
+from hub.cluster.server import Server
 from hub.start import CREDENTIALS
 from protocol.names import Channels, Keys
-from protocol.redis_wire import decode_broadcast
+from protocol.redis_wire import Broadcast, decode_broadcast
 from tests.hub.cluster.conftest import free_port
 from tests.hub.test_cli import PROGRAM, dongne
 
@@ -29,6 +31,15 @@ def emitted(url: str, *words: str) -> tuple[str, str]:
     assert done.returncode == 0, done.stderr
     id_, offset = done.stdout.split()
     return id_, offset
+
+
+async def logged(url: str, key: str, offset: str) -> Broadcast:
+    """The only entry of a log, with the offset that was printed."""
+    line = Line(Server.of(url))
+    [(number, [*_, message])] = await line.call("XRANGE", key, "-", "+")
+    await line.close()
+    assert [int(part) for part in number.split(b"-")] == [int(part) for part in offset.split("-")]
+    return decode_broadcast(message + offset.encode())
 
 
 class Tailing:
@@ -82,10 +93,7 @@ async def tailing(url: str, *words: str, **environ: str) -> AsyncIterator[Tailin
 async def test_an_event_is_logged_and_published(redis_url: str) -> None:
     id_, offset = emitted(redis_url, "question:7", "answer:created", '{"excerpt": "여기요"}')
     assert re.fullmatch(OFFSET, offset)
-    async with Redis.from_url(redis_url) as client:
-        entry = (await client.xrange(Keys().room_log("/", "question:7")))[0]
-    assert [int(part) for part in entry[0].split(b"-")] == [int(part) for part in offset.split("-")]
-    broadcast = decode_broadcast(entry[1][b"m"] + offset.encode())
+    broadcast = await logged(redis_url, Keys().room_log("/", "question:7"), offset)
     assert broadcast.args == [{"id": id_, "excerpt": "여기요"}]
     assert (broadcast.klass, broadcast.rooms) == ("alert", ("question:7",))
 
@@ -94,9 +102,7 @@ async def test_its_options(redis_url: str) -> None:
     options = ("--except", "user:a", "--except", "user:b", "--id", "e1", "--namespace", "/chat")
     id_, offset = emitted(redis_url, "r", "news", *options)
     assert id_ == "e1"
-    async with Redis.from_url(redis_url) as client:
-        [(_, fields)] = await client.xrange(Keys().room_log("/chat", "r"))
-    broadcast = decode_broadcast(fields[b"m"] + offset.encode())
+    broadcast = await logged(redis_url, Keys().room_log("/chat", "r"), offset)
     assert (broadcast.klass, broadcast.except_rooms) == ("room", ("user:a", "user:b"))
     again = dongne("emit", "r", "news", "--id", "e1", REDIS_URL=redis_url)
     assert (again.returncode, again.stdout) == (0, "e1 -\n")
@@ -104,12 +110,11 @@ async def test_its_options(redis_url: str) -> None:
 
 
 async def test_prefix_and_adapter_key_of_the_settings(redis_url: str) -> None:
-    own = {"REDIS_PREFIX": "jeju:", "ADAPTER_KEY": "hub"}
-    async with tailing(redis_url, "--json", **own) as tail:
+    async with tailing(redis_url, "--json", REDIS_PREFIX="jeju:", ADAPTER_KEY="hub") as tail:
         assert emitted(redis_url, "r", "news")[1] != "-"  # on other channels: not heard below
-        assert (
-            dongne("emit", "r", "news", "--id", "mine", REDIS_URL=redis_url, **own).returncode == 0
-        )
+        words = ("emit", "r", "news", "--id", "mine")
+        done = dongne(*words, REDIS_URL=redis_url, REDIS_PREFIX="jeju:", ADAPTER_KEY="hub")
+        assert done.returncode == 0
         line = json.loads(await tail.line())
     assert (line["channel"], line["data"]) == (Channels("hub").room("/", "r"), {"id": "mine"})
     async with Redis.from_url(redis_url) as client:

@@ -1,30 +1,38 @@
 """What the README prints runs as printed: a service that publishes, and two stock clients."""
 
-import asyncio
-import re
+import json
 import shutil
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
+from hub.cluster.emitter import Emitter
+from hub.cluster.line import Line
+from hub.cluster.server import Server
+from hub.start import CREDENTIALS
+from protocol.names import Keys
 from tests.conftest import SECRETS
+from tests.stories.cluster.balancer import Balancer
 from tests.stories.processes import Door, doors
-
-ROOT = Path(__file__).parents[2]
-BLOCK = re.compile(r"<!-- story: (\S+) -->\n```\w+\n(.*?)```", re.DOTALL)
-PATIENCE = 20.0
+from tests.stories.readme import ROOT, Script, programs
 
 pytestmark = pytest.mark.story
+REPLAYED = 4
 
 
 @pytest.fixture
-async def folder(database_url: str, redis_url: str, tmp_path: Path) -> AsyncIterator[Path]:
-    """A folder with the README's files in it, as a reader has after `make run`."""
-    for name, text in BLOCK.findall((ROOT / "README.md").read_text()):
+def folder(tmp_path: Path) -> Path:
+    """The README's files, as a reader has copied them."""
+    for name, text in programs().items():
         (tmp_path / name).write_text(text)
     (tmp_path / "node_modules").symlink_to(ROOT / "tests/node/node_modules")
+    return tmp_path
+
+
+def up(database_url: str, redis_url: str, folder: Path, name: str, **more: str) -> Door:
+    """`make run`, on the stores of the test; credentials come into `folder`/`name`."""
     env = {
         "APP_ENV": "development",
         "PORT": "0",
@@ -32,58 +40,20 @@ async def folder(database_url: str, redis_url: str, tmp_path: Path) -> AsyncIter
         "METRICS_PORT": "0",
         "DATABASE_URL": database_url,
         "REDIS_URL": redis_url,
-        "EMBEDDED_DIR": str(tmp_path / ".dongne"),
+        "EMBEDDED_DIR": str(folder / name),
         **SECRETS,
+        **more,
     }
-    async with doors(Door("up", env, tmp_path / "up.log")):
-        yield tmp_path
-
-
-class Script:
-    """A program of the README, its lines awaited."""
-
-    def __init__(self, folder: Path, *argv: str) -> None:
-        self._folder = folder
-        self._argv = argv
-        self._process: asyncio.subprocess.Process | None = None
-
-    async def __aenter__(self) -> "Script":
-        self._process = await asyncio.create_subprocess_exec(
-            *self._argv,
-            cwd=self._folder,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-        )
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        assert self._process is not None
-        if self._process.returncode is None:
-            self._process.kill()
-            await self._process.wait()
-
-    async def line(self, begin: str) -> str:
-        """The next line that begins so."""
-        assert self._process is not None
-        assert self._process.stdout is not None
-        heard = []
-        async with asyncio.timeout(PATIENCE):
-            while raw := await self._process.stdout.readline():
-                heard.append(text := raw.decode().rstrip())
-                if text.startswith(begin):
-                    return text
-        raise AssertionError(f"{self._argv} ended without {begin!r}: {heard}")
-
-    async def end(self) -> str:
-        assert self._process is not None
-        async with asyncio.timeout(PATIENCE):
-            out, _ = await self._process.communicate()
-        assert self._process.returncode == 0, out
-        return out.decode()
+    return Door("up", env, folder / f"{name}.log")
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="no node for the stock JavaScript client")
-async def test_the_readme_runs_as_printed(folder: Path) -> None:
+async def test_the_readme_runs_as_printed(database_url: str, redis_url: str, folder: Path) -> None:
+    async with doors(up(database_url, redis_url, folder, ".dongne")):
+        await _asked_and_heard(folder)
+
+
+async def _asked_and_heard(folder: Path) -> None:
     node = shutil.which("node")
     assert node is not None
     async with Script(folder, sys.executable, "service.py", "people") as people:
@@ -98,3 +68,59 @@ async def test_the_readme_runs_as_printed(folder: Path) -> None:
             await service.end()
         for client in (javascript, python):
             assert "문 연 약국 있나요?" in await client.line("question:urgent")
+
+
+async def test_the_ten_lines_recover_when_a_node_dies(
+    database_url: str, redis_url: str, folder: Path
+) -> None:
+    """Two installations on the same stores, the second with the key that counts. They replay few
+    events, so that a client that forgot its offset would not be recovered.
+    """
+    few = {"RECOVERY_EVENTS": str(REPLAYED)}
+    nodes = {
+        name: up(database_url, redis_url, folder, name, **few) for name in ("other", ".dongne")
+    }
+    async with doors(*nodes.values()):
+        balancer = Balancer({name: door.url for name, door in nodes.items()})
+        credentials = folder / ".dongne" / CREDENTIALS
+        known = json.loads(credentials.read_text())
+        credentials.write_text(json.dumps({**known, "url": await balancer.start()}))
+        try:
+            await _recovered(nodes, redis_url, folder)
+        finally:
+            await balancer.stop()
+
+
+async def _recovered(nodes: Mapping[str, Door], redis_url: str, folder: Path) -> None:
+    async with Script(folder, sys.executable, "service.py", "people") as people:
+        await people.end()
+    async with (
+        Script(folder, sys.executable, "listen.py", "local-2") as client,
+        Emitter.connect(redis_url) as hub,
+    ):
+        assert await client.line() == "ready False"
+        assert await client.line() == "0 unread"
+        async with Script(folder, sys.executable, "emit.py", "first") as service:
+            assert (await service.end()).startswith("sent ")
+        assert await client.line() == "ferry:cancelled first"
+        for number in range(REPLAYED):
+            await hub.emit("ferry:cancelled", {"text": str(number)}, room="region:jeju")
+            assert await client.line() == f"ferry:cancelled {number}"
+        await (await _node_of(nodes, redis_url)).kill()
+        for text in ("second", "third"):
+            await hub.emit("ferry:cancelled", {"id": text, "text": text}, room="region:jeju")
+        heard = [await client.line() for _ in range(3)]
+        assert heard == ["ferry:cancelled second", "ferry:cancelled third", "ready True"]
+        again = {"id": "third", "text": "a repeat"}
+        await hub.emit("ferry:cancelled", again, room="region:jeju", volatile=True)
+        await hub.emit("ferry:cancelled", {"text": "fourth"}, room="region:jeju")
+        assert await client.line() == "ferry:cancelled fourth"
+
+
+async def _node_of(nodes: Mapping[str, Door], redis_url: str) -> Door:
+    """Whoever holds the only session; a node's name holds its pid."""
+    line = Line(Server.of(redis_url))
+    [session] = await line.call("KEYS", Keys().session("*"))
+    owner = (await line.call("HGET", session, "owner")).decode()
+    await line.close()
+    return next(door for door in nodes.values() if f"-{door.pid}-" in owner)

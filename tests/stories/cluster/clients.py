@@ -11,6 +11,7 @@ import socketio
 
 from tests.stories.cluster.ledger import TOLD
 from tests.stories.cluster.wire import Wire
+from tests.stories.readme import names_of
 
 EVENT = "news"
 PATIENCE = 20.0
@@ -228,8 +229,8 @@ def _pid(reply: dict[str, Any]) -> dict[str, Any]:
 
 
 class StockPython:
-    """python-socketio's own client. It has no recovery: it either keeps pid and the last argument
-    and sends them from its `auth`, or says so and repairs with inbox:sync.
+    """python-socketio's own client. It has no recovery: it either runs the ten lines of the README,
+    or says so and repairs with inbox:sync.
     """
 
     def __init__(self, url: str, token: str, *, recovery: bool, questions: Sequence[str]) -> None:
@@ -240,31 +241,26 @@ class StockPython:
         self.synced: set[str] = set()
         self.joined = asyncio.Event()
         self._after = 0
-        self._known: dict[str, Any] = {"token": token, **({} if recovery else {"recovery": False})}
         self.sio = socketio.AsyncClient()
-        self.sio.on("*", self._hear)
+        if recovery:
+            recovering = names_of("recovering.py")["recovering"]
+            self._auth = recovering(self.sio, lambda: token, self._show)
+        else:
+            self._auth = lambda: {"token": token, "recovery": False}
+            self.sio.on("*", self._show)
 
     async def connect(self) -> "StockPython":
-        auth = lambda: self._known  # noqa: E731 - as the README has it
-        await self.sio.connect(self.url, auth=auth, transports=["websocket"])
+        await self.sio.connect(self.url, auth=self._auth, transports=["websocket"])
         async with asyncio.timeout(PATIENCE):
             await self.joined.wait()
         return self
 
-    def _hear(self, event: str, data: Any = None, *stamp: Any) -> None:
+    def _show(self, event: str, data: Any) -> None:
         if event == EVENT:
             self.heard.append(data["seq"])
         elif event == "notification:new":
             self.synced.add(data["id"])
-        elif event == "ready":
-            self._on_ready(data)
-        if self.recovery and stamp:
-            self._known["offset"] = stamp[-1]
-
-    def _on_ready(self, ready: dict[str, Any]) -> None:
-        if self.recovery:
-            self._known["pid"] = ready["pid"]
-        if not ready["recovered"]:
+        elif event == "ready" and not data["recovered"]:
             if self.joined.is_set():
                 self.heard.append(TOLD)
             self.sio.start_background_task(self._begin)
