@@ -78,31 +78,36 @@ def check(value: Any, max_items: int = MAX_ITEMS) -> None:
     PostgreSQL cannot store NUL or surrogates, NaN breaks JSON parsers of clients.
     """
     left = max_items
-    stack = [(value, 1)]
+    stack: list[tuple[Any, int]] = [((value,), 0)]
     while stack:
-        item, depth = stack.pop()
-        left -= 1
+        items, depth = stack.pop()
+        left -= len(items)
         if left < 0:
             raise invalid(f"More than {max_items} values.")
-        if depth > MAX_DEPTH:
+        if depth >= MAX_DEPTH and items:
             raise invalid(f"Nested deeper than {MAX_DEPTH} levels.")
-        if isinstance(item, str):
-            _check_text(item)
-        elif isinstance(item, dict):
-            for key, inner in item.items():
-                if not isinstance(key, str):
-                    raise invalid("Keys must be text.")
-                _check_text(key)
-                stack.append((inner, depth + 1))
-        elif isinstance(item, list | tuple):
-            stack.extend((inner, depth + 1) for inner in item)
-        elif isinstance(item, float) and not math.isfinite(item):
-            raise invalid("Numbers must be finite.")
+        if isinstance(items, dict):
+            _check_keys(items)
+            items = items.values()
+        for item in items:
+            if isinstance(item, str):
+                if not (item.isascii() and item.isprintable()):
+                    _check_text(item)
+            elif isinstance(item, dict | list | tuple):
+                stack.append((item, depth + 1))
+            elif isinstance(item, float) and not math.isfinite(item):
+                raise invalid("Numbers must be finite.")
+
+
+def _check_keys(items: dict[Any, Any]) -> None:
+    for key in items:
+        if not isinstance(key, str):
+            raise invalid("Keys must be text.")
+        if not (key.isascii() and key.isprintable()):
+            _check_text(key)
 
 
 def _check_text(text: str) -> None:
-    if text.isascii() and text.isprintable():
-        return
     for char in text:
         point = ord(char)
         if point in _FORBIDDEN_CHARS or 0xD800 <= point <= 0xDFFF:

@@ -109,6 +109,9 @@ def _dumps(line: EventDict, **_: Any) -> str:
     return orjson.dumps(line, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
 
 
+_FAILED = ("INTERNAL", "UNAVAILABLE")
+
+
 class AccessLog:
     """One line a request and one a socket event, as ACCESS_LOG says: all, errors or off (C06).
 
@@ -133,12 +136,19 @@ class AccessLog:
         self, *, namespace: str, event: str, outcome: str, seconds: float, **more: object
     ) -> None:
         """`outcome` is ok or an error code. More fields: room, sid, userId."""
-        failed = outcome in ("INTERNAL", "UNAVAILABLE")
+        failed = outcome in _FAILED
         self._line("socket event", failed, seconds, namespace=namespace, name=event,
                    outcome=outcome, **more)  # fmt: skip
 
+    def wants_event(self, outcome: str, seconds: float) -> bool:
+        """Whether such an event leaves a line; asked first where events are many."""
+        return self._wants(outcome in _FAILED, seconds)
+
+    def _wants(self, failed: bool, seconds: float) -> bool:
+        return self._mode == "all" or (self._mode == "errors" and (failed or seconds > SLOW_S))
+
     def _line(self, sentence: str, failed: bool, seconds: float, **fields: object) -> None:
-        if self._mode == "off" or (self._mode == "errors" and not failed and seconds <= SLOW_S):
+        if not self._wants(failed, seconds):
             return
         write = self._log.error if failed else self._log.info
         write(sentence, duration=round(seconds * 1000, 1), **fields)

@@ -7,28 +7,57 @@ goes on from there (S1-38, S1-50).
 import re
 import secrets
 import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
 
 REQUEST_ID = "X-Request-ID"
 _TRACE, _SPAN, _SAMPLED, _FLAGS = "X-B3-TraceId", "X-B3-SpanId", "X-B3-Sampled", "X-B3-Flags"
 _PARENT = "X-B3-ParentSpanId"
 
+NO_DECISION: Final[Mapping[str, str]] = MappingProxyType({})
 
-@dataclass(frozen=True, slots=True)
+
 class Trace:
     """One unit of work: its request, its trace, its own span and the span that caused it.
 
-    `decision` is what the caller said about sampling, passed on unchanged.
+    `decision` is what the caller said about sampling, passed on unchanged. Ids are made when
+    somebody first asks for them: most events of sockets end before anybody does.
     """
 
-    request_id: str
-    trace_id: str
-    span_id: str
-    parent_span_id: str | None
-    decision: Mapping[str, str]
+    __slots__ = ("_request_id", "_span_id", "_trace_id", "decision", "parent_span_id")
+
+    def __init__(
+        self,
+        request_id: str | None = None,
+        trace_id: str | None = None,
+        parent_span_id: str | None = None,
+        decision: Mapping[str, str] = NO_DECISION,
+    ) -> None:
+        self._request_id = request_id
+        self._trace_id = trace_id
+        self._span_id: str | None = None
+        self.parent_span_id = parent_span_id
+        self.decision = decision
+
+    @property
+    def request_id(self) -> str:
+        if self._request_id is None:
+            self._request_id = str(uuid.uuid4())
+        return self._request_id
+
+    @property
+    def trace_id(self) -> str:
+        if self._trace_id is None:
+            self._trace_id = secrets.token_hex(16)
+        return self._trace_id
+
+    @property
+    def span_id(self) -> str:
+        if self._span_id is None:
+            self._span_id = secrets.token_hex(8)
+        return self._span_id
 
 
 _current: ContextVar[Trace | None] = ContextVar("trace", default=None)
@@ -44,22 +73,23 @@ def request_id() -> str:
     return trace.request_id if trace else str(uuid.uuid4())
 
 
-@contextmanager
-def traced(headers: Mapping[str, str] | None = None) -> Iterator[Trace]:
+class traced:
     """Run a block as one unit of work, caused by what `headers` name; nothing named: by itself.
 
     Ids of a form that is not theirs are replaced: they are callers' text and go to the log.
     """
-    trace = _caused_by(headers) if headers else _by_itself()
-    token = _current.set(trace)
-    try:
-        yield trace
-    finally:
-        _current.reset(token)
 
+    __slots__ = ("_token", "_trace")
 
-def _by_itself() -> Trace:
-    return Trace(str(uuid.uuid4()), secrets.token_hex(16), secrets.token_hex(8), None, {})
+    def __init__(self, headers: Mapping[str, str] | None = None) -> None:
+        self._trace = _caused_by(headers) if headers else Trace()
+
+    def __enter__(self) -> Trace:
+        self._token = _current.set(self._trace)
+        return self._trace
+
+    def __exit__(self, *_error: object) -> None:
+        _current.reset(self._token)
 
 
 def _caused_by(names: Mapping[str, str]) -> Trace:
@@ -71,9 +101,8 @@ def _caused_by(names: Mapping[str, str]) -> Trace:
 
     decisions = {_SAMPLED: take(_SAMPLED, "[01]"), _FLAGS: take(_FLAGS, "1")}
     return Trace(
-        request_id=take(REQUEST_ID, "[A-Za-z0-9_.:=@/+-]{1,128}") or str(uuid.uuid4()),
-        trace_id=take(_TRACE, "[0-9a-fA-F]{16}|[0-9a-fA-F]{32}") or secrets.token_hex(16),
-        span_id=secrets.token_hex(8),
+        request_id=take(REQUEST_ID, "[A-Za-z0-9_.:=@/+-]{1,128}"),
+        trace_id=take(_TRACE, "[0-9a-fA-F]{16}|[0-9a-fA-F]{32}"),
         parent_span_id=take(_SPAN, "[0-9a-fA-F]{16}"),
         decision={name: value for name, value in decisions.items() if value},
     )

@@ -7,8 +7,7 @@ import inspect
 import time
 from collections.abc import Awaitable, Callable
 from functools import cache
-from types import TracebackType
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import structlog
 from prometheus_client import Counter, Histogram
@@ -35,6 +34,8 @@ Act = Callable[[Member, Any], Message | Awaitable[Message]]
 """Acts on one event: member, payload. Raises HubError."""
 
 Handle = Callable[..., Any]
+
+DONE: Final = "ok"
 
 log = structlog.get_logger(__name__)
 
@@ -65,92 +66,77 @@ class Gate:
 
     def _awaited(self, event: ClientEvent, act: Act | None) -> Handle:
         async def handle(sid: str, *args: Any) -> dict[str, Any]:
-            with trace.traced() as work, self._passage(sid, event, work.request_id) as passage:
-                verdict = self._check(event, passage.user_id)
-                _allow(await verdict if inspect.isawaitable(verdict) else verdict)
-                if act is None:
-                    raise invalid("There is no such event.")
-                answer = act(passage.member, read(_payload(args), event.payload))
-                passage.acknowledge(await answer if inspect.isawaitable(answer) else answer)
-            return passage.ack
+            start = time.perf_counter()
+            member = self._member(sid, event)
+            with trace.traced() as work:
+                try:
+                    verdict = self._check(event, guest_of(member).user_id)
+                    _allow(await verdict if inspect.isawaitable(verdict) else verdict)
+                    if act is None:
+                        raise invalid("There is no such event.")
+                    answer = act(member, read(_payload(args), event.payload))
+                    ack = _done(await answer if inspect.isawaitable(answer) else answer)
+                    outcome = DONE
+                except Exception as error:
+                    ack, outcome = _refused(error, work)
+                self._record(member, event, ack, outcome, start)
+            return ack
 
         return handle
 
     def _at_once(self, event: ClientEvent, act: Act) -> Handle:
-        check = cast(CheckAtOnce, self._check)
+        check, form = cast(CheckAtOnce, self._check), event.payload
 
         def handle(sid: str, *args: Any) -> dict[str, Any]:
-            with trace.traced() as work, self._passage(sid, event, work.request_id) as passage:
-                _allow(check(event, passage.user_id))
-                answer = act(passage.member, read(_payload(args), event.payload))
-                passage.acknowledge(cast(Message, answer))
-            return passage.ack
+            start = time.perf_counter()
+            member = self._member(sid, event)
+            with trace.traced() as work:
+                try:
+                    _allow(check(event, guest_of(member).user_id))
+                    ack = _done(cast(Message, act(member, read(_payload(args), form))))
+                    outcome = DONE
+                except Exception as error:
+                    ack, outcome = _refused(error, work)
+                self._record(member, event, ack, outcome, start)
+            return ack
 
         return handle
 
-    def _passage(self, sid: str, event: ClientEvent, request_id: str) -> "Passage":
+    def _member(self, sid: str, event: ClientEvent) -> Member:
         member = self._server.member(sid, event.namespace)
         assert member is not None
-        return Passage(member, event, request_id, self._access)
+        return member
 
-
-class Passage:
-    """One event on its way through: leaves an acknowledgement, a count and a line behind."""
-
-    __slots__ = ("_access", "_event", "_request_id", "_start", "ack", "member", "outcome")
-
-    def __init__(
-        self, member: Member, event: ClientEvent, request_id: str, access: AccessLog
+    def _record(
+        self, member: Member, event: ClientEvent, ack: dict[str, Any], outcome: str, start: float
     ) -> None:
-        self._start = time.perf_counter()
-        self._event = event
-        self._request_id = request_id
-        self._access = access
-        self.member = member
-        self.outcome = "ok"
-        self.ack: dict[str, Any] = {}
-
-    @property
-    def user_id(self) -> str:
-        return guest_of(self.member).user_id
-
-    def acknowledge(self, answer: Message) -> None:
-        self.ack = {"ok": True, **plain(answer)}
-
-    def __enter__(self) -> "Passage":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        _traceback: TracebackType | None,
-    ) -> bool:
-        if isinstance(error, Exception):
-            fault = coded(error)
-            self.outcome = fault.code.value
-            self.ack = {"ok": False, "error": fault.body(self._request_id)}
-            ERRORS.labels(door="socket", code=self.outcome).inc()
-        elif error is not None:
-            return False
-        self._record(time.perf_counter() - self._start)
-        return True
-
-    def _record(self, seconds: float) -> None:
-        event = self._event
-        events, durations = _figures(event.namespace, event.name, self.outcome)
+        seconds = time.perf_counter() - start
+        events, durations = _figures(event.namespace, event.name, outcome)
         events.inc()
         durations.observe(seconds)
-        room = self.ack.get("room")
-        self._access.event(
-            namespace=event.namespace,
-            event=event.name,
-            outcome=self.outcome,
-            seconds=seconds,
-            sid=self.member.sid,
-            userId=self.user_id,
-            **({"room": room} if isinstance(room, str) else {}),
-        )
+        if self._access.wants_event(outcome, seconds):
+            room = ack.get("room")
+            self._access.event(
+                namespace=event.namespace,
+                event=event.name,
+                outcome=outcome,
+                seconds=seconds,
+                sid=member.sid,
+                userId=guest_of(member).user_id,
+                **({"room": room} if isinstance(room, str) else {}),
+            )
+
+
+def _done(answer: Message) -> dict[str, Any]:
+    return {"ok": True, **plain(answer)}
+
+
+def _refused(error: Exception, work: trace.Trace) -> tuple[dict[str, Any], str]:
+    """The acknowledgement, and the outcome that is counted."""
+    fault = coded(error)
+    outcome = fault.code.value
+    ERRORS.labels(door="socket", code=outcome).inc()
+    return {"ok": False, "error": fault.body(work.request_id)}, outcome
 
 
 @cache

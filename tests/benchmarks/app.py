@@ -10,7 +10,6 @@ the token up there. Limits are counted and set out of reach.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -24,87 +23,45 @@ from prometheus_client import CollectorRegistry, generate_latest
 from redis.asyncio import Redis
 from socketio.exceptions import ConnectionRefusedError as Refused
 
-from hub.engine import Event, Options, Server
+from hub.engine import Event, Member, Options, Server
 from hub.engine.process import freeze_start, watch_lag
+from hub.plumbing.limits import Limits, Verdict, Window
+from hub.plumbing.local_limits import LocalWindows
+from hub.plumbing.metrics import REGISTRY
+from hub.plumbing.telemetry import AccessLog
+from hub.sockets.gate import Gate
+from hub.sockets.node import Guest
 from protocol.errors import HubError
+from protocol.events import ClientEvent, Ok
+from protocol.names import Keys
+from protocol.payload import Message, Request, plain
 from protocol.tokens import TokenKeys, read_access
 
 SECRET = "a secret of the bench, thirty-two characters and more"
 KEYS = TokenKeys((SECRET,), issuer="hub")
-WINDOW = 10.0
 FAR = 1_000_000_000
-
-Handler = Callable[..., Any]
-
-
-class Gate:
-    """Counts each event of a user in a sliding window of two halves, and refuses past the limit;
-    acknowledges what went wrong. Users are the subjects of their tokens."""
-
-    def __init__(self) -> None:
-        self.users: dict[str, str] = {}
-        self.events: dict[str, int] = {}
-        self.refused = 0
-        self._started = time.monotonic()
-        self._now: dict[str, int] = {}
-        self._before: dict[str, int] = {}
-
-    def take(self, user: str) -> bool:
-        elapsed = time.monotonic() - self._started
-        if elapsed >= WINDOW:
-            self._before, self._now = self._now, {}
-            self._started += elapsed
-            elapsed = 0.0
-        count = self._now[user] = self._now.get(user, 0) + 1
-        return count + self._before.get(user, 0) * (1.0 - elapsed / WINDOW) <= FAR
-
-    def around(self, event: str, handler: Handler) -> Handler:
-        def gated(sid: str, *args: Any) -> Any:
-            user = self.users.get(sid)
-            if user is None or len(args) != 1 or not isinstance(args[0], dict):
-                return {"ok": False, "error": {"code": "INVALID_PAYLOAD"}}
-            self.events[event] = self.events.get(event, 0) + 1
-            if not self.take(user):
-                self.refused += 1
-                return {"ok": False, "error": {"code": "RATE_LIMITED"}}
-            return handler(sid, args[0])
-
-        return gated
+WINDOW = Window("socket_default", FAR, 10_000)
 
 
-class RedisLimiter:
-    """The checks of one loop round travel in one pipeline."""
+class Join(Request):
+    room: str
 
-    def __init__(self, url: str) -> None:
-        self._redis = Redis.from_url(url)
-        self._waiting: list[tuple[str, asyncio.Future[bool]]] = []
 
-    def take(self, user: str) -> asyncio.Future[bool]:
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[bool] = loop.create_future()
-        self._waiting.append((user, future))
-        if len(self._waiting) == 1:
-            loop.call_soon(lambda: loop.create_task(self._ask()))
-        return future
+class Publish(Request):
+    room: str
+    seq: int
+    ts: int
+    title: str
 
-    async def _ask(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        pipe = self._redis.pipeline(transaction=False)
-        for user, _ in waiting:
-            pipe.incr(f"rl:bench:{user}")
-        for (_, future), count in zip(waiting, await pipe.execute(), strict=True):
-            future.set_result(count <= FAR)
 
-    async def revoked(self, user: str) -> bool:
-        return bool(await self._redis.exists(f"revoked:{user}"))
+class Echo(Request):
+    seq: int
+    ts: int
 
-    def around(self, handler: Handler) -> Handler:
-        async def limited(sid: str, data: Any) -> Any:
-            if not await self.take(sid):
-                return {"ok": False, "error": {"code": "RATE_LIMITED"}}
-            return handler(sid, data)
 
-        return limited
+class Heard(Message):
+    seq: int
+    ts: int
 
 
 def check_signature(token: Any) -> str:
@@ -118,16 +75,67 @@ def check_access_token(token: Any) -> str:
 
 
 def bench_server(
-    gated: bool, redis: str | None, check_token: Callable[[Any], str] = check_signature
+    gated: bool, redis: Redis | None, check_token: Callable[[Any], str] = check_signature
 ) -> Server:
     """join, pub and echo, as the stock peers of the bench have them."""
     options = Options(
         conn_max_node=FAR, conn_max_ip=FAR, accept_rate=FAR, max_payload=1_000_000, ping_timeout=20
     )
     sio = Server(options)
-    gate = Gate()
-    limiter = RedisLimiter(redis) if redis is not None else None
 
+    def connect(sid: str, environ: Any, auth: Any) -> None:
+        member = sio.member(sid)
+        assert member is not None
+        try:
+            user = check_token(auth.get("token") if isinstance(auth, dict) else None)
+        except (HubError, InvalidTokenError):
+            raise Refused("UNAUTHENTICATED", {"code": "UNAUTHENTICATED"}) from None
+        member.data = Guest(user, "user", 0.0)
+
+    async def connect_redis(sid: str, environ: Any, auth: Any) -> None:
+        connect(sid, environ, auth)
+        assert redis is not None
+        member = sio.member(sid)
+        if member is not None and await redis.exists(f"revoked:{member.data.user_id}"):
+            raise Refused("revoked", {"code": "TOKEN_REVOKED"})
+
+    sio.on("connect", connect if redis is None else connect_redis)
+    (_through_the_gate if gated else _plainly)(sio, redis)
+    return sio
+
+
+def _through_the_gate(sio: Server, redis: Redis | None) -> None:
+    """The hub's gate; limits are counted in this process, or by Redis as the hub does."""
+
+    def join(member: Member, form: Join) -> Message:
+        sio.enter(member, form.room)
+        return Ok()
+
+    def pub(member: Member, form: Publish) -> Message:
+        sio.deliver(Event(["q", plain(form)]), [form.room])
+        return Ok()
+
+    def echo(member: Member, form: Echo) -> Message:
+        return Heard(seq=form.seq, ts=form.ts)
+
+    windows = LocalWindows()
+    limits = Limits(redis, Keys()) if redis is not None else None
+
+    def here(event: ClientEvent, user: str) -> Verdict:
+        allowed, remaining, wait = windows.check(user, FAR, 10.0, 1, time.monotonic())
+        return Verdict(allowed, FAR, remaining, wait)
+
+    async def there(event: ClientEvent, user: str) -> Verdict:
+        assert limits is not None
+        return await limits.check(WINDOW, user)
+
+    gate = Gate(sio, here if redis is None else there, AccessLog("off"))
+    gate.add(ClientEvent("join", Join, Ok), join)
+    gate.add(ClientEvent("pub", Publish, Ok), pub)
+    gate.add(ClientEvent("echo", Echo, Heard), echo)
+
+
+def _plainly(sio: Server, redis: Redis | None) -> None:
     def join(sid: str, data: dict[str, Any]) -> bool:
         sio.manager.basic_enter_room(sid, "/", data["room"])
         return True
@@ -138,42 +146,19 @@ def bench_server(
     def echo(sid: str, data: Any) -> Any:
         return data
 
-    def check(sid: str, auth: Any) -> str:
-        token = auth.get("token") if isinstance(auth, dict) else None
-        try:
-            gate.users[sid] = user = check_token(token)
-        except (HubError, InvalidTokenError):
-            raise Refused("UNAUTHENTICATED", {"code": "UNAUTHENTICATED"}) from None
-        return user
-
-    def connect(sid: str, environ: Any, auth: Any) -> None:
-        check(sid, auth)
-
-    async def connect_redis(sid: str, environ: Any, auth: Any) -> None:
-        assert limiter is not None
-        if await limiter.revoked(check(sid, auth)):
-            raise Refused("revoked", {"code": "TOKEN_REVOKED"})
-
-    def disconnect(sid: str, reason: str) -> None:
-        gate.users.pop(sid, None)
-
-    sio.on("connect", connect_redis if limiter is not None else connect)
-    sio.on("disconnect", disconnect)
-    for name, handler in (("join", join), ("pub", pub), ("echo", echo)):
-        if limiter is not None and name == "echo":
-            handler = limiter.around(handler)
-        sio.on(name, gate.around(name, handler) if gated else handler)
-    return sio
+    for handler in (join, pub, echo):
+        sio.on(handler.__name__, handler)
 
 
 async def serve(args: argparse.Namespace) -> None:
     check = check_access_token if args.access_token else check_signature
-    sio = bench_server(not args.no_gate, args.redis, check)
-    registry = CollectorRegistry()
-    registry.register(sio.collector())
+    redis = Redis.from_url(args.redis) if args.redis else None
+    sio = bench_server(not args.no_gate, redis, check)
+    engine = CollectorRegistry()
+    engine.register(sio.collector())
 
     async def metrics(request: web.Request) -> web.Response:
-        return web.Response(body=generate_latest(registry))
+        return web.Response(body=generate_latest(REGISTRY) + generate_latest(engine))
 
     app = web.Application()
     app.router.add_get("/metrics", metrics)
