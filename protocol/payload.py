@@ -1,8 +1,8 @@
 """How a message is read: strict forms by msgspec, and one walk over whatever a stranger sent."""
 
-import math
 import re
 from datetime import UTC, datetime
+from math import isfinite
 from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
@@ -14,6 +14,7 @@ MAX_DEPTH: Final = 8
 MAX_ITEMS: Final = 2000
 """Nested levels, and values in all, of one payload."""
 
+_NESTED: Final = frozenset((dict, list, tuple))
 _FORBIDDEN_CHARS: Final = {*range(0x20), 0x7F} - {0x09, 0x0A, 0x0D}
 
 Id = Annotated[str, Meta(min_length=1, max_length=128)]
@@ -75,6 +76,7 @@ def read_json(body: bytes, form: type[T], *, max_items: int = MAX_ITEMS) -> T:
 def check(value: Any, max_items: int = MAX_ITEMS) -> None:
     """Refuse what no form may hold: depth, size, control characters, lone surrogates, NaN.
 
+    `value` is what a parser of JSON or msgpack made, so its types are plain.
     PostgreSQL cannot store NUL or surrogates, NaN breaks JSON parsers of clients.
     """
     left = max_items
@@ -86,28 +88,26 @@ def check(value: Any, max_items: int = MAX_ITEMS) -> None:
             raise invalid(f"More than {max_items} values.")
         if depth >= MAX_DEPTH and items:
             raise invalid(f"Nested deeper than {MAX_DEPTH} levels.")
-        if isinstance(items, dict):
-            _check_keys(items)
+        if type(items) is dict:
+            try:
+                _check_text("".join(items))
+            except TypeError:
+                raise invalid("Keys must be text.") from None
             items = items.values()
         for item in items:
-            if isinstance(item, str):
-                if not (item.isascii() and item.isprintable()):
-                    _check_text(item)
-            elif isinstance(item, dict | list | tuple):
+            kind = type(item)
+            if kind is str:
+                _check_text(item)
+            elif kind is float:
+                if not isfinite(item):
+                    raise invalid("Numbers must be finite.")
+            elif kind in _NESTED:
                 stack.append((item, depth + 1))
-            elif isinstance(item, float) and not math.isfinite(item):
-                raise invalid("Numbers must be finite.")
-
-
-def _check_keys(items: dict[Any, Any]) -> None:
-    for key in items:
-        if not isinstance(key, str):
-            raise invalid("Keys must be text.")
-        if not (key.isascii() and key.isprintable()):
-            _check_text(key)
 
 
 def _check_text(text: str) -> None:
+    if text.isascii() and text.isprintable():
+        return
     for char in text:
         point = ord(char)
         if point in _FORBIDDEN_CHARS or 0xD800 <= point <= 0xDFFF:

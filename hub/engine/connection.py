@@ -81,6 +81,7 @@ class Connection(Link, asyncio.Protocol):
             self._finish(reasons.TRANSPORT_CLOSE if exc is None else reasons.TRANSPORT_ERROR)
         self.met_deadline()
         self.phase = CLOSING
+        self.engine.cork.take(self)
         self.reader = self.joined = self.backlog = None
         self.buffer = b""
 
@@ -90,6 +91,8 @@ class Connection(Link, asyncio.Protocol):
             self.backlog = Backlog()
             self.engine.behind.add(self)
             self._sort()
+            if held := self.engine.cork.take(self):  # it comes before what the backlog will hold
+                self.write(held)
 
     def resume_writing(self) -> None:
         backlog = self.backlog
@@ -295,7 +298,9 @@ class Connection(Link, asyncio.Protocol):
         self.engine.counters.bytes_out += len(wire)
         backlog = self.backlog
         if backlog is None:
-            if self.phase != CLOSING:
+            if self.phase == OPEN:
+                self.engine.cork.hold(self, wire)
+            elif self.phase == PROBE:
                 self.write(wire)
         elif self.phase == OPEN:
             backlog.append(wire, len(wire))
@@ -363,7 +368,7 @@ class Connection(Link, asyncio.Protocol):
             self.engine.ended(self, reason)
 
     def _close_transport(self, wire: bytes) -> None:
-        self.transport.write(wire)
+        self.transport.write(self.engine.cork.take(self) + wire)
         self.transport.close()
         delay = self.engine.options.close_timeout
         self.deadline_slot = self.engine.deadlines.add(self, delay)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from .packets import (
     CONNECT_ERROR,
     DEFAULT,
     EVENT,
+    MAX_ACK_DIGITS,
     MSGPACK,
     BadPacket,
     Packet,
@@ -44,6 +46,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("hub.engine")
 
 MAX_CLAIM = 64
+
+EVENT_HEAD = re.compile(rb"42([0-9]{0,%d})(?=\[)" % MAX_ACK_DIGITS)
 
 
 class Unavailable(Exception):
@@ -80,8 +84,9 @@ class Dispatcher:
         try:
             if link.pending is not None or link.codec != DEFAULT:
                 raise BadPacket("unexpected_text")
-            if payload[:3] == b"42[":
-                self._event(link, payload)
+            head = EVENT_HEAD.match(payload)
+            if head is not None:
+                self._event(link, payload, head)
             elif payload[:3] == b"40{":
                 auth = loads(payload[2:])
                 self._bound_depth(payload, auth)
@@ -107,14 +112,15 @@ class Dispatcher:
 
     # packets
 
-    def _event(self, link: Link, payload: bytes) -> None:
-        """An EVENT of the main namespace without an ack id, the packet that comes most."""
-        args = loads(payload[2:])
+    def _event(self, link: Link, payload: bytes, head: re.Match[bytes]) -> None:
+        """An EVENT of the main namespace, the packet that comes most."""
+        args = loads(payload[head.end() :])
         check_event(args)
         self._bound_depth(payload, args)
+        number = head[1]
         for member in link.members:
             if member.namespace.name == "/":
-                self.calls.event(member, None, args)
+                self.calls.event(member, int(number) if number else None, args)
                 return
 
     def _bound_depth(self, payload: bytes, data: Any) -> None:

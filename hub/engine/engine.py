@@ -20,6 +20,7 @@ from aiohttp import web
 
 from . import reasons
 from .connection import Connection
+from .cork import Cork
 from .limits import Limits, peer_address
 from .link import Link
 from .options import Handshake, Options, Refusal, Refuse
@@ -90,6 +91,7 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
         self.deadlines: Wheel[Link] = Wheel(tick, lambda link: link.expired())
         self.behind: set[Connection] = set()
         self._slow: deque[Connection] = deque()
+        self.cork = Cork()
         self.refuse: Refuse | None = None
         self.draining: Refusal | None = None
         self.take_back: Callable[[web.Request], Awaitable[NoReturn]] | None = None

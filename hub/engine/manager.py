@@ -43,7 +43,7 @@ class Manager(AsyncManager):  # type: ignore[misc]
         found = self.namespaces.get(name)
         if found is None:
             eio = self.server.eio
-            found = self.namespaces[name] = Namespace(name, eio.options, eio.counters)
+            found = self.namespaces[name] = Namespace(name, eio.options, eio.counters, eio.cork)
             found.opened, found.emptied = self._opened, self._emptied
         return found
 

@@ -16,6 +16,7 @@ from . import reasons
 from .events import Event
 
 if TYPE_CHECKING:
+    from .cork import Cork
     from .link import Link
     from .options import Options
     from .telemetry import Counters
@@ -166,7 +167,7 @@ class Namespace:
     the order in which they were given.
     """
 
-    def __init__(self, name: str, options: Options, counters: Counters) -> None:
+    def __init__(self, name: str, options: Options, counters: Counters, cork: Cork) -> None:
         self.name = name
         self.max_held = options.max_held
         self.join_at_most = options.backlog_low
@@ -178,6 +179,7 @@ class Namespace:
         self.opened: Callable[[str, Hashable], None] | None = None
         self.emptied: Callable[[str, Hashable], None] | None = None
         self._counters = counters
+        self._cork = cork
         self._waiting: list[Event] = []
         self._waiting_bytes = 0
         self._waiting_room: Room = self.everyone
@@ -343,6 +345,7 @@ class Namespace:
                 self._write(writes, batch.wire, batch.frames)
 
     def _write(self, writes: list[Callable[[bytes], None]], wire: bytes, frames: int) -> None:
+        self._cork.release()
         counters = self._counters
         counters.frames_out += len(writes) * frames
         counters.bytes_out += len(writes) * len(wire)

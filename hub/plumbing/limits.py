@@ -8,7 +8,7 @@ outage locks nobody out, and costs one wait and not one a check.
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 import structlog
 from redis.asyncio import Redis
@@ -39,8 +39,7 @@ class Window:
     window_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """What X-RateLimit headers and Retry-After are made of."""
 
     allowed: bool

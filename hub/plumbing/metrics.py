@@ -17,6 +17,8 @@ from prometheus_client import (
     generate_latest,
 )
 
+from hub.plumbing.socket_figures import SocketEvents
+
 REGISTRY = CollectorRegistry()
 ProcessCollector(registry=REGISTRY)  # process_resident_memory_bytes and its sisters (S5-39)
 PlatformCollector(registry=REGISTRY)
@@ -65,19 +67,8 @@ LIMITS_ALONE = Gauge(
 ACTIVE_CONNECTIONS = Gauge(
     "active_connections", "Live sockets of this node (C13).", ["namespace"], registry=REGISTRY
 )
-SOCKET_EVENTS = Counter(
-    "socket_events_total",
-    "Events of clients, by how they were acknowledged: ok or an error code.",
-    ["namespace", "event", "outcome"],
-    registry=REGISTRY,
-)
-SOCKET_EVENT_DURATION = Histogram(
-    "socket_event_duration_seconds",
-    "From an event's arrival to its acknowledgement.",
-    ["namespace", "event"],
-    buckets=SECONDS,
-    registry=REGISTRY,
-)
+SOCKET_EVENTS = SocketEvents(SECONDS)
+REGISTRY.register(SOCKET_EVENTS)
 PUBLISH_TO_SOCKET = Histogram(
     "publish_to_socket_seconds",
     "From the publish of an event to its node's sockets, by the two clocks; p95 under 0.1.",

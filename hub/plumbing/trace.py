@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Mapping
 from contextvars import ContextVar
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Self
 
 REQUEST_ID = "X-Request-ID"
 _TRACE, _SPAN, _SAMPLED, _FLAGS = "X-B3-TraceId", "X-B3-SpanId", "X-B3-Sampled", "X-B3-Flags"
@@ -20,13 +20,14 @@ NO_DECISION: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class Trace:
-    """One unit of work: its request, its trace, its own span and the span that caused it.
+    """One unit of work: its request, its trace, its own span and the span that caused it. As a
+    context manager it is the current one while its block runs.
 
     `decision` is what the caller said about sampling, passed on unchanged. Ids are made when
     somebody first asks for them: most events of sockets end before anybody does.
     """
 
-    __slots__ = ("_request_id", "_span_id", "_trace_id", "decision", "parent_span_id")
+    __slots__ = ("_before", "_request_id", "_span_id", "_trace_id", "decision", "parent_span_id")
 
     def __init__(
         self,
@@ -40,6 +41,13 @@ class Trace:
         self._span_id: str | None = None
         self.parent_span_id = parent_span_id
         self.decision = decision
+
+    def __enter__(self) -> Self:
+        self._before = _current.set(self)
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        _current.reset(self._before)
 
     @property
     def request_id(self) -> str:
@@ -73,26 +81,13 @@ def request_id() -> str:
     return trace.request_id if trace else str(uuid.uuid4())
 
 
-class traced:
-    """Run a block as one unit of work, caused by what `headers` name; nothing named: by itself.
+def traced(names: Mapping[str, str] | None = None) -> Trace:
+    """Run a block as one unit of work, caused by what headers name; nothing named: by itself.
 
     Ids of a form that is not theirs are replaced: they are callers' text and go to the log.
     """
-
-    __slots__ = ("_token", "_trace")
-
-    def __init__(self, headers: Mapping[str, str] | None = None) -> None:
-        self._trace = _caused_by(headers) if headers else Trace()
-
-    def __enter__(self) -> Trace:
-        self._token = _current.set(self._trace)
-        return self._trace
-
-    def __exit__(self, *_error: object) -> None:
-        _current.reset(self._token)
-
-
-def _caused_by(names: Mapping[str, str]) -> Trace:
+    if not names:
+        return Trace()
     headers = {name.lower(): value for name, value in names.items()}
 
     def take(name: str, form: str) -> str | None:

@@ -18,7 +18,7 @@ from hub.domain import rooms as domain_rooms
 from hub.domain.members import Welcome
 from hub.engine import Event, Member, Unavailable, reasons
 from hub.engine.rooms import HELD
-from hub.plumbing.metrics import ERRORS, SOCKET_EVENT_DURATION, SOCKET_EVENTS
+from hub.plumbing.metrics import ERRORS, SOCKET_EVENTS
 from hub.plumbing.trace import traced
 from hub.sockets import presence, recovery, rooms
 from hub.sockets.gate import coded
@@ -56,8 +56,7 @@ async def _answered(node: Node, member: Member, auth: Any) -> dict[str, Any]:
         finally:
             seconds = time.perf_counter() - start
             namespace = member.namespace.name
-            SOCKET_EVENTS.labels(namespace=namespace, event=CONNECT, outcome=outcome).inc()
-            SOCKET_EVENT_DURATION.labels(namespace=namespace, event=CONNECT).observe(seconds)
+            SOCKET_EVENTS.count(namespace, CONNECT, outcome, seconds)
             user = member.data.user_id if isinstance(member.data, Guest) else None
             node.access.event(
                 namespace=namespace,

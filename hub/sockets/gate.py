@@ -6,17 +6,15 @@ Whatever goes wrong behind it becomes a coded answer here and nowhere else.
 import inspect
 import time
 from collections.abc import Awaitable, Callable
-from functools import cache
 from typing import Any, Final, cast
 
 import structlog
-from prometheus_client import Counter, Histogram
 from redis.exceptions import RedisError
 
 from hub.engine import Member, Server
 from hub.plumbing import redis_client, trace
 from hub.plumbing.limits import Verdict
-from hub.plumbing.metrics import ERRORS, SOCKET_EVENT_DURATION, SOCKET_EVENTS, UNKNOWN
+from hub.plumbing.metrics import ERRORS, SOCKET_EVENTS, UNKNOWN
 from hub.plumbing.postgres import AWAY
 from hub.plumbing.telemetry import AccessLog
 from hub.sockets.node import guest_of
@@ -111,9 +109,7 @@ class Gate:
         self, member: Member, event: ClientEvent, ack: dict[str, Any], outcome: str, start: float
     ) -> None:
         seconds = time.perf_counter() - start
-        events, durations = _figures(event.namespace, event.name, outcome)
-        events.inc()
-        durations.observe(seconds)
+        SOCKET_EVENTS.count(event.namespace, event.name, outcome, seconds)
         if self._access.wants_event(outcome, seconds):
             room = ack.get("room")
             self._access.event(
@@ -137,13 +133,6 @@ def _refused(error: Exception, work: trace.Trace) -> tuple[dict[str, Any], str]:
     outcome = fault.code.value
     ERRORS.labels(door="socket", code=outcome).inc()
     return {"ok": False, "error": fault.body(work.request_id)}, outcome
-
-
-@cache
-def _figures(namespace: str, name: str, outcome: str) -> tuple[Counter, Histogram]:
-    """Kept, as a look-up by labels costs more than the counting; all three lists are closed."""
-    events = SOCKET_EVENTS.labels(namespace=namespace, event=name, outcome=outcome)
-    return events, SOCKET_EVENT_DURATION.labels(namespace=namespace, event=name)
 
 
 def _awaits(function: Callable[..., Any]) -> bool:

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hub.engine import Event, Options, Server, rooms
+from hub.engine.cork import Cork
 from hub.engine.frames import TEXT, frame
 from hub.engine.link import Link
 from hub.engine.rooms import Member, Namespace
@@ -83,7 +84,7 @@ def _run(plan: Any) -> None:
 
 
 async def _play(plan: list[tuple[Any, ...]]) -> None:
-    space = Namespace("/", Options(), Counters())
+    space = Namespace("/", Options(), Counters(), Cork())
     ears = [Ear() for _ in MEMBERS]
     members = []
     for index, ear in enumerate(ears):
@@ -127,7 +128,7 @@ async def _play(plan: list[tuple[Any, ...]]) -> None:
 
 
 async def test_broadcasts_of_one_round_are_one_write() -> None:
-    space = Namespace("/", Options(), Counters())
+    space = Namespace("/", Options(), Counters(), Cork())
     ear = Ear()
     writes: list[bytes] = []
     ear.write = writes.append

@@ -1,7 +1,8 @@
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.parser import text_string_to_metric_families
 
 from hub.plumbing import metrics
+from hub.plumbing.socket_figures import SocketEvents
 
 # name → labels, as the documents and the dashboards name them
 NAMED = {
@@ -56,3 +57,35 @@ def test_the_exposition_can_be_read_and_holds_the_memory_of_the_process() -> Non
         sample.name == "http_requests_total" and sample.labels["route"] == "/x"
         for sample in families["http_requests"].samples
     )
+
+
+def test_events_of_sockets_are_counted_as_the_library_counts() -> None:
+    """Same samples of the same durations, among them some on a boundary and past the last."""
+    ours, theirs = CollectorRegistry(), CollectorRegistry()
+    events = SocketEvents(metrics.SECONDS)
+    ours.register(events)
+    count = Counter("socket_events", "x", ["namespace", "event", "outcome"], registry=theirs)
+    duration = Histogram(
+        "socket_event_duration_seconds",
+        "x",
+        ["namespace", "event"],
+        buckets=metrics.SECONDS,
+        registry=theirs,
+    )
+    seconds = [0.0, 0.004, 0.005, 0.0051, 0.1, 1, 5, 5.1, 700]
+    for index, took in enumerate(seconds * 3):
+        event, outcome = "ab"[index % 2], ("ok", "INVALID_PAYLOAD")[index % 3 == 0]
+        events.count("/", event, outcome, took)
+        count.labels("/", event, outcome).inc()
+        duration.labels("/", event).observe(took)
+    assert _samples(ours) == _samples(theirs)
+    assert events.total("/", "a", "ok") + events.total("/", "a", "INVALID_PAYLOAD") == 14
+
+
+def _samples(registry: CollectorRegistry) -> set[tuple[str, tuple[tuple[str, str], ...], float]]:
+    return {
+        (sample.name, tuple(sorted(sample.labels.items())), round(sample.value, 9))
+        for family in registry.collect()
+        for sample in family.samples
+        if not sample.name.endswith("_created")
+    }

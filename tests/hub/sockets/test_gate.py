@@ -77,10 +77,9 @@ async def test_bad_input_is_answered_with_a_code_and_counted(
         assert (await client.call("inbox:sync"))["ok"] is True
 
 
-def counted(event: str) -> float:
+def counted(event: str) -> int:
     name = event if event in CLIENT_EVENTS else "unknown"
-    labels = {"namespace": "/", "event": name, "outcome": "INVALID_PAYLOAD"}
-    return float(SOCKET_EVENTS.labels(**labels)._value.get())
+    return SOCKET_EVENTS.total("/", name, "INVALID_PAYLOAD")
 
 
 async def test_values_of_callers_stand_in_no_answer(hub: Running, connect: Connect) -> None:

@@ -1,0 +1,129 @@
+"""Frames of one loop round: one write a connection, in the order in which they were given."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from hub.engine import Event, Server
+from hub.engine.connection import Connection
+from hub.engine.cork import AT_ONCE
+
+from .conftest import Serve
+from .wire import Site, Wire
+
+
+def _send_together(wire: Wire, *messages: str) -> None:
+    """In one segment, so that the server reads them in one round."""
+    frames = b"".join(_masked(message.encode()) for message in messages)
+    wire.ws._writer.transport.write(frames)
+
+
+def _masked(payload: bytes) -> bytes:
+    return bytes((0x81, 0x80 | len(payload), 0, 0, 0, 0)) + payload
+
+
+async def _connection(server: Server) -> Connection:
+    async with asyncio.timeout(5):
+        while not server.eio.sockets:
+            await asyncio.sleep(0)
+    connection = next(iter(server.eio.sockets.values()))
+    assert isinstance(connection, Connection)
+    return connection
+
+
+async def test_acknowledgements_of_one_read_are_one_write(sio: Server, serve: Serve) -> None:
+    sio.on("echo", lambda sid, data: data)
+    site = await serve()
+    async with site.wire() as wire:
+        await wire.connect()
+        connection = await _connection(sio)
+        writes: list[bytes] = []
+        write = connection.write
+
+        def heard(data: bytes) -> None:
+            writes.append(data)
+            write(data)
+
+        connection.write = heard
+        _send_together(wire, *(f'42{number}["echo",{number}]' for number in range(5)))
+        assert [await wire.text() for _ in range(5)] == [f"43{n}[{n}]" for n in range(5)]
+    assert len(writes) == 1
+
+
+async def test_order_of_replies_events_and_broadcasts(sio: Server, serve: Serve) -> None:
+    """What a handler gives is seen in this order, whichever way each of it is written."""
+
+    def work(sid: str, data: int) -> int:
+        member = sio.member(sid)
+        assert member is not None
+        link = member.link
+        link.send_parts(((0x81, b'42["part",%d]' % data),))
+        sio.deliver(Event(["room", data]), ["r"])
+        sio.deliver(Event(["person", data]), [sid])
+        sio.deliver(Event(["all", data]))
+        return data
+
+    sio.on("work", work)
+    sio.on("join", lambda sid: sio.manager.basic_enter_room(sid, "/", "r"))
+    site = await serve()
+    async with site.wire() as wire:
+        await wire.connect()
+        await wire.put('420["join"]')
+        assert await wire.text() == "430[]"
+        _send_together(wire, *(f'42{number}["work",{number}]' for number in range(20)))
+        wanted = [
+            text
+            for n in range(20)
+            for text in (
+                f'42["part",{n}]', f'42["room",{n}]', f'42["person",{n}]', f'42["all",{n}]',
+                f"43{n}[{n}]",
+            )
+        ]  # fmt: skip
+        assert [await wire.text() for _ in wanted] == wanted
+
+
+async def test_what_is_held_goes_out_before_the_close(sio: Server, serve: Serve) -> None:
+    def leave(sid: str) -> None:
+        member = sio.member(sid)
+        assert member is not None
+        member.link.end("server disconnect")
+
+    sio.on("echo", lambda sid, data: data)
+    sio.on("leave", leave)
+    site = await serve()
+    async with site.wire() as wire:
+        await wire.connect()
+        _send_together(wire, '421["echo",1]', '422["echo",2]', '42["leave"]')
+        assert [await wire.text(), await wire.text()] == ["431[1]", "432[2]"]
+        assert await wire.closed() == 1000
+
+
+async def test_many_connections_do_not_wait_for_the_end_of_the_round(sio: Server) -> None:
+    class Peer:
+        def __init__(self) -> None:
+            self.heard: list[bytes] = []
+            self.write = self.heard.append
+
+    peers: list[Any] = [Peer() for _ in range(AT_ONCE + 1)]
+    for peer in peers:
+        sio.eio.cork.hold(peer, b"a")
+    assert [peer.heard for peer in peers] == [[b"a"]] * AT_ONCE + [[]]
+    sio.eio.cork.hold(peers[-1], b"b")
+    await asyncio.sleep(0)
+    assert peers[-1].heard == [b"ab"]
+    assert sio.eio.cork.take(peers[-1]) == b""
+
+
+async def test_a_connection_that_is_gone_takes_nothing_with_it(sio: Server, site: Site) -> None:
+    """One that is aborted in the round in which it is written to does not disturb the others."""
+    async with site.wire() as first, site.wire() as second:
+        await first.connect()
+        await second.connect()
+        gone, stays = sio.eio.sockets.values()
+        assert isinstance(gone, Connection)
+        gone.send_text(b'42["late"]')
+        stays.send_text(b'42["here"]')
+        gone.transport.abort()
+        assert await second.text() == '42["here"]'
+        assert await first.get() is None
