@@ -48,8 +48,8 @@ check: .venv/dev.done ## ruff, mypy --strict, import rows
 story: .venv/dev.done .venv/peers.done .venv/console.done ## the stories in full: real processes, stock clients, kill -9
 	STORIES=full $(PYTEST) -m story $(ARGS)
 
-bench: .venv/dev.done .venv/peers.done ## fan-out figures of this machine (SCENARIOS="S1 S2", REPS=3)
-	$(TOOLS) $(BIN)/python -m tests.benchmarks $(SCENARIOS) --reps $(or $(REPS),1)
+bench: .venv/dev.done .venv/peers.done ## the README table, measured here (SCENARIOS="S1 S2", REPS=3)
+	@$(TOOLS) $(BIN)/python -m tests.benchmarks $(SCENARIOS) --reps $(or $(REPS),1)
 
 fuzz: .venv/dev.done ## the property and fuzz tests with many more examples
 	HYPOTHESIS_PROFILE=fuzz $(PYTEST) -k "fuzz or property" $(ARGS)

@@ -1,90 +1,132 @@
-"""`make bench`: the floor, stock Node.js, stock python-socketio and the hub, a table a scenario.
+"""`make bench`: the table of the README, measured on this machine.
 
-    python -m tests.benchmarks [S1 S2 S6 …] [--kinds floor,node,hub] [--reps N]
+    python -m tests.benchmarks [S1 S2 S6 …] [--reps N]
 
 Says what this machine lacks and measures the rest. README.md beside tells what the figures mean.
 """
 
 import argparse
 import os
-import resource
-import shutil
+import platform
 import subprocess
 import sys
-import tempfile
+from collections.abc import Iterator
+from importlib.metadata import version
+from math import isnan
 from pathlib import Path
+from typing import NamedTuple
 
-from hub.plumbing.embedded.account import account
-from hub.plumbing.embedded.programs import find_valkey
+from tests.benchmarks import runs
+from tests.benchmarks.runs import (
+    KINDS,
+    Figure,
+    Rows,
+    connect_cpu,
+    connect_rss,
+    cpu,
+    last_p99,
+    median,
+    p99,
+    rate,
+)
 
-HERE = Path(__file__).parent
-PEERS = HERE.parent / "node" / "node_modules"
-KINDS = ["floor", "floor-coalesce", "node", "py-uvloop", "hub"]
-SCENARIOS = ["S1", "S2", "S6"]
-# Without these nothing can be measured: the load generator is C, and the processes are pinned.
-NEEDED = {"make": "make", "gcc or cc": "cc", "taskset (util-linux)": "taskset"}
+
+class Line(NamedTuple):
+    """One line of the table: the median of a figure of these kinds."""
+
+    title: str
+    scenario: str
+    figure: Figure
+    form: str
+    hub: str = "hub"
+    stock: str = ""
+    floor: str = ""
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """In the order of COLUMNS."""
+        return self.hub, "node", self.stock, self.floor
+
+
+COLUMNS = ("hub", "Node", "stock Python", "floor")
+US, MS, KIB = "{:.2f} µs", "{:.1f} ms", "{:.1f} KiB"
+
+TABLE = [
+    Line("CPU of a delivery, 4 under way", "S1", cpu, US, stock="py-uvloop", floor="floor"),
+    Line("1 under way: nothing can be joined", "S1w1", cpu, US, floor="floor"),
+    Line("16 under way; the floor joins, too", "S1w16", cpu, US, floor="floor-coalesce"),
+    Line("deliveries a second", "S1w16", rate, "{:,.0f}", floor="floor-coalesce"),
+    Line("20 broadcasts a second: p99", "S2", lambda row: p99(row) / 1000, MS),
+    Line("p99 of the last socket", "S2", lambda row: last_p99(row) / 1000, MS),
+    Line("memory of a connection, 10,000 idle", "S5", connect_rss, KIB),
+    Line("CPU of a connection, signature checked", "S5", connect_cpu, "{:.0f} µs"),
+    Line("all claims of the hub's token checked", "S5", connect_cpu, "{:.0f} µs", hub="hub-token"),
+    Line("CPU of an event and its answer, engine alone", "S6", cpu, US, hub="hub-nogate"),
+    Line("through the gate, limits in the process", "S6", cpu, US),
+    Line("through the gate, limits in Redis", "S6", cpu, US, hub="hub-redis"),
+]
 
 
 def main() -> int:
-    arguments = _arguments()
-    if missing := [name for name, tool in NEEDED.items() if not shutil.which(tool)]:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks")
+    parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help=f"of {', '.join(KINDS)}")
+    parser.add_argument("--reps", type=int, default=1)
+    arguments = parser.parse_args()
+    scenarios = arguments.scenarios or list(KINDS)
+    if unknown := set(scenarios) - set(KINDS):
+        parser.error(f"no scenario {', '.join(sorted(unknown))}; all others: bench.py")
+    if missing := runs.lacking():
         print(f"bench: nothing can be measured without {', '.join(missing)}")
         return 1
-    subprocess.run(["make", "-s", "-C", HERE, "loadgen", "floor"], check=True)
-    _allow_many_files()
-    kinds = [kind for kind in arguments.kinds.split(",") if _can_run(kind)]
-    with tempfile.TemporaryDirectory() as tools:
-        environment = _environment(Path(tools))
-        results = [
-            _measure(scenario, kinds, arguments.reps, environment)
-            for scenario in arguments.scenarios or SCENARIOS
-        ]
-    return max(results)
+    left_out = dict(runs.left_out())
+    for kind, why in left_out.items():
+        print(f"bench: left out {kind}: {why}")
+    found: dict[str, Rows] = {}
+    for scenario in scenarios:
+        print(f"bench: {scenario}, {arguments.reps} of each", file=sys.stderr, flush=True)
+        kinds = [kind for kind in KINDS[scenario] if kind not in left_out]
+        found[scenario] = runs.run(scenario, kinds, arguments.reps)
+    print("\n".join([*_table(found), "", *_machine(arguments.reps)]))
+    return 0 if all(rows for kinds in found.values() for rows in kinds.values()) else 1
 
 
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks")
-    parser.add_argument("scenarios", nargs="*", help=f"of README.md (default {SCENARIOS})")
-    parser.add_argument("--kinds", default=",".join(KINDS))
-    parser.add_argument("--reps", type=int, default=1)
-    return parser.parse_args()
+def _table(found: dict[str, Rows]) -> Iterator[str]:
+    yield f"| 1,000 sockets in a room | {' | '.join(COLUMNS)} |"
+    yield "|---" * (len(COLUMNS) + 1) + "|"
+    for line in TABLE:
+        if line.scenario in found:
+            values = [median(found[line.scenario], kind, line.figure) for kind in line.kinds]
+            cells = ["" if isnan(value) else line.form.format(value) for value in values]
+            yield f"| {line.title} | {' | '.join(cells)} |"
 
 
-def _can_run(kind: str) -> bool:
-    if kind.startswith("node") and not (shutil.which("node") and PEERS.is_dir()):
-        print(f"bench: left out {kind}: no node, or not set up (make test does)")
-        return False
-    return True
+def _machine(reps: int) -> Iterator[str]:
+    yield (
+        f"Medians of {reps}, interleaved, on {os.cpu_count()} × {_processor()}, "
+        f"{platform.system()} {platform.release()}."
+    )
+    yield (
+        f"Python {platform.python_version()}, uvloop {version('uvloop')}, stock python-socketio "
+        f"{version('python-socketio')}; {_node()}."
+    )
 
 
-def _allow_many_files() -> None:
-    """S5 opens 10,000 connections; the children take over the limit."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    if 0 <= hard < 10_200:
-        print(f"bench: at most {hard} open files (was {soft}): S5 needs 10,200")
+def _processor() -> str:
+    """As Linux names it."""
+    facts = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    names = [fact.partition(":")[2].strip() for fact in facts if fact.startswith("model name")]
+    return names[0] if names else platform.machine()
 
 
-def _environment(tools: Path) -> dict[str, str]:
-    """bench.py finds its Python, the stock peers, and a redis-server, in the environment."""
-    path = os.environ["PATH"]
-    if not shutil.which("redis-server"):
-        found = find_valkey(account(), "wheel")
-        print(f"bench: no redis-server, so {found.title} takes its place")
-        (tools / "redis-server").symlink_to(found.path)
-        path = f"{tools}{os.pathsep}{path}"
-    own = {"PATH": path, "BENCH_PYTHON": sys.executable, "NODE_PATH": str(PEERS)}
-    return {**os.environ, **own}
-
-
-def _measure(scenario: str, kinds: list[str], reps: int, environment: dict[str, str]) -> int:
-    print(f"\n{scenario}, {reps} repetition(s)", flush=True)
-    if scenario == "S6":  # the floor answers nothing, and a row of zeros is no figure
-        kinds = [kind for kind in kinds if not kind.startswith("floor")]
-    cpus = ["--client-cpu", "1" if (os.cpu_count() or 1) > 1 else "0"]
-    kinds_file = ["--kinds", str(HERE / "kinds.json")]
-    command = [sys.executable, str(HERE / "bench.py"), scenario, *kinds, "--reps", str(reps)]
-    return subprocess.run([*command, *cpus, *kinds_file], env=environment).returncode
+def _node() -> str:
+    both = "process.version + ' with socket.io ' + require('socket.io/package.json').version"
+    try:
+        said = subprocess.run(
+            ["node", "-p", both], cwd=runs.PEERS.parent, capture_output=True, text=True
+        )
+    except FileNotFoundError:
+        return "no Node.js"
+    return f"Node.js {said.stdout.strip()}"
 
 
 if __name__ == "__main__":
