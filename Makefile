@@ -52,7 +52,7 @@ bench: .venv/dev.done .venv/peers.done ## the README table, measured here (SCENA
 	@$(TOOLS) $(BIN)/python -m tests.benchmarks $(SCENARIOS) --reps $(or $(REPS),1)
 
 fuzz: .venv/dev.done ## the property and fuzz tests with many more examples
-	HYPOTHESIS_PROFILE=fuzz $(PYTEST) -k "fuzz or property" $(ARGS)
+	HYPOTHESIS_PROFILE=fuzz $(PYTEST) -m "hypothesis or fuzz" --timeout=0 $(ARGS)
 
 screenshot: .venv/dev.done .venv/console.done ## the README's picture of the console, by Chromium
 	SCREENSHOT=1 $(PYTEST) -m browser $(ARGS)

@@ -1,6 +1,7 @@
 """Real servers for every test: one PostgreSQL and one Valkey a run, a fresh database a test.
 
-EMBEDDED_FLAVOUR=system takes the servers found on the machine instead of those of the wheels.
+EMBEDDED_FLAVOUR=system takes the servers found on the machine instead of those of the wheels;
+HYPOTHESIS_PROFILE=fuzz takes many more examples for each property.
 """
 
 import asyncio
@@ -14,6 +15,7 @@ from uuid import uuid4
 import asyncpg
 import pytest
 import uvloop
+from hypothesis import settings as hypothesis_settings
 from redis.asyncio import Redis
 
 from hub.domain.context import Domain
@@ -26,6 +28,20 @@ from hub.plumbing.settings import Settings
 FLAVOUR = cast(Prefer, os.environ.get("EMBEDDED_FLAVOUR", "wheel"))
 SECRETS = {"JWT_SECRET": "j" * 40, "LINK_SECRET": "l" * 40}
 TEMPLATE = "dongne_template"
+
+FUZZ = os.environ.get("HYPOTHESIS_PROFILE") == "fuzz"
+TIMES_MORE = 25 if FUZZ else 1
+
+# No deadline: how long an example takes says nothing on a busy machine.
+hypothesis_settings.register_profile("short", hypothesis_settings.default, deadline=None)
+hypothesis_settings.register_profile("fuzz", max_examples=100 * TIMES_MORE, deadline=None)
+hypothesis_settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "short"))
+
+
+def examples(count: int) -> int:
+    """How many a test takes whose examples cost more or less than others' do."""
+    return count * TIMES_MORE
+
 
 asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())  # the loop of production
 

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
+
+import pytest
+
+from tests.conftest import FUZZ
 
 from .engine_bytes import fuzz
 
-FULL = os.environ.get("HYPOTHESIS_PROFILE") == "fuzz"
+pytestmark = pytest.mark.fuzz
 
 
 async def test_fuzz_hostile_bytes_harm_nobody() -> None:
     loop = asyncio.get_running_loop()
     handler = loop.get_exception_handler()
     try:
-        report = await fuzz(1_000_000 if FULL else 4_000, random.randrange(2**32) if FULL else 7)
+        report = await fuzz(1_000_000 if FUZZ else 4_000, random.randrange(2**32) if FUZZ else 7)
     finally:
         loop.set_exception_handler(handler)
     assert report.wrong == []

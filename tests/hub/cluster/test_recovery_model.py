@@ -3,7 +3,6 @@ and nodes against a real Valkey.
 """
 
 import asyncio
-import os
 import uuid
 from typing import Any
 
@@ -11,6 +10,7 @@ from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
 from protocol.names import Channels, Keys
+from tests.conftest import examples
 from tests.hub.cluster.conftest import Valkey
 from tests.hub.cluster.world import ROOMS, Operation, World, play
 
@@ -65,8 +65,7 @@ async def live(url: str, story: list[Operation]) -> None:
 
 
 @settings(
-    max_examples=1500 if os.environ.get("HYPOTHESIS_PROFILE") == "fuzz" else 60,
-    deadline=None,
+    max_examples=examples(60),
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(story=operations)

@@ -19,6 +19,7 @@ from hub.engine.frames import TEXT, frame
 from hub.engine.link import Link
 from hub.engine.rooms import Member, Namespace
 from hub.engine.telemetry import Counters
+from tests.conftest import examples
 
 from .conftest import Serve
 from .wire import Site
@@ -65,7 +66,7 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300))
 @given(steps, st.sampled_from([1, 2, 1000]))
 def test_property_each_member_hears_what_was_emitted_while_it_was_there_in_order(
     plan: Any, size: int
@@ -274,7 +275,7 @@ async def test_lanes_of_a_slow_reader(narrow: tuple[Server, Site]) -> None:
     stalled.close()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25))
 @given(st.lists(st.sampled_from(["room", "alert"]), min_size=5, max_size=60), st.data())
 def test_property_at_every_cut_offset_and_replay_and_live_are_everything(
     kinds: Any, data: Any

@@ -13,6 +13,7 @@ from hub.plumbing.clock import VirtualClock
 from hub.plumbing.outbox import Outbox, Told, run_sweeper
 from protocol.errors import HubError, conflict
 from protocol.events import Emit
+from tests.conftest import examples
 
 
 def event(name: str, deadline: float | None = None) -> Emit:
@@ -118,7 +119,7 @@ async def test_the_sweeper_comes_back_after_its_connection_was_cut(
 
 
 @hypothesis_settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(15), suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.booleans()), min_size=1, max_size=12))
 async def test_property_everything_once_and_each_key_in_order(
