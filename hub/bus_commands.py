@@ -11,6 +11,7 @@ from typing import Any, Final
 from uuid import uuid4
 
 import orjson
+import typer
 from redis.exceptions import RedisError
 
 from hub.cluster.emitter import Emitter, LogLimits, free_emit
@@ -50,13 +51,7 @@ def _complain(settings: Settings, text: str, code: int) -> int:
 
 
 def _tell(text: str) -> None:
-    sys.stderr.write(f"dongne: {text}\n")
-    sys.stderr.flush()
-
-
-def _say(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
+    typer.echo(f"dongne: {text}", err=True)
 
 
 @asynccontextmanager
@@ -91,7 +86,7 @@ async def emit(
     async with _line(settings) as line:
         emitter = Emitter(line, Keys(part.prefix), Channels(part.adapter_key), limits)
         [offset] = await emitter.broadcast([(told.id, of_emit(told, time.time()))])
-    _say(f"{told.id} {offset or '-'}")
+    typer.echo(f"{told.id} {offset or '-'}")
     if not offset and told.klass != "volatile":
         _tell("this id was published before: nothing went out")
 
@@ -124,7 +119,7 @@ async def tail(
         if line is None or end.is_set():
             return
         try:
-            _say(line)
+            typer.echo(line)
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             end.set()
@@ -153,7 +148,7 @@ async def list_nodes(settings: Settings) -> None:
     async with _line(settings) as line:
         for node in await Census(line, keys).nodes():
             listeners = (await line.call("PUBSUB", "NUMSUB", keys.node(node)))[1]
-            _say(f"{node} {'listens' if int(listeners) else 'silent'}")
+            typer.echo(f"{node} {'listens' if int(listeners) else 'silent'}")
 
 
 async def drain(settings: Settings, node: str) -> None:
@@ -166,9 +161,9 @@ async def drain(settings: Settings, node: str) -> None:
             raise Refused(f"no node {node}; living: {', '.join(living) or 'none'}")
         if not await order_drain(line, keys, node):
             raise Refused(f"{node} does not listen; if it died, its lease ends by itself")
-        _say(f"{node} drains")
+        typer.echo(f"{node} drains")
         seconds = await _gone(census, node, limit)
-    _say(f"{node} is gone after {seconds:.1f} s")
+    typer.echo(f"{node} is gone after {seconds:.1f} s")
 
 
 async def _gone(census: Census, node: str, limit: float) -> float:
@@ -180,6 +175,6 @@ async def _gone(census: Census, node: str, limit: float) -> float:
             raise Refused(f"{node} is not gone after {limit:.0f} s (SHUTDOWN_TIMEOUT)")
         if now - told >= TELL_EVERY:
             told = now
-            _say(f"{node} drains for {now - begin:.0f} s")
+            typer.echo(f"{node} drains for {now - begin:.0f} s")
         await asyncio.sleep(LOOK_EVERY)
     return time.monotonic() - begin

@@ -1,9 +1,9 @@
 """What every process answers beside its work: where it listens, its health, its metrics."""
 
-import sys
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
+from typer import echo
 
 from api.health import Vitals
 from hub.plumbing.health import LIVE_PATHS, READY_PATHS, STARTUP_PATHS
@@ -12,11 +12,6 @@ from hub.plumbing.metrics import exposition
 from hub.plumbing.settings import Settings
 
 Answer = Callable[[web.Request], Awaitable[web.Response]]
-
-
-def say(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
 
 
 async def own_metrics(_: web.Request) -> web.Response:
@@ -52,7 +47,7 @@ async def listen(
 ) -> int:
     """Serve an app on a port of its own until the process stops; the port bound."""
     bound = await listen_at(life, name, app, settings.web.host, port)
-    say(f"dongne {name} listens on {address(settings, bound)}")
+    echo(f"dongne {name} listens on {plain_address(settings, bound)}")
     return bound
 
 
@@ -67,7 +62,12 @@ async def listen_at(life: Lifecycle, name: str, app: web.Application, host: str,
 
 
 def address(settings: Settings, port: int) -> str:
-    """The URL of a port of ours, as somebody on this machine types it."""
+    """The URL of PORT, as somebody on this machine types it."""
+    plain = plain_address(settings, port)
+    return plain.replace("http", "https", 1) if settings.web.tls_cert_file else plain
+
+
+def plain_address(settings: Settings, port: int) -> str:
+    """The URL of a port beside it, which speaks no TLS."""
     host = "localhost" if settings.web.host in ("127.0.0.1", "0.0.0.0", "::") else settings.web.host
-    scheme = "https" if settings.web.tls_cert_file else "http"
-    return f"{scheme}://{host}:{port}"
+    return f"http://{host}:{port}"

@@ -24,6 +24,7 @@ import aiohttp
 import structlog
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, Counter, Gauge, generate_latest
+from typer import echo
 
 from api.health import Vitals
 from hub.plumbing import telemetry
@@ -32,7 +33,7 @@ from hub.plumbing.lifecycle import Lifecycle, run
 from hub.plumbing.merged import Sum
 from hub.plumbing.metrics import REGISTRY
 from hub.plumbing.settings import Settings
-from hub.ports import address, say, serve_metrics
+from hub.ports import address, serve_metrics
 
 READY: Final = Gauge(
     "hub_processes_ready", "Processes of this hub that may be asked.", registry=REGISTRY
@@ -106,7 +107,7 @@ class Parent:
             await place.ready.wait()
         self._started = True
         count = len(self._places)
-        say(f"dongne hub ready on {address(self._settings, port)} ({count} processes)")
+        echo(f"dongne hub ready on {address(self._settings, port)} ({count} processes)")
 
     def _shares(self) -> dict[str, str]:
         """Of what is meant for all together: they end at the same time."""

@@ -15,6 +15,7 @@ import asyncpg
 import orjson
 import structlog
 from aiohttp import web
+from typer import echo
 
 from api.app import create_app
 from api.health import Vitals
@@ -32,7 +33,7 @@ from hub.plumbing.limits import Limits
 from hub.plumbing.migrations import Migration, Phase, latest, migrate, rollback, version
 from hub.plumbing.settings import Settings, development_secrets
 from hub.plumbing.telemetry import AccessLog
-from hub.ports import address, health_app, listen, listen_at, say, serve_metrics
+from hub.ports import address, health_app, listen, listen_at, plain_address, serve_metrics
 from hub.sockets.door import Door, open_hub
 from workers.providers import open_senders
 from workers.runner import run_worker
@@ -69,7 +70,7 @@ async def open_hub_alone(life: Lifecycle, settings: Settings, environ: object) -
     await serve_metrics(life, settings, vitals)
     port = await door.start(settings.web.host, settings.web.port, health_app(vitals))
     pause_before_stop(life, settings)
-    say(f"dongne hub ready on {address(settings, port)}")
+    echo(f"dongne hub ready on {address(settings, port)}")
 
 
 async def open_hub_of_many(life: Lifecycle, settings: Settings, report: int) -> None:
@@ -97,7 +98,7 @@ async def open_api_alone(life: Lifecycle, settings: Settings, environ: object) -
         life, "api", api_app(domain, settings, vitals), settings, settings.web.api_port
     )
     pause_before_stop(life, settings)
-    say(f"dongne api ready on {address(settings, port)}")
+    echo(f"dongne api ready on {plain_address(settings, port)}")
 
 
 async def open_worker_alone(life: Lifecycle, settings: Settings, environ: object) -> None:
@@ -107,7 +108,7 @@ async def open_worker_alone(life: Lifecycle, settings: Settings, environ: object
     port = await serve_metrics(
         life, settings, Vitals({**database, **redis}, leaving=life.stopping.is_set)
     )
-    say(f"dongne worker ready on {address(settings, port)}")
+    echo(f"dongne worker ready on {plain_address(settings, port)}")
 
 
 async def open_all(life: Lifecycle, settings: Settings, environ: Mapping[str, str]) -> None:
@@ -138,7 +139,7 @@ async def open_all(life: Lifecycle, settings: Settings, environ: Mapping[str, st
     if caught:
         caught.allow(url)
     await write_credentials(domain, directory, url, redis_url(settings), caught)
-    say(f"dongne up ready on {url}")
+    echo(f"dongne up ready on {url}")
 
 
 PHASES: Final[dict[str, Phase | None]] = {"": None, "before": "before", "after": "after"}
@@ -187,7 +188,7 @@ async def migrate_database(url: str, phase: Phase | None = None) -> list[Migrati
     conn = await asyncpg.connect(url)
     try:
         return await migrate(
-            conn, phase=phase, on_step=lambda one: say(f"migration {one.version:04} {one.name}")
+            conn, phase=phase, on_step=lambda one: echo(f"migration {one.version:04} {one.name}")
         )
     finally:
         await conn.close()
@@ -198,11 +199,11 @@ async def embedded_stores(life: Lifecycle, settings: Settings) -> dict[str, str]
     directory = settings.process.embedded_dir
     found: dict[str, str] = {}
     if settings.database.dsn is None:
-        postgres = Postgres(directory / "postgres", on_progress=say)
+        postgres = Postgres(directory / "postgres", on_progress=echo)
         found["DATABASE_URL"] = await postgres.start()
         life.on_stop("embedded postgres", postgres.stop)
     if not settings.given & {"REDIS_URL", "REDIS_HOST", "REDIS_SENTINELS"}:
-        valkey = Valkey(directory / "valkey", on_progress=say)
+        valkey = Valkey(directory / "valkey", on_progress=echo)
         found["REDIS_URL"] = await valkey.start()
         life.on_stop("embedded valkey", valkey.stop)
     return found
@@ -254,14 +255,14 @@ async def migration_command(url: str, what: str, phase: str, steps: int) -> None
     """`dongne migrate`: prints what it did."""
     if what == "up":
         done = await migrate_database(url, PHASES[phase])
-        say(f"{len(done)} applied" if done else "nothing to do")
+        echo(f"{len(done)} applied" if done else "nothing to do")
         return
     conn = await asyncpg.connect(url)
     try:
         if what == "down":
             for one in await rollback(conn, steps):
-                say(f"taken back: {one.version:04} {one.name}")
-        say(f"version {await version(conn)} of {latest()}")
+                echo(f"taken back: {one.version:04} {one.name}")
+        echo(f"version {await version(conn)} of {latest()}")
     finally:
         await conn.close()
 

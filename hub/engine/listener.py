@@ -54,6 +54,7 @@ class Listener:
         self._app = app
         self._runner: web.AppRunner | None = None
         self._server: asyncio.Server | None = None
+        self._shared = False
 
     async def start(
         self,
@@ -63,6 +64,7 @@ class Listener:
         reuse_port: bool = False,
     ) -> int:
         """Listen; the port bound. Raises OSError."""
+        self._shared = reuse_port
         self._runner = web.AppRunner(
             self._app, access_log=None, handler_cancellation=True, keepalive_timeout=KEEP_ALIVE
         )
@@ -84,6 +86,12 @@ class Listener:
         import aiofastnet
 
         return partial(aiofastnet.create_server, loop)
+
+    def refuse_new(self) -> None:
+        """On a port shared with other processes the kernel gives them what comes from now on; on
+        one of its own the socket stays, so that clients are told when to come back."""
+        if self._shared:
+            self.stop_listening()
 
     def stop_listening(self) -> None:
         if self._server is not None:

@@ -91,8 +91,11 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
         self.eio.refuse = hook
 
     def refuse_new(self, retry_after: int) -> None:
-        """From now on every handshake is answered 503 (the node drains)."""
+        """From now on every handshake is answered 503, or reaches the other processes of a shared
+        port (the node drains)."""
         self.eio.draining = Refusal("draining", retry_after)
+        if self._listener is not None:
+            self._listener.refuse_new()
 
     async def drain(
         self,

@@ -35,6 +35,10 @@ STOP_RESERVE_S: Final = 5.0
 RENEWALS: Final = 3
 """Of a lease within PRESENCE_TTL."""
 
+TELLING_S: Final = 1
+"""Leases end so much before PRESENCE_TTL, as the other nodes look once a second: after a node has
+died, counts are right and told within PRESENCE_TTL."""
+
 DRAIN_SHARE: Final = 0.8
 """Of DRAIN_RATE: stock clients wait 0.5 to 1.5 s at random, so some seconds see more of them."""
 
@@ -161,7 +165,7 @@ def _options(life: Lifecycle, settings: Settings, domain: Domain) -> ClusterOpti
         namespaces=SERVED,
         limits=LogLimits(redis.recovery_window_s, redis.recovery_events),
         lag_limit=redis.bus_lag_limit_s,
-        presence_ttl=sockets.presence_ttl_s,
+        presence_ttl=max(1, sockets.presence_ttl_s - TELLING_S),
         per_user=sockets.max_per_user,
         renew_every=sockets.presence_ttl_s / RENEWALS,
         node=f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}",

@@ -14,6 +14,8 @@ async def _verdict(item: Item) -> Verdict:
         result = item.measure()
         return await result if inspect.isawaitable(result) else result
     except Exception as error:  # whatever is wrong with one item, the others are still shown
+        while isinstance(error, ExceptionGroup):
+            error = error.exceptions[0]
         text = str(error).strip().splitlines()
         return Verdict(False, f"{type(error).__name__}: {text[0] if text else ''}")
 

@@ -425,14 +425,24 @@ async def test_transports_of_aiofastnet(serve: Serve) -> None:
     assert (await site.poll(session))[1].startswith("40")
 
 
-async def test_two_processes_may_share_a_port(sio: Server, options: Options) -> None:
+async def test_who_drains_on_a_shared_port_leaves_new_connections_to_the_others(
+    sio: Server, serve: Serve, options: Options
+) -> None:
+    site = await serve(reuse_port=True)
     other = Server(options)
-    port = await sio.listen("127.0.0.1", 0, reuse_port=True)
     try:
-        assert await other.listen("127.0.0.1", port, reuse_port=True) == port
+        assert await other.listen("127.0.0.1", site.port, reuse_port=True) == site.port
+        async with site.wire() as stays:
+            await stays.connect()
+            drains, left = (sio, other) if sio.eio.sockets else (other, sio)
+            drains.refuse_new(1)
+            for number in range(1, 31):  # the kernel spreads them by a hash of their ports
+                async with site.wire() as wire:
+                    await wire.connect()
+                    assert left.eio.counters.opened["websocket"] == number
+            assert drains.eio.counters.refused == {}
     finally:
         await other.close()
-        await sio.close()
 
 
 async def test_drain(sio: Server, site: Site) -> None:
