@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from .connection import Connection
 
 AT_ONCE = 64
-"""No more connections than this are held, so that the first does not wait for a long round."""
+"""No more connections than this are held, so that the first does not wait for a long round; nor
+more frames of one, so that what waits for it is bounded as it is elsewhere."""
 
 
 class Cork:
@@ -32,6 +33,8 @@ class Cork:
         frames = held.get(connection)
         if frames is not None:
             frames.append(wire)
+            if len(frames) >= AT_ONCE:
+                self.release()
             return
         if not held:
             asyncio.get_running_loop().call_soon(self.release)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
+from unittest.mock import NonCallableMock
 
 from hub.engine import Event, Server
 from hub.engine.connection import Connection
@@ -100,19 +101,25 @@ async def test_what_is_held_goes_out_before_the_close(sio: Server, serve: Serve)
 
 
 async def test_many_connections_do_not_wait_for_the_end_of_the_round(sio: Server) -> None:
-    class Peer:
-        def __init__(self) -> None:
-            self.heard: list[bytes] = []
-            self.write = self.heard.append
-
-    peers: list[Any] = [Peer() for _ in range(AT_ONCE + 1)]
+    heard: list[list[bytes]] = [[] for _ in range(AT_ONCE + 1)]
+    peers: list[Any] = [NonCallableMock(write=one.append) for one in heard]
     for peer in peers:
         sio.eio.cork.hold(peer, b"a")
-    assert [peer.heard for peer in peers] == [[b"a"]] * AT_ONCE + [[]]
+    assert heard == [[b"a"]] * AT_ONCE + [[]]
     sio.eio.cork.hold(peers[-1], b"b")
     await asyncio.sleep(0)
-    assert peers[-1].heard == [b"ab"]
+    assert heard[-1] == [b"ab"]
     assert sio.eio.cork.take(peers[-1]) == b""
+
+
+async def test_many_frames_of_one_connection_are_written_before_the_end(sio: Server) -> None:
+    heard: list[bytes] = []
+    peer: Any = NonCallableMock(write=heard.append)
+    for _ in range(AT_ONCE + 1):
+        sio.eio.cork.hold(peer, b"a")
+    assert heard == [b"a" * AT_ONCE]
+    await asyncio.sleep(0)
+    assert heard == [b"a" * AT_ONCE, b"a"]
 
 
 async def test_a_connection_that_is_gone_takes_nothing_with_it(sio: Server, site: Site) -> None:
