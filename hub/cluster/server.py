@@ -1,57 +1,38 @@
-"""Where Redis is: one address, or the master its Sentinels name."""
+"""A connection of the cluster's own: dialled, logged in, to the master if Sentinels name one."""
 
 import asyncio
 import ssl
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final, cast
-from urllib.parse import parse_qs, unquote, urlsplit
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, cast
 
-from redis.asyncio.connection import SSLConnection, parse_url
-from redis.asyncio.sentinel import Sentinel
+from redis.asyncio.connection import SSLConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ReadOnlyError, RedisError
 
 from hub.cluster.link import Link, Push
+from hub.plumbing.redis_address import MASTER, RedisAddress
+from hub.plumbing.redis_client import ask_sentinels
+from hub.plumbing.values import parse_addresses
 
 OPEN_TIMEOUT: Final = 3.0
-_SENTINEL_SCHEMES: Final = {
-    "redis-sentinel": "redis",
-    "redis+sentinel": "redis",
-    "rediss-sentinel": "rediss",
-    "rediss+sentinel": "rediss",
-}
-_VERIFY: Final = {
-    "none": ssl.CERT_NONE,
-    "optional": ssl.CERT_OPTIONAL,
-    "required": ssl.CERT_REQUIRED,
-}
 
-Address = tuple[str, int]
+Place = tuple[str, int]
+"""Host and port."""
 
 
 @dataclass(frozen=True)
 class Server:
-    """`options` are redis-py's connection options of the URL; they hold the password, so they
-    stand in no repr. With `sentinels` the host of the URL is of no account.
-    """
+    """Opens connections to one address."""
 
-    options: dict[str, Any] = field(repr=False)
-    sentinels: tuple[Address, ...] = ()
-    master: str = "mymaster"
-    sentinel_options: dict[str, Any] = field(default_factory=dict, repr=False)
+    address: RedisAddress
 
     @classmethod
-    def of(cls, url: str, sentinels: str = "", master: str = "mymaster") -> "Server":
-        """`redis://`, `rediss://` (TLS) and `unix://` as redis-py reads them (user and password,
-        database, `ssl_ca_certs` …); `redis-sentinel://[user:password@]host:port,host:port[/db]
-        [?master=NAME&sentinel_password=…]`, also as `redis+sentinel://…/db/NAME`. `sentinels`
-        (REDIS_SENTINELS, `host:port,host:port`) goes with any URL. Raises ValueError.
+    def of(cls, url: str, sentinels: str = "", master: str = MASTER) -> "Server":
+        """`sentinels` as REDIS_SENTINELS has them, `host:port,host:port`; the forms of the URL are
+        those of `RedisAddress.of`. Raises ValueError.
         """
-        parts = urlsplit(url)
-        if parts.scheme in _SENTINEL_SCHEMES:
-            return _of_sentinel_url(url, master)
-        return cls(dict(parse_url(url)), _addresses(sentinels) if sentinels else (), master)
+        return cls(RedisAddress.of(url, parse_addresses(sentinels), master))
 
     async def open(
         self, name: str, on_push: Push | None = None, on_lost: Callable[[], None] | None = None
@@ -62,40 +43,34 @@ class Server:
         """
         try:
             async with asyncio.timeout(OPEN_TIMEOUT):
-                address = await self._address()
-                return await self._log_in(await self._dial(address, on_push, on_lost), name)
+                link = await self._dial(await self._place(), on_push, on_lost)
+                return await self._log_in(link, name)
         except (TimeoutError, OSError, ssl.SSLError) as error:
             raise RedisConnectionError(f"cannot reach Redis: {type(error).__name__}") from error
 
-    async def _address(self) -> Address | str:
-        if not self.sentinels:
-            path: str | None = self.options.get("path")
-            if path is not None:
-                return path
-            return self.options.get("host", "localhost"), self.options.get("port", 6379)
-        sentinel = Sentinel(  # type: ignore[no-untyped-call]
-            self.sentinels,
-            socket_connect_timeout=1.0,
-            socket_timeout=1.0,
-            sentinel_kwargs={
-                "socket_connect_timeout": 1.0,
-                "socket_timeout": 1.0,
-                **self.sentinel_options,
-            },
-        )
+    async def _place(self) -> Place | str:
+        """Host and port, or the path of a unix socket."""
+        options = self.address.options
+        if self.address.sentinels:
+            return await self._master()
+        if "path" in options:
+            return str(options["path"])
+        return options.get("host", "localhost"), options.get("port", 6379)
+
+    async def _master(self) -> Place:
+        sentinel = ask_sentinels(self.address)
         try:
-            return cast(Address, await sentinel.discover_master(self.master))
+            return cast(Place, await sentinel.discover_master(self.address.master))
         finally:
-            for client in sentinel.sentinels:
-                await client.aclose()
+            await sentinel.aclose()
 
     async def _dial(
-        self, address: Address | str, on_push: Push | None, on_lost: Callable[[], None] | None
+        self, place: Place | str, on_push: Push | None, on_lost: Callable[[], None] | None
     ) -> Link:
         loop = asyncio.get_running_loop()
-        if isinstance(address, str):
-            return (await loop.create_unix_connection(lambda: Link(on_push, on_lost), address))[1]
-        host, port = address
+        if isinstance(place, str):
+            return (await loop.create_unix_connection(lambda: Link(on_push, on_lost), place))[1]
+        host, port = place
         tls = self._tls()
         connected = await loop.create_connection(
             lambda: Link(on_push, on_lost),
@@ -107,14 +82,15 @@ class Server:
         return connected[1]
 
     async def _log_in(self, link: Link, name: str) -> Link:
-        password, user = self.options.get("password"), self.options.get("username")
+        options = self.address.options
+        password, user = options.get("password", ""), options.get("username")
         try:
-            if password:
+            if user or password:
                 await link.command("AUTH", *([user] if user else []), password)
-            if self.options.get("db"):
-                await link.command("SELECT", self.options["db"])
+            if options.get("db"):
+                await link.command("SELECT", options["db"])
             await link.command("CLIENT", "SETNAME", name)
-            if self.sentinels and (await link.command("ROLE"))[0] != b"master":
+            if self.address.sentinels and (await link.command("ROLE"))[0] != b"master":
                 raise ReadOnlyError("the master Sentinel named is none yet")
         except (RedisError, asyncio.CancelledError):
             link.close()
@@ -122,52 +98,9 @@ class Server:
         return link
 
     def _tls(self) -> ssl.SSLContext | None:
-        if not issubclass(self.options.get("connection_class", object), SSLConnection):
+        """As redis-py makes it, so that the hub's other connections trust the same."""
+        if not self.address.tls:
             return None
-        options = self.options
-        context = ssl.create_default_context(
-            cafile=options.get("ssl_ca_certs"), cadata=options.get("ssl_ca_data")
-        )
-        wanted = options.get("ssl_cert_reqs", "required")
-        context.check_hostname = wanted == "required" and options.get("ssl_check_hostname", True)
-        context.verify_mode = _VERIFY[wanted]
-        if "ssl_certfile" in options:
-            context.load_cert_chain(options["ssl_certfile"], options.get("ssl_keyfile"))
-        return context
-
-
-def _of_sentinel_url(url: str, master: str) -> Server:
-    parts = urlsplit(url)
-    query = {key: values[-1] for key, values in parse_qs(parts.query).items()}
-    login, _, hosts = parts.netloc.rpartition("@")
-    for segment in filter(None, parts.path.split("/")):
-        if segment.isdecimal():
-            query.setdefault("db", segment)
-        else:
-            query.setdefault("master", unquote(segment))
-    master = query.pop("master", master)
-    sentinel_options = {
-        key.removeprefix("sentinel_"): query.pop(key)
-        for key in ("sentinel_username", "sentinel_password")
-        if key in query
-    }
-    scheme = _SENTINEL_SCHEMES[parts.scheme]
-    at = f"{login}@" if login else ""
-    rest = "&".join(f"{key}={value}" for key, value in query.items())
-    options = dict(parse_url(f"{scheme}://{at}sentinel?{rest}"))
-    options.pop("host")
-    return Server(options, _addresses(hosts), master, sentinel_options)
-
-
-def _addresses(hosts: str) -> tuple[Address, ...]:
-    found: Sequence[str] = [host.strip() for host in hosts.split(",") if host.strip()]
-    if not found:
-        raise ValueError("no Sentinel address")
-    return tuple(_address(host) for host in found)
-
-
-def _address(text: str) -> Address:
-    parts = urlsplit(f"//{text}")
-    if not parts.hostname:
-        raise ValueError("a Sentinel address is host:port")
-    return parts.hostname, parts.port or 26379
+        options = self.address.options.items()
+        given = {name: value for name, value in options if name.startswith("ssl_")}
+        return SSLConnection(**given).ssl_context.get()

@@ -92,16 +92,8 @@ class Publisher:
 
 
 def redis_server(settings: Settings) -> Server:
-    """The address of Redis as the cluster reads it."""
-    part = settings.redis
-    sentinels = ",".join(map(str, part.sentinels))
-    if part.url is not None:
-        return Server.of(part.url.get_secret_value(), sentinels, part.master_name)
-    options = {"host": part.redis_host, "port": part.redis_port}
-    if part.redis_password is not None:
-        options["password"] = part.redis_password.get_secret_value()
-    plain = Server(options)
-    return Server.of("redis://sentinel", sentinels, part.master_name) if sentinels else plain
+    """Redis as the cluster dials it. Raises ValueError when no address is given."""
+    return Server(settings.redis.address)
 
 
 def pool_options(settings: Settings) -> postgres.PoolOptions:

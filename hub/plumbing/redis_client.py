@@ -5,7 +5,6 @@ its connection turns out to be dead, never after a time-out, because then it may
 """
 
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
@@ -15,7 +14,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ReadOnlyError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from hub.plumbing.values import Address, parse_addresses
+from hub.plumbing.redis_address import RedisAddress
 from hub.plumbing.variables import Redis as RedisPart
 
 AWAY = (RedisConnectionError, RedisTimeoutError, ReadOnlyError, OSError, TimeoutError)
@@ -45,19 +44,23 @@ def connect(
     More than `max_connections` commands at once wait for their turn. `answer_timeout_s=None` waits
     for ever, for blocking reads. Raises ValueError when no address is given.
     """
+    address = part.address
     options = _options(name, max_connections, answer_timeout_s)
-    url = part.url.get_secret_value() if part.url else ""
-    if part.sentinels:
-        return _by_sentinels(part, part.sentinels, url, options)
-    if "-sentinel://" in url:
-        nodes = urlsplit(url).netloc.rpartition("@")[2]
-        return _by_sentinels(part, parse_addresses(nodes), url, options)
-    if url:
-        return Redis.from_pool(BlockingConnectionPool.from_url(url, **options))
-    if part.redis_host is None:
-        raise ValueError("no address of Redis is given")
-    options |= {"host": part.redis_host, "port": part.redis_port, "password": _password(part)}
-    return Redis.from_pool(BlockingConnectionPool(**options))
+    if address.sentinels:
+        return _by_sentinels(address, options)
+    return Redis.from_pool(BlockingConnectionPool(**options, **address.options))
+
+
+def ask_sentinels(address: RedisAddress) -> Sentinel:
+    """Asks one after the other, each for a second at most; close it with `aclose()`."""
+    asked = {
+        "socket_timeout": 1.0,
+        "socket_connect_timeout": 1.0,
+        "protocol": 2,
+        "retry": Retry(NoBackoff(), 0),  # the next Sentinel is the second try
+        **address.sentinel_options,
+    }
+    return Sentinel(address.sentinels, sentinel_kwargs=asked)  # type: ignore[no-untyped-call]
 
 
 def _options(name: str, max_connections: int, answer_timeout_s: float | None) -> dict[str, Any]:
@@ -74,30 +77,10 @@ def _options(name: str, max_connections: int, answer_timeout_s: float | None) ->
     }
 
 
-def _by_sentinels(
-    part: RedisPart, nodes: tuple[Address, ...], url: str, options: dict[str, Any]
-) -> Redis:
+def _by_sentinels(address: RedisAddress, options: dict[str, Any]) -> Redis:
     """The master that the Sentinels name; the pool asks again for each new connection."""
-    parts = urlsplit(url)
-    username, _, password = parts.netloc.rpartition("@")[0].partition(":")
-    asked = {
-        "socket_timeout": 1.0,
-        "socket_connect_timeout": 1.0,
-        "protocol": 2,
-        "retry": Retry(NoBackoff(), 0),  # the next Sentinel is the second try
-    }
-    sentinel = Sentinel(nodes, sentinel_kwargs=asked)  # type: ignore[no-untyped-call]
-    client: Redis = sentinel.master_for(
-        part.master_name,
-        connection_pool_class=_SentinelPool,
-        ssl=parts.scheme in ("rediss", "rediss-sentinel"),
-        username=unquote(username) or None,
-        password=unquote(password) or _password(part),
-        db=int(parts.path.strip("/") or 0),
-        **options,
+    own = {name: value for name, value in address.options.items() if name != "connection_class"}
+    client: Redis = ask_sentinels(address).master_for(
+        address.master, connection_pool_class=_SentinelPool, ssl=address.tls, **options, **own
     )
     return client
-
-
-def _password(part: RedisPart) -> str | None:
-    return part.redis_password.get_secret_value() if part.redis_password else None

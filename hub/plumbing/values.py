@@ -62,14 +62,13 @@ def parse_addresses(text: str, default_port: int = 26379) -> tuple[Address, ...]
 
 
 def _address(text: str, default_port: int) -> Address:
-    parts = urlsplit(f"//{text}")
     try:
-        host, port = parts.hostname, parts.port or default_port
-    except ValueError:
-        host, port = None, 0
-    if not host or parts.path or parts.username or parts.query:
-        raise ValueError("must be host:port,host:port")
-    return Address(host, port)
+        parts = urlsplit(f"//{text}")
+        if parts.hostname and parts.netloc == text and parts.username is None:
+            return Address(parts.hostname, parts.port or default_port)
+    except ValueError:  # its sentence repeats the text
+        pass
+    raise ValueError("must be host:port,host:port")
 
 
 def _items(text: str) -> tuple[str, ...]:
@@ -152,10 +151,6 @@ BaseUrl = Annotated[str, AfterValidator(_base_url)]
 TimeZone = Annotated[str, AfterValidator(_time_zone)]
 StrongSecret = Annotated[SecretStr, AfterValidator(_long_enough)]
 PostgresUrl = Annotated[SecretStr, AfterValidator(_with_scheme("postgresql", "postgres"))]
-RedisUrl = Annotated[
-    SecretStr,
-    AfterValidator(_with_scheme("redis", "rediss", "unix", "redis-sentinel", "rediss-sentinel")),
-]
 SmtpUrl = Annotated[SecretStr, AfterValidator(_with_scheme("smtp", "smtps"))]
 
 

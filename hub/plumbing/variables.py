@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from pydantic import SecretStr, ValidationInfo, field_validator
 
+from hub.plumbing.redis_address import MASTER, RedisAddress, RedisUrl
 from hub.plumbing.values import (
     Address,
     Addresses,
@@ -18,7 +19,6 @@ from hub.plumbing.values import (
     Origins,
     Part,
     PostgresUrl,
-    RedisUrl,
     Seconds,
     StrongSecret,
     by_environment,
@@ -201,13 +201,21 @@ class Redis(Part):
     url: RedisUrl | None = env(
         "REDIS_URL",
         None,
-        "redis://, rediss://, unix:// or redis-sentinel://h:p,h:p; embedded in development",
+        "redis://, rediss://, unix://, redis-sentinel://h:p,h:p; embedded in development",
     )
     redis_host: str | None = env("REDIS_HOST", None, "parts, read when REDIS_URL is absent")
     redis_port: int = env("REDIS_PORT", 6379, "part", ge=1, le=65535)
-    redis_password: SecretStr | None = env("REDIS_PASSWORD", None, "part; of the master, too")
-    sentinels: Addresses = env("REDIS_SENTINELS", "", "host:port,host:port")
-    master_name: str = env("REDIS_MASTER_NAME", "mymaster", "the name the Sentinels know")
+    redis_password: SecretStr | None = env(
+        "REDIS_PASSWORD", None, "part; of the Sentinels' master, too, where REDIS_URL has none"
+    )
+    sentinels: Addresses = env(
+        "REDIS_SENTINELS", "", "host:port,host:port; with parts, redis:// or rediss://"
+    )
+    master_name: str = env(
+        "REDIS_MASTER_NAME",
+        MASTER,
+        "the name the Sentinels know; ?master= in REDIS_URL is stronger",
+    )
     prefix: str = env("REDIS_PREFIX", "", "before our own keys; the same on every node")
     adapter_key: str = env(
         "ADAPTER_KEY", "socket.io", "names the adapter's channels; the same on every node"
@@ -217,6 +225,29 @@ class Redis(Part):
     recovery_events: int = env("RECOVERY_EVENTS", 1000, "events kept in one log", ge=1)
     replay_s: int = env("REDIS_REPLAY_S", 10, "s of outbox published again on a new epoch", ge=0)
     bus_lag_limit_s: float = env("BUS_LAG_LIMIT", 2, "s of bus lag that end readiness", gt=0)
+
+    @field_validator("sentinels")
+    @classmethod
+    def _go_with_the_url(
+        cls, value: tuple[Address, ...], info: ValidationInfo
+    ) -> tuple[Address, ...]:
+        url = info.data.get("url")
+        if url is not None:
+            RedisAddress.of(url.get_secret_value(), value)
+        return value
+
+    @property
+    def address(self) -> RedisAddress:
+        """Where to connect to. Raises ValueError when neither a URL nor parts are given."""
+        password = self.redis_password.get_secret_value() if self.redis_password else None
+        if self.url is not None or self.sentinels:
+            url = self.url.get_secret_value() if self.url else "redis://"
+            found = RedisAddress.of(url, self.sentinels, self.master_name)
+            return found.with_password(password) if password and found.sentinels else found
+        if self.redis_host is None:
+            raise ValueError("no address of Redis is given")
+        found = RedisAddress({"host": self.redis_host, "port": self.redis_port})
+        return found.with_password(password) if password else found
 
 
 class Auth(Part):

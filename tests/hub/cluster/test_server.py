@@ -1,10 +1,10 @@
-"""The ways to reach Redis: users, databases, unix sockets, TLS, Sentinel addresses."""
+"""The ways to reach Redis: users, databases, unix sockets, TLS, Sentinels with a login."""
 
 import asyncio
 import datetime
 import ipaddress
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,52 +16,9 @@ from redis.exceptions import RedisError
 
 from hub.cluster.line import Line
 from hub.cluster.server import Server
+from hub.plumbing.redis_client import connect
+from hub.plumbing.settings import Settings
 from tests.hub.cluster.conftest import Valkey, free_port
-
-# --- URLs ----------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("url", "sentinels", "master", "options"),
-    [
-        ("redis-sentinel://a:1,b", (("a", 1), ("b", 26379)), "mymaster", {}),
-        (
-            "redis-sentinel://u:p%40@a:1,b:2/3?master=main&sentinel_password=s",
-            (("a", 1), ("b", 2)),
-            "main",
-            {"username": "u", "password": "p@", "db": 3},
-        ),
-        ("redis+sentinel://:p@a:1/2/main", (("a", 1),), "main", {"password": "p", "db": 2}),
-        ("redis-sentinel://[::1]:7,a:1", (("::1", 7), ("a", 1)), "mymaster", {}),
-    ],
-)
-def test_sentinel_urls(
-    url: str, sentinels: tuple[tuple[str, int], ...], master: str, options: dict[str, object]
-) -> None:
-    server = Server.of(url)
-    assert (server.sentinels, server.master) == (sentinels, master)
-    assert server.options == options
-    assert server.sentinel_options == ({"password": "s"} if "sentinel_password" in url else {})
-
-
-def test_sentinels_of_a_setting_go_with_any_url() -> None:
-    server = Server.of("redis://:p@ignored:1/4", "a:1, b:2", "main")
-    assert server.sentinels == (("a", 1), ("b", 2))
-    assert (server.master, server.options["db"]) == ("main", 4)
-
-
-@pytest.mark.parametrize("url", ["http://a", "redis-sentinel://", "redis-sentinel://:5"])
-def test_other_urls_are_refused(url: str) -> None:
-    with pytest.raises(ValueError, match=r".+"):
-        Server.of(url)
-
-
-def test_no_password_stands_in_a_repr() -> None:
-    server = Server.of("redis-sentinel://u:hidden@a:1?sentinel_password=hidden")
-    assert "hidden" not in repr(server)
-
-
-# --- connections ---------------------------------------------------------------------------------
 
 
 async def answers(url: str) -> bool:
@@ -174,3 +131,90 @@ async def test_tls_is_verified_unless_told_otherwise(tls: tuple[int, Path]) -> N
         await answers(f"rediss://localhost:{port}?ssl_ca_certs={certificate}")
     with pytest.raises(RedisConnectionError):
         await answers(f"rediss://127.0.0.1:{port}")
+
+
+class Guarded:
+    """One Sentinel with logins of its own, before a master with another password."""
+
+    def __init__(self) -> None:
+        self.master = Valkey("--requirepass", "sesame")
+        self.sentinel = Valkey(
+            config=f"sentinel monitor main 127.0.0.1 {self.master.port} 1\n"
+            "sentinel auth-pass main sesame\n"
+            "requirepass watch-word\n"
+            "user asks on >ask-word &* +@all\n"
+        )
+        self.where = f"127.0.0.1:{self.sentinel.port}"
+
+    def close(self) -> None:
+        self.sentinel.close()
+        self.master.close()
+
+
+@pytest.fixture
+def guarded() -> Iterator[Guarded]:
+    servers = Guarded()
+    yield servers
+    servers.close()
+
+
+async def reached(**environ: str) -> tuple[int, int]:
+    """The port of the server that the hub's client and the cluster's come to."""
+    part = Settings.load(environ, complete=False).redis
+    client = connect(part)
+    line = Line(Server(part.address))
+    try:
+        own = str(await line.call("INFO", "server"), "ascii").partition("tcp_port:")[2]
+        return (await client.info("server"))["tcp_port"], int(own.partition("\r")[0])
+    finally:
+        await client.aclose()
+        await line.close()
+
+
+async def test_a_sentinel_with_a_password_of_its_own(guarded: Guarded) -> None:
+    login = "sentinel_password=watch-word"
+    url = f"redis-sentinel://:sesame@{guarded.where}?master=main&{login}"
+    both = (guarded.master.port, guarded.master.port)
+    assert await reached(REDIS_URL=url) == both
+    user = "sentinel_username=asks&sentinel_password=ask-word"
+    assert (
+        await reached(REDIS_URL=f"redis+sentinel://:sesame@{guarded.where}/0/main?{user}") == both
+    )
+    assert both == await reached(
+        REDIS_URL=f"redis://any?{login}",
+        REDIS_SENTINELS=guarded.where,
+        REDIS_MASTER_NAME="main",
+        REDIS_PASSWORD="sesame",
+    )
+
+
+@pytest.mark.parametrize("login", ["", "&sentinel_password=wrong-secret"])
+async def test_a_sentinel_that_refuses_is_an_error(guarded: Guarded, login: str) -> None:
+    url = f"redis-sentinel://:sesame@{guarded.where}?master=main{login}"
+    for error in await refusals(url):
+        assert not any(word in error for word in ("sesame", "wrong-secret"))
+
+
+async def refusals(url: str) -> list[str]:
+    """The errors of the hub's client and the cluster's."""
+    client = connect(Settings.load({"REDIS_URL": url}, complete=False).redis)
+    with pytest.raises(RedisConnectionError) as one:
+        await client.ping()
+    with pytest.raises(RedisConnectionError) as other:
+        await answers(url)
+    await client.aclose()
+    return [str(one.value), str(other.value)]
+
+
+async def test_the_master_of_sentinels_behind_tls(valkey: Valkey, tls: tuple[int, Path]) -> None:
+    """The Sentinel itself cannot speak TLS with it, but takes its time to give it up."""
+    port, certificate = tls
+    watch = f"sentinel monitor main 127.0.0.1 {port} 1\nsentinel down-after-milliseconds main 60000"
+    sentinel = Valkey(config=watch)
+    url = f"rediss-sentinel://127.0.0.1:{sentinel.port}?master=main"
+    both = (valkey.port, valkey.port)
+    try:
+        assert await reached(REDIS_URL=f"{url}&ssl_ca_certs={certificate}") == both
+        await refusals(url)
+    finally:
+        sentinel.close()
