@@ -30,7 +30,7 @@ class Plan:
     javascript: int = 200
     python: int = 50
     repairing: int = 50
-    stock: int = 4
+    stock: int = 50
     rate: float = 500
     rate_to_all: float = 5
     alerts: float = 5
