@@ -1,5 +1,6 @@
 """Prints what this machine cannot test, before the tests run: `python -m tests.left_out`."""
 
+import os
 import shutil
 from collections.abc import Iterator
 
@@ -15,6 +16,8 @@ def left_out() -> Iterator[str]:
     yield "stories in their long form, benchmarks: make story, make bench, make show"
     if not any(map(shutil.which, CHROMIUM)):
         yield "the browser tests and the screenshot: no Chromium"
+    if not shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin"):
+        yield "the story behind nginx: no nginx"
     if not shutil.which("node"):
         yield "the stock JavaScript clients and servers: no node"
     for find in (find_postgres, find_valkey):

@@ -1,12 +1,13 @@
 """Several hub nodes as processes behind the balancer, and a service that publishes into them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic, time
+from typing import Protocol
 from uuid import uuid4
 
 from redis.exceptions import RedisError
@@ -30,15 +31,22 @@ TICK_S = 0.01
 REGION_ROOM = "region:default"
 
 
+class Front(Protocol):
+    """What clients reach the nodes through."""
+
+    async def start(self) -> str: ...
+    async def stop(self) -> None: ...
+
+
 @dataclass
 class Nodes:
-    """Hub processes by name; `url` is the balancer's."""
+    """Hub processes by name; `url` is what clients dial."""
 
     domain: Domain
     settings: Settings
     doors: dict[str, Door]
     worker: Door
-    balancer: Balancer
+    front: Front
     url: str = ""
     urls: dict[str, str] = field(default_factory=dict)
 
@@ -74,6 +82,7 @@ async def open_nodes(
     settings: Mapping[str, str] | None = None,
     *,
     with_worker: bool = False,
+    front: Callable[[Mapping[str, str]], Front] = Balancer,
 ) -> AsyncIterator[Nodes]:
     """`domain` stands on the same stores; a worker sweeps the outbox."""
     env = {
@@ -93,15 +102,15 @@ async def open_nodes(
     doors = {name: Door("hub", env, folder / f"{name}.log") for name in names}
     urls: dict[str, str] = {}
     worker = Door("worker", env, folder / "worker.log")
-    nodes = Nodes(domain, Settings.load(env), doors, worker, Balancer(urls), urls=urls)
+    nodes = Nodes(domain, Settings.load(env), doors, worker, front(urls), urls=urls)
     try:
         await nodes.start(*names)
         if with_worker:
             await worker.start()
-        nodes.url = await nodes.balancer.start()
+        nodes.url = await nodes.front.start()
         yield nodes
     finally:
-        await nodes.balancer.stop()
+        await nodes.front.stop()
         await asyncio.gather(*(_end(door) for door in (worker, *doors.values())))
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from time import monotonic
 
-from tests.stories.cluster.balancer import is_ready
+from tests.stories.cluster.balancer import Balancer, is_ready
 from tests.stories.cluster.ledger import Account, audit, total
 from tests.stories.cluster.nodes import Nodes, Service, make_questions
 from tests.stories.cluster.swarm import Person, Swarm
@@ -102,8 +102,10 @@ async def play(nodes: Nodes, plan: Plan) -> Result:
 
 def _busiest(nodes: Nodes, since: float, leaving: str) -> int:
     """The most connects to one other node in any second since then."""
+    front = nodes.front
+    assert isinstance(front, Balancer)
     return max(
-        _most_in_a_second([at for at, to in nodes.balancer.accepted if to == name and at >= since])
+        _most_in_a_second([at for at, to in front.accepted if to == name and at >= since])
         for name in nodes.doors
         if name != leaving
     )

@@ -13,6 +13,7 @@ from hub.cluster.line import Line
 from hub.domain.context import Domain
 from protocol.events import Emit
 from protocol.names import Channels, Keys, user_room
+from tests.stories.cluster.balancer import Balancer
 from tests.stories.cluster.clients import EVENT, Client
 from tests.stories.cluster.nodes import Nodes, open_nodes
 
@@ -90,7 +91,8 @@ async def within_50_ms_ten_times_in_a_row(scene: Scene) -> None:
     last = scene.count
     await until(lambda: last in client.heard)
     assert client.heard == list(range(begin, last + 1))
-    used = {name for _, name in scene.nodes.balancer.accepted[-11:]}
+    assert isinstance(scene.nodes.front, Balancer)
+    used = {name for _, name in scene.nodes.front.accepted[-11:]}
     assert used == set(scene.nodes.doors), "through every node"
     print(f"away at most {max(client.gaps) * 1000:.0f}ms")
     await client.close()
