@@ -23,6 +23,8 @@ from tests.hub.cluster.conftest import Valkey
 from tests.hub.cluster.nodes import Names, Node, until
 
 PASSWORD = "sesame"
+HASTE = ("info-period", "500", "publish-period", "200")
+"""ms; by default a Sentinel looks at a replica every 10 s and says hello to the others every 2 s."""
 
 
 class Sentinels:
@@ -55,6 +57,7 @@ class Sentinels:
         async with asyncio.timeout(60):
             for sentinel in self.sentinels:
                 link = await Server.of(sentinel.url).open("test")
+                await link.command("SENTINEL", "DEBUG", *HASTE)
                 while not await self._knows(link):
                     await asyncio.sleep(0.1)
                 link.close()

@@ -1,16 +1,10 @@
 """The ways to reach Redis: users, databases, unix sockets, TLS, Sentinels with a login."""
 
 import asyncio
-import datetime
-import ipaddress
-import ssl
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
@@ -19,6 +13,7 @@ from hub.cluster.server import Server
 from hub.plumbing.redis_client import connect
 from hub.plumbing.settings import Settings
 from tests.hub.cluster.conftest import Valkey, free_port
+from tests.tls import behind_tls, self_signed
 
 
 async def answers(url: str) -> bool:
@@ -72,52 +67,9 @@ async def test_a_server_that_does_not_answer_is_an_error_in_time() -> None:
 @pytest.fixture
 async def tls(valkey: Valkey, tmp_path: Path) -> AsyncIterator[tuple[int, Path]]:
     """Valkey behind TLS (the wheel's is built without): port and the certificate."""
-    certificate, key = _certificate(tmp_path)
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(certificate, key)
-
-    async def pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await reader.read(65536):
-            writer.write(data)
-            await writer.drain()
-        writer.close()
-
-    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there_in, there_out = await asyncio.open_connection("127.0.0.1", valkey.port)
-        await asyncio.gather(
-            pipe(reader, there_out), pipe(there_in, writer), return_exceptions=True
-        )
-
-    listener = await asyncio.start_server(forward, "127.0.0.1", 0, ssl=context)
-    yield listener.sockets[0].getsockname()[1], certificate
-    listener.close()
-
-
-def _certificate(folder: Path) -> tuple[Path, Path]:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "valkey")])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(hours=1))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]),
-            critical=False,
-        )
-        .sign(key, hashes.SHA256())
-    )
-    pem = serialization.Encoding.PEM
-    (folder / "c.pem").write_bytes(certificate.public_bytes(pem))
-    (folder / "k.pem").write_bytes(
-        key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return folder / "c.pem", folder / "k.pem"
+    certificate, key = self_signed(tmp_path, "127.0.0.1")
+    async with behind_tls(valkey.port, certificate, key) as port:
+        yield port, certificate
 
 
 async def test_tls_is_verified_unless_told_otherwise(tls: tuple[int, Path]) -> None:

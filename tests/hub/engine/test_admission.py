@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from socketio.exceptions import ConnectionRefusedError as Refused
 
 from hub.engine import Event, Handshake, Member, Options, Refusal, Server, Unavailable
 from hub.engine.limits import Limits, network_of, peer_address
+from tests.tls import self_signed, serving
 
 from .conftest import Serve
 from .wire import Site, event
@@ -364,38 +361,8 @@ async def test_everything_else_is_the_application_s(serve: Serve, sio: Server) -
         await wire.connect()
 
 
-def _certificate(folder: Path) -> ssl.SSLContext:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
-    import datetime
-
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now)
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .sign(key, hashes.SHA256())
-    )
-    pem = folder / "server.pem"
-    pem.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-        + certificate.public_bytes(serialization.Encoding.PEM)
-    )
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(pem)
-    return context
-
-
 async def test_tls(serve: Serve, sio: Server, tmp_path: Path) -> None:
-    site = await serve(ssl=_certificate(tmp_path))
+    site = await serve(ssl=serving(*self_signed(tmp_path, "127.0.0.1")))
     site.url = site.url.replace("http:", "https:")
     async with site.wire(ssl=False) as wire:
         sid = (await wire.connect())["sid"]

@@ -1,17 +1,9 @@
 import asyncio
-import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
@@ -19,6 +11,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from hub.plumbing.redis_client import AWAY, connect
 from hub.plumbing.settings import Settings
 from tests.hub.plumbing.redis_server import RedisServer
+from tests.tls import behind_tls, self_signed
 
 PASSWORD = "pass/word"
 
@@ -101,47 +94,8 @@ async def test_a_dead_connection_is_replaced_without_an_error(tmp_path: Path) ->
         await server.kill()
 
 
-def make_certificate(directory: Path) -> tuple[str, str]:
-    """A certificate for localhost that signs itself, and its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    (directory / "cert.pem").write_bytes(certificate.public_bytes(Encoding.PEM))
-    (directory / "key.pem").write_bytes(
-        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    )
-    return str(directory / "cert.pem"), str(directory / "key.pem")
-
-
-@asynccontextmanager
-async def behind_tls(target: int, certificate: str, key: str) -> AsyncIterator[int]:
-    """A port that speaks TLS and hands everything on: the wheel's server is built without it."""
-
-    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await reader.read(65536):
-            writer.write(data)
-        writer.close()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", target)
-        with suppress(ConnectionError):
-            await asyncio.gather(pump(reader, inner_writer), pump(inner_reader, writer))
-
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
-    async with await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context) as proxy:
-        yield proxy.sockets[0].getsockname()[1]
-
-
 async def test_tls_is_used_and_verified(server: RedisServer, tmp_path: Path) -> None:
-    certificate, key = make_certificate(tmp_path)
+    certificate, key = self_signed(tmp_path, "localhost")
     async with behind_tls(server.port, certificate, key) as port:
         url = f"rediss://:pass%2Fword@localhost:{port}/0"
         assert await name_of(client(REDIS_URL=f"{url}?ssl_ca_certs={certificate}")) == "a-test"

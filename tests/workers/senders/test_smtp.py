@@ -2,18 +2,14 @@
 
 import asyncio
 import ssl
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from tests.fakes.script import Fault
 from tests.fakes.smtp import FakeSmtp
+from tests.tls import self_signed, serving
 from tests.workers.senders.conftest import MAIL, mail, soon
 from workers.senders import Expired, NotConfigured, Outcome, Permanent, Sent, Temporary
 from workers.senders.smtp import MailSettingsError, SmtpSender, SmtpServer
@@ -176,39 +172,14 @@ async def test_without_a_url_it_says_so() -> None:
     assert await silent.send(MAIL) == NotConfigured()
 
 
-def _certificate(directory: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """Contexts of a server on 127.0.0.1 and of a client that trusts it."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - timedelta(minutes=1))
-        .not_valid_after(now + timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    file = directory / "server.pem"
-    file.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-        + certificate.public_bytes(serialization.Encoding.PEM)
-    )
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    server.load_cert_chain(file)
-    return server, ssl.create_default_context(cafile=str(file))
+def _contexts(directory: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """Of a server on localhost, and of a client that trusts it."""
+    certificate, key = self_signed(directory, "localhost")
+    return serving(certificate, key), ssl.create_default_context(cafile=str(certificate))
 
 
 async def test_tls_from_the_start_and_by_starttls_with_a_login(tmp_path: Path) -> None:
-    server, client = _certificate(tmp_path)
+    server, client = _contexts(tmp_path)
     login = ("hub@dongne", "pa:ss/w@rd")
     user = "hub%40dongne:pa%3Ass%2Fw%40rd@"
     for implicit in (True, False):
@@ -224,7 +195,7 @@ async def test_tls_from_the_start_and_by_starttls_with_a_login(tmp_path: Path) -
 
 
 async def test_a_certificate_that_nobody_vouches_for_gets_no_mail(tmp_path: Path) -> None:
-    server, _ = _certificate(tmp_path)
+    server, _ = _contexts(tmp_path)
     async with FakeSmtp(tls=server) as smtp:
         post = SmtpSender(f"{smtp.url}?starttls=required", FROM, timeout_s=WAIT)
         assert isinstance(await post.send(MAIL), Temporary)
