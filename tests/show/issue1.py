@@ -3,21 +3,17 @@
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import asyncpg
-
 from hub.domain.opening import open_domain
-from hub.plumbing.embedded import postgres, valkey
 from hub.plumbing.lifecycle import Lifecycle
-from hub.plumbing.migrations import migrate
 from hub.plumbing.settings import Settings
 from tests.conftest import SECRETS
 from tests.show import Item, Verdict
 from tests.show.fresh_clone import ready_from_a_fresh_clone, tests_pass_in_time
+from tests.show.stores import fresh_stores
 from tests.stories.latency import measure, percentile
 from tests.stories.stack import Stack, open_stack
 
@@ -50,21 +46,13 @@ def stories() -> Verdict:
 @asynccontextmanager
 async def installation() -> AsyncIterator[Stack]:
     """Durable stores of their own and the three doors as processes."""
-    with tempfile.TemporaryDirectory(prefix="show-") as name:
-        folder = Path(name)
-        async with (
-            postgres(folder / "postgres") as database_url,
-            valkey(folder / "valkey") as redis_url,
-        ):
-            conn = await asyncpg.connect(database_url)
-            await migrate(conn)
-            await conn.close()
-            env = {"APP_ENV": "test", "DATABASE_URL": database_url, "REDIS_URL": redis_url}
-            life = Lifecycle()
-            domain = await open_domain(life, Settings.load({**env, **SECRETS}))
-            async with open_stack(domain, database_url, redis_url, folder, {}) as stack:
-                yield stack
-            await life.close()
+    async with fresh_stores() as stores:
+        env = {"DATABASE_URL": stores.database_url, "REDIS_URL": stores.redis_url}
+        life = Lifecycle()
+        domain = await open_domain(life, Settings.load({"APP_ENV": "test", **env, **SECRETS}))
+        async with open_stack(domain, *stores, {}) as stack:
+            yield stack
+        await life.close()
 
 
 async def latency() -> Verdict:

@@ -1,35 +1,33 @@
 """The cluster: what it must show, by real processes, with counts."""
 
 import re
-import subprocess
-import sys
 import tempfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import asyncpg
-
 from hub.cluster.emitter import Emitter
 from hub.cluster.line import Line
 from hub.cluster.server import Server
 from hub.domain.opening import open_domain
-from hub.plumbing.embedded import postgres, valkey
+from hub.plumbing.embedded import valkey
 from hub.plumbing.lifecycle import Lifecycle
-from hub.plumbing.migrations import migrate
 from hub.plumbing.settings import Settings
 from hub.plumbing.telemetry import configure
 from protocol.events import Emit
 from protocol.names import Channels, Keys
+from tests.benchmarks.runs import Row, median, run
 from tests.conftest import SECRETS
 from tests.show import Item, Verdict
-from tests.show.issue1 import ROOT, pytest_passes
+from tests.show.issue1 import pytest_passes
+from tests.show.stores import fresh_stores
 from tests.stories.cluster import faults, idle, kills, presence, rolling
 from tests.stories.cluster.nodes import Nodes, open_nodes
 from tests.stories.cluster.stores import Alone, Watched
 
 FROZEN_S = 10
-NODE, HUB, LOGGED = "node-redis", "hub-cluster", "hub-cluster-logged"
+KINDS = NODE, HUB, LOGGED = ["node-redis", "hub-cluster", "hub-cluster-logged"]
+REPS = 5
 PUBLISHED = 5000
 
 
@@ -40,39 +38,26 @@ async def installation(
     store: type[Alone | Watched] | None = None,
 ) -> AsyncIterator[tuple[Nodes, Alone | Watched | None]]:
     """Nodes and a worker on durable stores of their own; with `store` on one that may die."""
-    with tempfile.TemporaryDirectory(prefix="show-") as name:
-        folder = Path(name)
-        async with (
-            postgres(folder / "postgres") as database_url,
-            valkey(folder / "valkey") as redis_url,
-        ):
-            conn = await asyncpg.connect(database_url)
-            await migrate(conn)
-            await conn.close()
-            dying = store(folder) if store is not None else None
-            where = {"REDIS_URL": redis_url} if dying is None else dying.settings
+    async with fresh_stores() as stores:
+        dying = store(stores.folder) if store is not None else None
+        where = {"REDIS_URL": stores.redis_url} if dying is None else dying.settings
+        if dying is not None:
+            await dying.start()
+        own = {"APP_ENV": "test", "LOG_LEVEL": "error", "DATABASE_URL": stores.database_url}
+        known = Settings.load({**own, **where, **SECRETS})
+        configure(known)  # a service warns of each publish that fails: that is what is counted
+        life = Lifecycle()
+        domain = await open_domain(life, known)
+        also = {**where, **(settings or {})}
+        try:
+            async with open_nodes(
+                domain, *stores, count, also, with_worker=dying is not None
+            ) as nodes:
+                yield nodes, dying
+        finally:
+            await life.close()
             if dying is not None:
-                await dying.start()
-            own = {"APP_ENV": "test", "LOG_LEVEL": "error", "DATABASE_URL": database_url}
-            known = Settings.load({**own, **where, **SECRETS})
-            configure(known)  # a service warns of each publish that fails: that is what is counted
-            life = Lifecycle()
-            domain = await open_domain(life, known)
-            try:
-                async with open_nodes(
-                    domain,
-                    database_url,
-                    redis_url,
-                    folder,
-                    count,
-                    {**where, **(settings or {})},
-                    with_worker=dying is not None,
-                ) as nodes:
-                    yield nodes, dying
-            finally:
-                await life.close()
-                if dying is not None:
-                    await dying.stop()
+                await dying.stop()
 
 
 async def killed_nodes() -> Verdict:
@@ -91,31 +76,15 @@ def node_peers() -> Verdict:
     return pytest_passes("tests/hub/cluster/test_node_peers.py")
 
 
-def bench(scenario: str) -> dict[str, dict[str, float]]:
-    """Figures by kind and column; each kind twice. Raises RuntimeError where one is missing."""
-    kinds = ",".join((NODE, HUB, LOGGED))
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.benchmarks", scenario, "--kinds", kinds, "--reps", "2"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    rows = [
-        [cell.strip() for cell in line.strip("| ").split("|")]
-        for line in done.stdout.splitlines()
-        if line.startswith("| ")
-    ]
-    found = {row[0]: dict(zip(rows[0][1:], map(float, row[1:]), strict=True)) for row in rows[1:]}
-    if missing := {NODE, HUB, LOGGED} - set(found):
-        raise RuntimeError(f"not measured: {', '.join(missing)} ({done.stderr.strip()[-200:]})")
-    return found
+def cost_of(row: Row, node: str) -> float:
+    """Microseconds of one node's CPU a delivery."""
+    return float(row["procs"][node]["us_per_unit"])
 
 
 def empty_node() -> Verdict:
     """node1 has no members of r0: what a message costs it, at 10 deliveries a message."""
-    rows = bench("S4empty")
-    cost = {kind: row["node1 us/unit"] * 10 for kind, row in rows.items()}
+    rows = run("S4empty", KINDS, REPS)
+    cost = {kind: 10 * median(rows, kind, lambda row: cost_of(row, "node1")) for kind in KINDS}
     passed = cost[HUB] < 30 and cost[HUB] < 0.2 * cost[NODE] and cost[LOGGED] < 30
     figures = " ".join(f"{kind}={us:.1f}us" for kind, us in cost.items())
     return Verdict(passed, f"{figures} a message ({cost[HUB] / cost[NODE]:.2f} of {NODE})")
@@ -123,17 +92,21 @@ def empty_node() -> Verdict:
 
 async def busy_nodes() -> Verdict:
     """CPU a delivery over both nodes, and what the publishing script costs Redis."""
-    rows = bench("S4")
-    cost = {kind: row["node0 us/unit"] + row["node1 us/unit"] for kind, row in rows.items()}
-    lost = sum(row["lost"] for row in rows.values())
+    rows = run("S4", KINDS, REPS)
+    cost = {kind: median(rows, kind, both_nodes) for kind in KINDS}
+    lost = sum(int(row["incomplete"]) for found in rows.values() for row in found)
     script = await script_cost()
     figures = " ".join(f"{kind}={us:.2f}us" for kind, us in cost.items())
     ratio = cost[HUB] / cost[NODE]
     return Verdict(
         ratio <= 0.6 and not lost,
-        f"{figures} a delivery ({ratio:.2f} of {NODE}), lost {lost:.0f}; the script that logs and"
+        f"{figures} a delivery ({ratio:.2f} of {NODE}), lost {lost}; the script that logs and"
         f" publishes costs Redis {script:.0f}us an event",
     )
+
+
+def both_nodes(row: Row) -> float:
+    return cost_of(row, "node0") + cost_of(row, "node1")
 
 
 async def script_cost() -> float:
