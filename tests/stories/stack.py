@@ -1,5 +1,6 @@
 """The whole product as an operator runs it: hub, api and worker as processes, providers beside."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -89,9 +90,10 @@ async def open_stack(
             smtp=smtp,
             domain=domain,
         )
-        for door in (stack.hub, stack.api, stack.worker):
-            await door.start()
-            exits.push_async_callback(_end, door)
+        exits.push_async_callback(_end, stack.hub, stack.api, stack.worker)
+        async with asyncio.TaskGroup() as group:
+            for door in (stack.hub, stack.api, stack.worker):
+                group.create_task(door.start())
         key = await add_service(domain, "story")
         stack.service = await exits.enter_async_context(rest(stack.api.url, key))
         yield stack
@@ -99,6 +101,5 @@ async def open_stack(
             await person.close()
 
 
-async def _end(door: Door) -> None:
-    if door.alive:
-        await door.stop()
+async def _end(*doors: Door) -> None:
+    await asyncio.gather(*(door.stop() for door in doors if door.alive))

@@ -4,13 +4,17 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-
-import pytest
+from dataclasses import dataclass
+from pathlib import Path
 
 from hub.domain.context import Domain
 from hub.domain.inbox import URGENT_KIND
+from hub.domain.opening import open_domain
+from hub.plumbing.lifecycle import Lifecycle
+from hub.plumbing.settings import Settings
+from tests.conftest import fresh_database
 from tests.fakes.fcm import FakeFcm
 from tests.fakes.script import Fault
 from tests.workers.conftest import add_person, deliveries, notify
@@ -19,9 +23,34 @@ TAKEN_OVER_S = 25
 """A claim is stale after 10 s, and looked at every 5."""
 
 
-@pytest.fixture
-def environ(environ: dict[str, str]) -> dict[str, str]:
-    return environ | {"PUSH_TIMEOUT": "8000", "LOG_FORMAT": "json", "LOG_LEVEL": "info"}
+@dataclass
+class Scene:
+    """What a story has for itself: stores, a provider, and what a worker is told of them."""
+
+    environ: dict[str, str]
+    domain: Domain
+    fcm: FakeFcm
+
+
+@asynccontextmanager
+async def scene(environ: dict[str, str], postgres_url: str, folder: Path) -> AsyncIterator[Scene]:
+    folder.mkdir()
+    life = Lifecycle()
+    async with fresh_database(postgres_url) as url, FakeFcm(folder) as fcm:
+        own = environ | {
+            "DATABASE_URL": url,
+            "REDIS_PREFIX": f"{folder.name}:",
+            "ADAPTER_KEY": folder.name,
+            "FCM_CREDENTIALS_FILE": str(fcm.credentials_file),
+            "FCM_URL": fcm.url,
+            "PUSH_TIMEOUT": "8000",
+            "LOG_FORMAT": "json",
+            "LOG_LEVEL": "info",
+        }
+        try:
+            yield Scene(own, await open_domain(life, Settings.load(own)), fcm)
+        finally:
+            await life.close()
 
 
 @asynccontextmanager
@@ -62,17 +91,34 @@ async def _kill(process: asyncio.subprocess.Process) -> None:
     await process.wait()
 
 
-async def test_killed_before_it_called_the_provider_there_is_one_push(
-    environ: dict[str, str], domain: Domain, fcm: FakeFcm
+async def test_the_push_of_a_killed_worker(
+    environ: dict[str, str], postgres_url: str, tmp_path: Path
 ) -> None:
+    """Both at once, each in a scene of its own: a claim takes its time to become stale."""
+
+    async def play(number: int, story: Callable[[Scene], Awaitable[None]]) -> None:
+        async with scene(environ, postgres_url, tmp_path / f"scene{number}") as own:
+            await story(own)
+
+    stories = (
+        killed_before_it_called_the_provider_there_is_one_push,
+        killed_between_answer_and_row_there_are_two_at_most_and_one_on_the_screen,
+    )
+    async with asyncio.TaskGroup() as group:
+        for number, story in enumerate(stories):
+            group.create_task(play(number, story))
+
+
+async def killed_before_it_called_the_provider_there_is_one_push(own: Scene) -> None:
+    domain, fcm = own.domain, own.fcm
     await add_person(domain, "bora")
     fcm.arm(Fault("token", "hold"))
-    async with worker(environ) as first:
+    async with worker(own.environ) as first:
         await notify(domain, "bora")
         await fcm.wait_held(10)
         assert await deliveries(domain, "push") == [("push", "sending", None)]
         await _kill(first)
-    async with worker(environ) as second:
+    async with worker(own.environ) as second:
         await fcm.wait(lambda: len(fcm.received) > 0, TAKEN_OVER_S)
         await _settled(domain)
         assert second.returncode is None
@@ -81,16 +127,17 @@ async def test_killed_before_it_called_the_provider_there_is_one_push(
     assert await deliveries(domain, "push") == [("push", "sent", None)]
 
 
-async def test_killed_between_answer_and_row_there_are_two_at_most_and_one_on_the_screen(
-    environ: dict[str, str], domain: Domain, fcm: FakeFcm
+async def killed_between_answer_and_row_there_are_two_at_most_and_one_on_the_screen(
+    own: Scene,
 ) -> None:
+    domain, fcm = own.domain, own.fcm
     await add_person(domain, "bora")
     fcm.arm(Fault("send", "hang", taken=True))
-    async with worker(environ) as first:
+    async with worker(own.environ) as first:
         told = await notify(domain, "bora", kind=URGENT_KIND)
         await fcm.wait(lambda: len(fcm.received) == 1, 10)
         await _kill(first)
-    async with worker(environ):
+    async with worker(own.environ):
         await fcm.wait(lambda: len(fcm.received) == 2, TAKEN_OVER_S)
         await _settled(domain)
     assert len(fcm.received) == 2

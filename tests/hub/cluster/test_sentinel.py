@@ -24,14 +24,15 @@ from tests.hub.cluster.nodes import Names, Node, until
 
 PASSWORD = "sesame"
 HASTE = ("info-period", "500", "publish-period", "200")
-"""ms; by default a Sentinel looks at a replica every 10 s and says hello to the others every 2 s."""
+"""ms; by default a Sentinel looks at a replica every 10 s and says hello to others every 2 s."""
 
 
 class Sentinels:
     """`url` is what the settings of a hub would hold."""
 
     def __init__(self) -> None:
-        access = ("--requirepass", PASSWORD, "--masterauth", PASSWORD)
+        quick = ("--repl-diskless-sync-delay", "0")
+        access = ("--requirepass", PASSWORD, "--masterauth", PASSWORD, *quick)
         self.master = Valkey(*access)
         replica_of = ("--replicaof", "127.0.0.1", str(self.master.port))
         self.replicas = [Valkey(*access, *replica_of) for _ in range(2)]
@@ -55,9 +56,10 @@ class Sentinels:
     async def ready(self) -> None:
         """Every Sentinel knows the two others and both replicas, which are in step."""
         async with asyncio.timeout(60):
-            for sentinel in self.sentinels:
-                link = await Server.of(sentinel.url).open("test")
+            links = [await Server.of(sentinel.url).open("test") for sentinel in self.sentinels]
+            for link in links:
                 await link.command("SENTINEL", "DEBUG", *HASTE)
+            for link in links:
                 while not await self._knows(link):
                     await asyncio.sleep(0.1)
                 link.close()
