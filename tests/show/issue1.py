@@ -24,7 +24,7 @@ QUESTIONS, SOCKETS = 100, 200
 def pytest_passes(*arguments: str, **environ: str) -> Verdict:
     """Run a part of the tests; the figure is pytest's closing line."""
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", *arguments],
+        [sys.executable, "-m", "pytest", "-q", "--timeout=0", *arguments],
         cwd=ROOT,
         env={**os.environ, **environ},
         capture_output=True,
