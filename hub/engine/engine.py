@@ -35,8 +35,8 @@ library_log.setLevel(logging.WARNING)
 COARSEST_TICK = 0.5
 FINEST_TICK = 0.001
 
-SLOW_AT_ONCE = 10
-"""Slow consumers closed in one loop round: about 2 ms, most of it for their buffers."""
+SLOW_AT_ONCE = 2
+"""Slow consumers closed in one loop round: each takes up to 0.2 ms, most of it for its buffers."""
 
 
 class App(Protocol):
