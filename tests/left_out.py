@@ -1,12 +1,12 @@
 """Prints what this machine cannot test, before the tests run: `python -m tests.left_out`."""
 
-import os
 import shutil
 from collections.abc import Iterator
 
 from hub.plumbing.embedded import EmbeddedError
 from hub.plumbing.embedded.account import account
 from hub.plumbing.embedded.programs import find_postgres, find_valkey
+from tests.stories.cluster.nginx import PROGRAM
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 
@@ -16,7 +16,7 @@ def left_out() -> Iterator[str]:
     yield "stories in their long form, benchmarks: make story, make bench, make show"
     if not any(map(shutil.which, CHROMIUM)):
         yield "the browser tests and the screenshot: no Chromium"
-    if not shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin"):
+    if PROGRAM is None:
         yield "the story behind nginx: no nginx"
     if not shutil.which("node"):
         yield "the stock JavaScript clients and servers: no node"

@@ -4,7 +4,7 @@ import asyncio
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, cast
+from typing import Final
 
 from redis.asyncio.connection import SSLConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -13,12 +13,9 @@ from redis.exceptions import ReadOnlyError, RedisError
 from hub.cluster.link import Link, Push
 from hub.plumbing.redis_address import MASTER, RedisAddress
 from hub.plumbing.redis_client import ask_sentinels
-from hub.plumbing.values import parse_addresses
+from hub.plumbing.values import Address, parse_addresses
 
 OPEN_TIMEOUT: Final = 3.0
-
-Place = tuple[str, int]
-"""Host and port."""
 
 
 @dataclass(frozen=True)
@@ -48,24 +45,24 @@ class Server:
         except (TimeoutError, OSError, ssl.SSLError) as error:
             raise RedisConnectionError(f"cannot reach Redis: {type(error).__name__}") from error
 
-    async def _place(self) -> Place | str:
+    async def _place(self) -> Address | str:
         """Host and port, or the path of a unix socket."""
         options = self.address.options
         if self.address.sentinels:
             return await self._master()
         if "path" in options:
             return str(options["path"])
-        return options.get("host", "localhost"), options.get("port", 6379)
+        return Address(options.get("host", "localhost"), options.get("port", 6379))
 
-    async def _master(self) -> Place:
+    async def _master(self) -> Address:
         sentinel = ask_sentinels(self.address)
         try:
-            return cast(Place, await sentinel.discover_master(self.address.master))
+            return Address(*await sentinel.discover_master(self.address.master))
         finally:
             await sentinel.aclose()
 
     async def _dial(
-        self, place: Place | str, on_push: Push | None, on_lost: Callable[[], None] | None
+        self, place: Address | str, on_push: Push | None, on_lost: Callable[[], None] | None
     ) -> Link:
         loop = asyncio.get_running_loop()
         if isinstance(place, str):

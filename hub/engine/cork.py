@@ -12,7 +12,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .connection import Connection
+    from .link import Link
 
 AT_ONCE = 64
 """No more connections than this are held, so that the first does not wait for a long round; nor
@@ -25,9 +25,9 @@ class Cork:
     __slots__ = ("_held",)
 
     def __init__(self) -> None:
-        self._held: dict[Connection, list[bytes]] = {}
+        self._held: dict[Link, list[bytes]] = {}
 
-    def hold(self, connection: Connection, wire: bytes) -> None:
+    def hold(self, connection: Link, wire: bytes) -> None:
         """Write this at the end of the round, after what is held for it already."""
         held = self._held
         frames = held.get(connection)
@@ -53,6 +53,6 @@ class Cork:
             except RuntimeError:  # uvloop: closed in this very round; connection_lost follows
                 continue
 
-    def take(self, connection: Connection) -> bytes:
+    def take(self, connection: Link) -> bytes:
         """What is held for this one, to be written by the caller."""
         return b"".join(self._held.pop(connection, ()))

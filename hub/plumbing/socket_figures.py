@@ -33,10 +33,6 @@ class SocketEvents(Collector):
         counts[bisect_left(self._bounds, seconds)] += 1
         self._seconds[key] += seconds
 
-    def total(self, namespace: str, event: str, outcome: str) -> int:
-        """Events so far."""
-        return sum(self._counts.get((namespace, event, outcome), ()))
-
     def collect(self) -> Iterator[Metric]:
         events = CounterMetricFamily(
             "socket_events",

@@ -78,11 +78,11 @@ def main() -> int:
     if missing := runs.lacking():
         print(f"bench: nothing can be measured without {', '.join(missing)}")
         return 1
-    left_out = dict(runs.left_out())
-    for kind, why in left_out.items():
-        print(f"bench: left out {kind}: {why}")
+    left_out = runs.left_out()
+    for what, why in left_out.items():
+        print(f"bench: left out {what}: {why}")
     found: dict[str, Rows] = {}
-    for scenario in scenarios:
+    for scenario in (one for one in scenarios if one not in left_out):
         print(f"bench: {scenario}, {arguments.reps} of each", file=sys.stderr, flush=True)
         kinds = [kind for kind in KINDS[scenario] if kind not in left_out]
         found[scenario] = runs.run(scenario, kinds, arguments.reps)

@@ -10,7 +10,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,9 @@ KINDS = {
 # Without these nothing can be measured: the load generator is C, and the processes are pinned.
 NEEDED = {"make": "make", "gcc or cc": "cc", "taskset (util-linux)": "taskset"}
 
+FILES = 10_200
+"""S5 opens 10,000 connections."""
+
 Row = dict[str, Any]
 Rows = dict[str, list[Row]]
 Figure = Callable[[Row], float]
@@ -42,17 +45,22 @@ def lacking() -> list[str]:
     return [name for name, tool in NEEDED.items() if not shutil.which(tool)]
 
 
-def left_out() -> Iterator[tuple[str, str]]:
-    """Kinds this machine cannot run, and why."""
+def left_out() -> dict[str, str]:
+    """Kinds and scenarios this machine cannot run, and why."""
+    found = {}
     if not (shutil.which("node") and PEERS.is_dir()):
-        yield "node", "no node, or its packages are not set up (make test does)"
+        found["node"] = "no node, or its packages are not set up (make test does)"
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if 0 <= files < FILES:
+        found["S5"] = f"at most {files} open files, it needs {FILES}"
+    return found
 
 
 def run(scenario: str, kinds: list[str], reps: int) -> Rows:
     """Raw results by kind; the repetitions are interleaved over the kinds."""
     subprocess.run(["make", "-s", "-C", str(HERE), "loadgen", "floor"], check=True)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # S5 opens 10,000 connections
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     rows: Rows = {kind: [] for kind in kinds}
     try:
         with tempfile.TemporaryDirectory() as folder:

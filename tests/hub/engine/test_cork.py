@@ -3,34 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
-from unittest.mock import NonCallableMock
 
 from hub.engine import Event, Server
 from hub.engine.connection import Connection
 from hub.engine.cork import AT_ONCE
+from hub.engine.link import Link
 
 from .conftest import Serve
-from .wire import Site, Wire
+from .wire import Site, Wire, masked
 
 
 def _send_together(wire: Wire, *messages: str) -> None:
     """In one segment, so that the server reads them in one round."""
-    frames = b"".join(_masked(message.encode()) for message in messages)
+    frames = b"".join(masked(message.encode()) for message in messages)
     wire.ws._writer.transport.write(frames)
 
 
-def _masked(payload: bytes) -> bytes:
-    return bytes((0x81, 0x80 | len(payload), 0, 0, 0, 0)) + payload
-
-
-async def _connection(server: Server) -> Connection:
-    async with asyncio.timeout(5):
-        while not server.eio.sockets:
-            await asyncio.sleep(0)
-    connection = next(iter(server.eio.sockets.values()))
-    assert isinstance(connection, Connection)
-    return connection
+def _peer(heard: list[bytes]) -> Link:
+    link = Link()
+    link.write = heard.append
+    return link
 
 
 async def test_acknowledgements_of_one_read_are_one_write(sio: Server, serve: Serve) -> None:
@@ -38,7 +30,7 @@ async def test_acknowledgements_of_one_read_are_one_write(sio: Server, serve: Se
     site = await serve()
     async with site.wire() as wire:
         await wire.connect()
-        connection = await _connection(sio)
+        [connection] = sio.eio.sockets.values()
         writes: list[bytes] = []
         write = connection.write
 
@@ -102,7 +94,7 @@ async def test_what_is_held_goes_out_before_the_close(sio: Server, serve: Serve)
 
 async def test_many_connections_do_not_wait_for_the_end_of_the_round(sio: Server) -> None:
     heard: list[list[bytes]] = [[] for _ in range(AT_ONCE + 1)]
-    peers: list[Any] = [NonCallableMock(write=one.append) for one in heard]
+    peers = [_peer(one) for one in heard]
     for peer in peers:
         sio.eio.cork.hold(peer, b"a")
     assert heard == [[b"a"]] * AT_ONCE + [[]]
@@ -114,7 +106,7 @@ async def test_many_connections_do_not_wait_for_the_end_of_the_round(sio: Server
 
 async def test_many_frames_of_one_connection_are_written_before_the_end(sio: Server) -> None:
     heard: list[bytes] = []
-    peer: Any = NonCallableMock(write=heard.append)
+    peer = _peer(heard)
     for _ in range(AT_ONCE + 1):
         sio.eio.cork.hold(peer, b"a")
     assert heard == [b"a" * AT_ONCE]

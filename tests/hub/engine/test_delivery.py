@@ -22,7 +22,7 @@ from hub.engine.telemetry import Counters
 from tests.conftest import examples
 
 from .conftest import Serve
-from .wire import Site
+from .wire import Site, masked
 
 # order over rooms, joined writes, memberships: every schedule
 
@@ -155,7 +155,7 @@ class Stalled:
         self._sock.sendall(
             b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: h\r\n"
             b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-            b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n" + _masked(b"40")
+            b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n" + masked(b"40")
         )
 
     def read(self, until: bytes) -> bytes:
@@ -173,10 +173,6 @@ class Stalled:
 
     def close(self) -> None:
         self._sock.close()
-
-
-def _masked(payload: bytes) -> bytes:
-    return bytes((0x81, 0x80 | len(payload), 0, 0, 0, 0)) + payload
 
 
 def _events(data: bytes) -> list[list[Any]]:

@@ -74,6 +74,11 @@ def event(text: str) -> list[Any]:
     return args
 
 
+def masked(payload: bytes) -> bytes:
+    """A short text frame of a client, by the mask that changes nothing."""
+    return bytes((0x81, 0x80 | len(payload), 0, 0, 0, 0)) + payload
+
+
 class Site:
     """A served engine, and ways to talk to it."""
 
