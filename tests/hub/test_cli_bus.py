@@ -15,10 +15,10 @@ from redis.asyncio import Redis
 
 from hub.cluster.line import Line
 from hub.cluster.server import Server
+from hub.plumbing.embedded.supervisor import free_port
 from hub.start import CREDENTIALS
 from protocol.names import Channels, Keys
 from protocol.redis_wire import Broadcast, decode_broadcast
-from tests.hub.cluster.conftest import free_port
 from tests.hub.test_cli import PROGRAM, dongne
 
 OFFSET = r"\d{13}-\d{12}"

@@ -21,6 +21,7 @@ from hub.cluster.server import Server
 from hub.plumbing.embedded import Prefer
 from hub.plumbing.embedded.account import account
 from hub.plumbing.embedded.programs import find_valkey
+from hub.plumbing.embedded.supervisor import free_port
 from protocol.names import Channels, Keys
 
 
@@ -33,12 +34,6 @@ def server_program() -> str:
 def _die_with_parent() -> None:
     """PR_SET_PDEATHSIG, so that a killed test run leaves no server behind."""
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Valkey:

@@ -16,9 +16,10 @@ from hub.cluster.line import Line
 from hub.cluster.orders import move
 from hub.cluster.server import Server
 from hub.cluster.tail import Passed, Tail
+from hub.plumbing.embedded.supervisor import free_port
 from protocol.events import Move
 from protocol.names import Channels, Keys
-from tests.hub.cluster.conftest import Valkey, free_port
+from tests.hub.cluster.conftest import Valkey
 from tests.hub.cluster.nodes import Node
 
 Names = tuple[Keys, Channels]

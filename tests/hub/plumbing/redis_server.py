@@ -2,20 +2,13 @@
 
 import asyncio
 import shutil
-import socket
 from pathlib import Path
 
 from hub.plumbing.embedded.account import account
 from hub.plumbing.embedded.programs import find_valkey
+from hub.plumbing.embedded.supervisor import free_port
 
 PROGRAM = shutil.which("valkey-server") or str(find_valkey(account(), "wheel").path)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 class RedisServer:

@@ -12,7 +12,8 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from tests.hub.plumbing.redis_server import PROGRAM, free_port
+from hub.plumbing.embedded.supervisor import free_port
+from tests.hub.plumbing.redis_server import PROGRAM
 
 MASTER_NAME = "jeju"
 PASSWORD = "a-password-of-the-stories"
