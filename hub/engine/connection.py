@@ -4,7 +4,9 @@ any other request is handed, with its first bytes, to aiohttp on the same transp
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
 from websockets.frames import Opcode
@@ -86,7 +88,7 @@ class Connection(Link, asyncio.Protocol):
         self.buffer = b""
 
     def pause_writing(self) -> None:
-        """The transport holds more than the low mark: order what follows ourselves."""
+        """The socket is full: order what follows ourselves."""
         if self.phase == OPEN and self.backlog is None:
             self.backlog = Backlog()
             self.engine.behind.add(self)
@@ -99,14 +101,16 @@ class Connection(Link, asyncio.Protocol):
         if backlog is None or self.phase != OPEN:
             return
         low = self.engine.options.backlog_low
-        while self.transport.get_write_buffer_size() <= low:
+        while (waiting := self.transport.get_write_buffer_size()) <= low:
             wire = backlog.pop()
-            if wire is None:
+            if wire is not None:
+                self.write(wire)
+                continue
+            if not waiting or self.fd < 0:
                 self.backlog = None
                 self.engine.behind.discard(self)
                 self._sort()
-                return
-            self.write(wire)
+            return
 
     def data_received(self, data: bytes) -> None:
         if self.buffer:
@@ -246,16 +250,21 @@ class Connection(Link, asyncio.Protocol):
         self.sid = sid
         self._environ = environ
         self.phase = OPEN
-        self.direct = self.codec == 0
-        self.transport.set_write_buffer_limits(self.engine.options.backlog_low)
-        self.write = self.transport.write
+        sock = self.transport.get_extra_info("socket")
+        if sock is not None and self.transport.get_extra_info("sslcontext") is None:
+            self.fd = sock.fileno()
+        # Where we write to the socket ourselves, the first byte that waits in the transport counts.
+        limit = self.engine.options.backlog_low if self.fd < 0 else 0
+        self.transport.set_write_buffer_limits(limit)
+        if self.transport.get_write_buffer_size() > limit:
+            self.pause_writing()
+        self._sort()
 
     def start_probe(self, poller: Poller, response: bytes) -> None:
         """The handshake asks to take over a polling session (upgrade)."""
         self.phase = PROBE
         self.poller = poller
         self.codec = poller.codec
-        self.write = self.transport.write
         self.write(response)
 
     def _probe(self, payload: bytes) -> None:
@@ -279,9 +288,24 @@ class Connection(Link, asyncio.Protocol):
         self.pending, self.attachments = poller.pending, poller.attachments
         for member in self.members:
             member.link = self
-        self._sort()
+            member.sort()
 
     # Link
+
+    def write(self, wire: bytes) -> None:
+        """After all that was written before; straight to the socket where nothing waits."""
+        taken = 0
+        if self.fd >= 0 and self.backlog is None:
+            try:
+                taken = os.write(self.fd, wire)
+            except OSError:  # it is full, or broken: the transport finds out which
+                taken = 0
+        if taken < len(wire):
+            self.write_rest(wire, taken)
+
+    def write_rest(self, wire: bytes, taken: int) -> None:
+        with suppress(RuntimeError):  # uvloop: closed in this very round; connection_lost follows
+            self.transport.write(wire[taken:])
 
     @property
     def environ(self) -> Mapping[str, Any]:
@@ -310,7 +334,7 @@ class Connection(Link, asyncio.Protocol):
         if self.phase != OPEN:
             return
         backlog = self.backlog
-        if backlog is None:
+        if backlog is None or self.waiting <= self.engine.options.backlog_low:
             self._put(event.frame_as(self.codec, plain))
         elif event.kind == "alert":  # overtakes stamped frames, so it carries no stamp
             self.write(event.frame_as(self.codec, True))
@@ -359,6 +383,7 @@ class Connection(Link, asyncio.Protocol):
         """Leave the session's books; the transport closes by itself or next."""
         self.phase = CLOSING
         self.direct = False
+        self.fd = -1
         self.stop_clock()
         self.engine.behind.discard(self)
         if self.poller is not None:
@@ -391,7 +416,8 @@ class Connection(Link, asyncio.Protocol):
             self.transport.resume_reading()
 
     def _sort(self) -> None:
-        self.direct = self.phase == OPEN and self.backlog is None and self.codec == 0
+        raw = self.fd >= 0 and self.codec == 0
+        self.direct = raw and self.phase == OPEN and self.backlog is None
         for member in self.members:
             member.sort()
 

@@ -9,14 +9,17 @@ goes out in one piece.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from .link import Link
+from typing import Protocol
 
 AT_ONCE = 64
 """No more connections than this are held, so that the first does not wait for a long round; nor
 more frames of one, so that what waits for it is bounded as it is elsewhere."""
+
+
+class Connection(Protocol):
+    """What is asked of one."""
+
+    def write(self, wire: bytes, /) -> None: ...
 
 
 class Cork:
@@ -25,9 +28,9 @@ class Cork:
     __slots__ = ("_held",)
 
     def __init__(self) -> None:
-        self._held: dict[Link, list[bytes]] = {}
+        self._held: dict[Connection, list[bytes]] = {}
 
-    def hold(self, connection: Link, wire: bytes) -> None:
+    def hold(self, connection: Connection, wire: bytes) -> None:
         """Write this at the end of the round, after what is held for it already."""
         held = self._held
         frames = held.get(connection)
@@ -48,11 +51,8 @@ class Cork:
             return
         held, self._held = self._held, {}
         for connection, frames in held.items():
-            try:
-                connection.write(frames[0] if len(frames) == 1 else b"".join(frames))
-            except RuntimeError:  # uvloop: closed in this very round; connection_lost follows
-                continue
+            connection.write(frames[0] if len(frames) == 1 else b"".join(frames))
 
-    def take(self, connection: Link) -> bytes:
+    def take(self, connection: Connection) -> bytes:
         """What is held for this one, to be written by the caller."""
         return b"".join(self._held.pop(connection, ()))

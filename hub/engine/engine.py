@@ -149,7 +149,7 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
             del self.sockets[link.sid]
 
     def waiting_bytes(self) -> int:
-        """Bytes that wait in this process for connections over the low mark."""
+        """Bytes that wait in this process for connections that are behind on reading."""
         return sum(connection.waiting for connection in self.behind)
 
     def close(self) -> None:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from . import reasons
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 class Link:
     """State common to both transports.
 
-    ``direct`` says that ready frames may be given to ``write`` without a look at the link.
+    ``fd`` is the socket to which frames may be written while nothing waits in the transport, -1
+    where all must go through the transport (TLS). ``direct`` says that ready frames may be written
+    to ``fd`` without a look at the link.
     ``pending`` is a binary packet that waits for its attachments; ``leaving`` counts members
     whose disconnect handler is still running; ``over`` says that the transport is given up.
     """
@@ -35,17 +37,16 @@ class Link:
         "deadline_slot",
         "direct",
         "engine",
+        "fd",
         "leaving",
         "members",
         "over",
         "pending",
         "reading_paused",
         "sid",
-        "write",
     )
 
     engine: Engine
-    write: Callable[[bytes], None]
     closing = False
     connected = True
     upgraded = False
@@ -59,6 +60,7 @@ class Link:
         self.closed = False
         self.over = False
         self.direct = False
+        self.fd = -1
         self.awaiting_pong = False
         self.reading_paused = False
         self.beat_slot = 0
@@ -104,6 +106,10 @@ class Link:
             if member.namespace.name == namespace:
                 return member
         return None
+
+    def write_rest(self, wire: bytes, taken: int) -> None:
+        """What the socket did not take of ``wire``: it waits in the transport."""
+        raise NotImplementedError
 
     def send_text(self, payload: bytes) -> None:
         """One text message with its packet type before; else as ``send_parts``."""

@@ -8,8 +8,7 @@ import ssl as ssl_module
 from base64 import b64encode
 from binascii import Error as BinasciiError
 from binascii import a2b_base64
-from collections.abc import Awaitable, Callable
-from functools import lru_cache, partial
+from functools import lru_cache
 from hashlib import sha1
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 from urllib.parse import parse_qs
@@ -70,7 +69,7 @@ class Listener:
         )
         await self._runner.setup()
         sock = _bound_socket(host, port, reuse_port, self.engine.options.send_buffer)
-        self._server = await self._create_server()(
+        self._server = await asyncio.get_running_loop().create_server(
             lambda: Connection(self),
             sock=sock,
             ssl=ssl,
@@ -78,14 +77,6 @@ class Listener:
             backlog=self.engine.options.listen_backlog,
         )
         return int(sock.getsockname()[1])
-
-    def _create_server(self) -> Callable[..., Awaitable[asyncio.Server]]:
-        loop = asyncio.get_running_loop()
-        if self.engine.options.net == "loop":
-            return loop.create_server
-        import aiofastnet
-
-        return partial(aiofastnet.create_server, loop)
 
     def refuse_new(self) -> None:
         """On a port shared with other processes the kernel gives them what comes from now on; on

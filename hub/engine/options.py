@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,8 +12,7 @@ class Options:
 
     Times are seconds, sizes bytes. ``backlog_low`` and ``backlog_high`` count what waits in this
     process for one connection: over the low mark volatile events are dropped and alerts overtake,
-    over the high mark the connection is closed as ``slow consumer``. ``net`` is whose transports
-    carry the bytes: the loop's, or those of aiofastnet where that is installed.
+    over the high mark the connection is closed as ``slow consumer``.
     """
 
     ping_interval: float = 25.0
@@ -39,7 +37,6 @@ class Options:
     path: str = "/socket.io/"
     msgpack_path: str | None = "/socket.io-msgpack/"
     listen_backlog: int = 4_096
-    net: Literal["loop", "aiofastnet"] = "loop"
 
 
 @dataclass(frozen=True, slots=True)

@@ -373,25 +373,6 @@ async def test_tls(serve: Serve, sio: Server, tmp_path: Path) -> None:
         assert response.status == 200
 
 
-async def test_transports_of_aiofastnet(serve: Serve) -> None:
-    pytest.importorskip("aiofastnet")
-    server = Server(Options(net="aiofastnet", max_payload=1_000_000))
-    server.on("echo", lambda sid, data: data)
-    site = await serve(server)
-    async with site.wire() as wire:
-        await wire.connect()
-        await wire.put('421["echo","' + "y" * 300_000 + '"]')
-        assert await wire.text() == '431["' + "y" * 300_000 + '"]'
-    async with site.wire() as wire:
-        sid = (await wire.connect())["sid"]
-        await server.disconnect(sid)
-        assert await wire.text() == "41"
-        assert await wire.closed() == 1000
-    session = await site.open_polling()
-    assert await site.post(session, "40") == (200, "ok")
-    assert (await site.poll(session))[1].startswith("40")
-
-
 async def test_who_drains_on_a_shared_port_leaves_new_connections_to_the_others(
     sio: Server, serve: Serve, options: Options
 ) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections import defaultdict
-from typing import Any
+from contextlib import suppress
+from typing import Any, Self
 from unittest.mock import patch
 
 import orjson
@@ -15,7 +16,6 @@ from hypothesis import strategies as st
 
 from hub.engine import Event, Options, Server, rooms
 from hub.engine.cork import Cork
-from hub.engine.frames import TEXT, frame
 from hub.engine.link import Link
 from hub.engine.rooms import Member, Namespace
 from hub.engine.telemetry import Counters
@@ -28,28 +28,35 @@ from .wire import Site, masked
 
 
 class Ear(Link):
-    """A link that keeps what is written, frame by frame."""
+    """A link over a socket that keeps each write apart."""
 
-    __slots__ = ("heard",)
+    __slots__ = ("_far", "_near")
 
     def __init__(self) -> None:
         super().__init__()
-        self.heard: list[Any] = []
-        self.write = self._hear
+        self._near, self._far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._near.setblocking(False)
+        self._far.setblocking(False)
+        self.fd = self._near.fileno()
         self.direct = True
 
-    def _hear(self, wire: bytes) -> None:
-        while wire:
-            size = wire[1] if wire[1] < 126 else int.from_bytes(wire[2:4], "big")
-            start = 2 if wire[1] < 126 else 4
-            self.heard.append(orjson.loads(wire[start + 2 : start + size])[1])
-            wire = wire[start + size :]
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._near.close()
+        self._far.close()
 
     def push(self, event: Event, plain: bool) -> None:
-        self._hear(event.frame_as(0, plain))
+        self._near.send(event.frame_as(0, plain))
 
-    def send_parts(self, parts: Any) -> None:
-        self._hear(b"".join(frame(TEXT, data) for _, data in parts))
+    def writes(self) -> list[bytes]:
+        """What was written since the last look."""
+        heard = []
+        with suppress(BlockingIOError):
+            while True:
+                heard.append(self._far.recv(65_536))
+        return heard
 
 
 MEMBERS, ROOMS = range(3), "ab"
@@ -86,7 +93,11 @@ def _run(plan: Any) -> None:
 
 async def _play(plan: list[tuple[Any, ...]]) -> None:
     space = Namespace("/", Options(), Counters(), Cork())
-    ears = [Ear() for _ in MEMBERS]
+    with Ear() as first, Ear() as second, Ear() as third:
+        await _play_to([first, second, third], space, plan)
+
+
+async def _play_to(ears: list[Ear], space: Namespace, plan: list[tuple[Any, ...]]) -> None:
     members = []
     for index, ear in enumerate(ears):
         member = Member(f"m{index}", ear, space)
@@ -125,20 +136,17 @@ async def _play(plan: list[tuple[Any, ...]]) -> None:
     for _ in range(len(plan) * len(MEMBERS) + 2):
         await asyncio.sleep(0)
     for index, ear in enumerate(ears):
-        assert ear.heard == wanted[index]
+        assert [args[1] for args in _events(b"".join(ear.writes()))] == wanted[index]
 
 
 async def test_broadcasts_of_one_round_are_one_write() -> None:
     space = Namespace("/", Options(), Counters(), Cork())
-    ear = Ear()
-    writes: list[bytes] = []
-    ear.write = writes.append
-    member = Member("m", ear, space)
-    space.admit(member)
-    for number in range(5):
-        space.broadcast(space.everyone, Event(["e", number]))
-    await asyncio.sleep(0)
-    assert len(writes) == 1
+    with Ear() as ear:
+        space.admit(Member("m", ear, space))
+        for number in range(5):
+            space.broadcast(space.everyone, Event(["e", number]))
+        await asyncio.sleep(0)
+        assert len(ear.writes()) == 1
 
 
 # a peer that does not read
@@ -216,7 +224,7 @@ async def _stall(server: Server, start: int = 1) -> int:
     """Stamped events until the connection is over its low mark; the next number."""
     number = start
     async with asyncio.timeout(10):
-        while not server.eio.behind:
+        while server.eio.waiting_bytes() <= server.eio.options.backlog_low:
             for _ in range(20):
                 server.deliver(Event(["n", number, PAD], offset=f"{number:06}"))
                 number += 1
@@ -237,6 +245,26 @@ async def test_a_slow_consumer_is_closed_and_counted(narrow: tuple[Server, Site]
     assert server.eio.counters.closed == {"slow consumer": 1}
     assert server.eio.waiting_bytes() == 0
     assert not server.eio.sockets
+    stalled.close()
+
+
+async def test_under_the_low_mark_nothing_is_dropped_and_nothing_overtakes(
+    narrow: tuple[Server, Site],
+) -> None:
+    server, site = narrow
+    stalled = await asyncio.to_thread(Stalled, site.port)
+    await _joined(server)
+    number = 0
+    while not server.eio.behind:
+        number += 1
+        server.deliver(Event(["n", number, PAD], offset=f"{number:06}"))
+    server.deliver(Event(["typing", {}], kind="volatile"))
+    server.deliver(Event(["urgent", {}], kind="alert", offset=f"{number + 1:06}"))
+    server.deliver(Event(["n", number + 2, PAD], offset=f"{number + 2:06}"))
+    assert server.eio.waiting_bytes() <= server.eio.options.backlog_low
+    data = await asyncio.to_thread(stalled.read, b'"%06d"' % (number + 2))
+    assert _events(data)[number:-1] == [["typing", {}], ["urgent", {}, f"{number + 1:06}"]]
+    assert server.eio.counters.dropped["volatile"] == 0
     stalled.close()
 
 
