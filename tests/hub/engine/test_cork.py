@@ -132,3 +132,18 @@ async def test_a_connection_that_is_gone_takes_nothing_with_it(sio: Server, site
         assert await second.text() == '42["here"]'
         assert await first.text() == '42["late"]'
         assert await first.get() is None
+
+
+async def test_what_is_held_goes_out_before_what_waits_for_a_full_socket(
+    sio: Server, site: Site
+) -> None:
+    """Its transport may call both in the middle of a round."""
+    async with site.wire() as wire:
+        await wire.connect()
+        [connection] = sio.eio.sockets.values()
+        assert isinstance(connection, Connection)
+        connection.send_text(b'42["held"]')
+        connection.pause_writing()
+        connection.send_text(b'42["waits"]')
+        connection.resume_writing()
+        assert [await wire.text(), await wire.text()] == ['42["held"]', '42["waits"]']
