@@ -4,6 +4,7 @@ acknowledgements and other members are not held up."""
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import logging
 from collections import deque
@@ -171,7 +172,7 @@ class Calls:
         member.jobs = None
 
     def task(self, work: Awaitable[Any]) -> None:
-        task = self._server.start_background_task(_awaited, work)
+        task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -216,10 +217,6 @@ def acknowledge(member: Member, number: int, data: list[Any]) -> None:
             link.send_text(b"43%s%d%s" % (prefix_of(name), number, body))
             return
     link.send_parts(encode(link.codec, ACK, name, number, data))
-
-
-async def _awaited(work: Awaitable[Any]) -> None:
-    await work
 
 
 def _takes_three(handler: Callable[..., Any]) -> bool:

@@ -16,7 +16,7 @@ from redis.asyncio import Redis
 from hub.plumbing.local_limits import LocalBuckets, LocalWindows
 from hub.plumbing.metrics import LIMITS_ALONE, RATE_LIMITED
 from hub.plumbing.redis_client import AWAY
-from hub.plumbing.scripts import Rounds, Script
+from hub.plumbing.scripts import Rounds
 from protocol.names import Keys
 
 log = structlog.get_logger(__name__)
@@ -69,9 +69,8 @@ class Limits:
 
     def __init__(self, redis: Redis, keys: Keys) -> None:
         self._keys = keys
-        self._rounds = Rounds(redis, ANSWER_S)
-        self._window = Script("window.lua")
-        self._bucket = Script("bucket.lua")
+        self._window = Rounds(redis, "window.lua", ANSWER_S)
+        self._bucket = Rounds(redis, "bucket.lua", ANSWER_S)
         self._windows = LocalWindows()
         self._buckets = LocalBuckets()
         self._alone_until: float | None = None
@@ -81,8 +80,8 @@ class Limits:
         name = self._keys.rate(window.scope, key)
 
         async def shared() -> tuple[bool, int, int]:
-            allowed, remaining, wait_ms = await self._rounds.call(
-                self._window, name, window.limit, window.window_ms * 1000, n
+            allowed, remaining, wait_ms = await self._window.call(
+                name, window.limit, window.window_ms * 1000, n
             )
             return bool(allowed), remaining, wait_ms
 
@@ -106,8 +105,8 @@ class Limits:
         name = self._keys.queue_limit(bucket.queue)
 
         async def shared() -> int:
-            wait_ms: int = await self._rounds.call(
-                self._bucket, name, bucket.capacity, bucket.refill_per_s, kept_back, n
+            wait_ms: int = await self._bucket.call(
+                name, bucket.capacity, bucket.refill_per_s, kept_back, n
             )
             return wait_ms
 

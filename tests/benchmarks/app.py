@@ -3,7 +3,7 @@
     python -m tests.benchmarks.app --port P [--no-gate] [--access-token] [--redis URL]
 
 With ``--access-token`` clients bring the hub's own tokens instead of short ones. With ``--redis``
-the limiter asks Redis (the checks of one loop round in one pipeline) and the connect handler looks
+the limiter asks Redis (the checks of one loop round in one call) and the connect handler looks
 the token up there. Limits are counted and set out of reach.
 """
 
