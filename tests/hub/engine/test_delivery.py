@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from collections import defaultdict
 from contextlib import suppress
@@ -15,7 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hub.engine import Event, Options, Server, rooms
+from hub.engine.connection import Connection
 from hub.engine.cork import Cork
+from hub.engine.frames import TEXT, frame
 from hub.engine.link import Link
 from hub.engine.rooms import Member, Namespace
 from hub.engine.telemetry import Counters
@@ -28,15 +31,17 @@ from .wire import Site, masked
 
 
 class Ear(Link):
-    """A link over a socket that keeps each write apart."""
+    """A link over a socket that keeps each write apart; while it is not direct, what it is given
+    waits before its socket."""
 
-    __slots__ = ("_far", "_near")
+    __slots__ = ("_far", "_near", "_waiting")
 
     def __init__(self) -> None:
         super().__init__()
         self._near, self._far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._near.setblocking(False)
         self._far.setblocking(False)
+        self._waiting: list[bytes] = []
         self.fd = self._near.fileno()
         self.direct = True
 
@@ -48,7 +53,18 @@ class Ear(Link):
         self._far.close()
 
     def push(self, event: Event, plain: bool) -> None:
-        self._near.send(event.frame_as(0, plain))
+        self.write_rest(event.frame_as(0, plain), 0)
+
+    def write_rest(self, wire: bytes, taken: int) -> None:
+        self._waiting.append(wire[taken:])
+        self.set_direct(self.direct)
+
+    def set_direct(self, direct: bool) -> None:
+        self.direct = direct
+        if direct:
+            for wire in self._waiting:
+                self._near.send(wire)
+            self._waiting.clear()
 
     def writes(self) -> list[bytes]:
         """What was written since the last look."""
@@ -129,13 +145,14 @@ async def _play_to(ears: list[Ear], space: Namespace, plan: list[tuple[Any, ...]
             space.leave(members[args[0]], args[1])
             inside[args[0]].discard(args[1])
         elif kind == "slow":
-            ears[args[0]].direct = not args[1]
+            ears[args[0]].set_direct(not args[1])
             members[args[0]].sort()
         else:
             await asyncio.sleep(0)
     for _ in range(len(plan) * len(MEMBERS) + 2):
         await asyncio.sleep(0)
     for index, ear in enumerate(ears):
+        ear.set_direct(True)
         assert [args[1] for args in _events(b"".join(ear.writes()))] == wanted[index]
 
 
@@ -155,9 +172,10 @@ async def test_broadcasts_of_one_round_are_one_write() -> None:
 class Stalled:
     """A WebSocket over a small receive buffer that reads only when told."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, buffer: int = 4096) -> None:
         self._sock = socket.socket()
-        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+        self._data = b""
         self._sock.connect(("127.0.0.1", port))
         self._sock.settimeout(5)
         self._sock.sendall(
@@ -166,18 +184,25 @@ class Stalled:
             b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n" + masked(b"40")
         )
 
+    def drain(self) -> None:
+        """Read what is there."""
+        self._sock.setblocking(False)
+        with suppress(BlockingIOError):
+            while True:
+                self._data += self._sock.recv(65536)
+        self._sock.settimeout(5)
+
     def read(self, until: bytes) -> bytes:
         """Everything up to what ends with ``until``, or to the end of the stream."""
-        data = b""
-        while until not in data:
+        while until not in self._data:
             try:
                 chunk = self._sock.recv(65536)
             except ConnectionResetError:
                 break
             if not chunk:
                 break
-            data += chunk
-        return data
+            self._data += chunk
+        return self._data
 
     def close(self) -> None:
         self._sock.close()
@@ -266,6 +291,48 @@ async def test_under_the_low_mark_nothing_is_dropped_and_nothing_overtakes(
     assert _events(data)[number:-1] == [["typing", {}], ["urgent", {}, f"{number + 1:06}"]]
     assert server.eio.counters.dropped["volatile"] == 0
     stalled.close()
+
+
+@pytest.mark.parametrize("way", ["to one", "to all", "to many"])
+async def test_a_reader_that_falls_behind_in_the_middle_of_a_broadcast_gets_it_in_order(
+    narrow: tuple[Server, Site], way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was held for it fills its socket, or a ping does between two slices of its room; then
+    it reads a little before it is its turn."""
+    server, site = narrow
+    stalled = [await asyncio.to_thread(Stalled, site.port, 16_384) for _ in range(2)]
+    await _joined(server, 2)
+    last = list(server.members())[1]
+    long = b'42["n",0,"%s"]' % (b"x" * 100_000)
+    monkeypatch.setattr(rooms, "SLICE", 1 if way == "to many" else 1000)
+    if way == "to many":
+        server.deliver(Event(["n", 1]))
+        server.deliver(Event(["n", 1]), ["nobody"])
+        [slow] = server.manager.namespace("/")._batches[0].rest
+        assert isinstance(slow.link, Connection)
+        slow.link.write(frame(TEXT, long))
+    else:
+        slow = last
+        slow.link.send_text(long)
+    peer = stalled[slow is last]
+
+    def write(fd: int, wire: bytes) -> int:
+        peer.drain()
+        return os.write(fd, wire)
+
+    monkeypatch.setattr(rooms, "write", write)
+    if way == "to one":
+        server.deliver(Event(["n", 1]), [slow.sid])
+    elif way == "to all":
+        server.deliver(Event(["n", 1]))
+        server.deliver(Event(["n", 1]), ["nobody"])
+    await _flushed()
+    server.deliver(Event(["n", 2]))
+    await _flushed()
+    data = await asyncio.to_thread(peer.read, b'["n",2]')
+    assert [args[1] for args in _events(data)] == [0, 1, 2]
+    for one in stalled:
+        one.close()
 
 
 async def test_lanes_of_a_slow_reader(narrow: tuple[Server, Site]) -> None:
