@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import socket
 from collections import defaultdict
 from contextlib import suppress
@@ -175,9 +176,8 @@ class Stalled:
     def __init__(self, port: int, buffer: int = 4096) -> None:
         self._sock = socket.socket()
         self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
-        self._data = b""
+        self.data = b""
         self._sock.connect(("127.0.0.1", port))
-        self._sock.settimeout(5)
         self._sock.sendall(
             b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: h\r\n"
             b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
@@ -189,20 +189,29 @@ class Stalled:
         self._sock.setblocking(False)
         with suppress(BlockingIOError):
             while True:
-                self._data += self._sock.recv(65536)
-        self._sock.settimeout(5)
+                self.data += self._sock.recv(65536)
+
+    async def read_at_random(self, chance: random.Random, until: bytes) -> None:
+        """A little now and then."""
+        self._sock.setblocking(False)
+        while until not in self.data[-50_000:]:
+            for _ in range(chance.randrange(50)):
+                await asyncio.sleep(0)
+            with suppress(BlockingIOError):
+                self.data += self._sock.recv(chance.randrange(1, 40_000))
 
     def read(self, until: bytes) -> bytes:
         """Everything up to what ends with ``until``, or to the end of the stream."""
-        while until not in self._data:
+        self._sock.settimeout(5)
+        while until not in self.data:
             try:
                 chunk = self._sock.recv(65536)
             except ConnectionResetError:
                 break
             if not chunk:
                 break
-            self._data += chunk
-        return self._data
+            self.data += chunk
+        return self.data
 
     def close(self) -> None:
         self._sock.close()
@@ -441,3 +450,51 @@ async def test_an_event_is_what_it_was_when_it_was_emitted(serve: Serve, sio: Se
         assert (await new.text(), await old.text()) == ('42["x",{"n":1},"0001"]', '42["x",{"n":1}]')
         await sio.emit("y", float("nan"))
         assert (await new.text(), await old.text()) == ('42["y",null]', '42["y",null]')
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_readers_of_every_speed_get_everything_in_order(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    """Broadcasts, replies and single events of all sizes, to sockets that fill at any moment."""
+    chance = random.Random(seed)
+    monkeypatch.setattr(rooms, "SLICE", 7)
+    server = Server(
+        Options(backlog_low=30_000, backlog_high=100_000_000, send_buffer=4096, ping_interval=0.3)
+    )
+    site = await serve(server)
+    peers = [await asyncio.to_thread(Stalled, site.port, 8192) for _ in range(20)]
+    await _joined(server, 20)
+    members = list(server.members())
+    for index, member in enumerate(members):
+        server.enter(member, f"r{index % 3}")
+    wanted: dict[int, list[int]] = defaultdict(list)
+    async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+        for peer in peers:
+            group.create_task(peer.read_at_random(chance, b'["end",0]'))
+        for number in range(1_500):
+            pad = "x" * chance.choice((0, 10, 1_000, 12_000))
+            event = Event(["n", number, pad])
+            index = chance.randrange(20)
+            match chance.randrange(4):
+                case 0:
+                    server.deliver(event)
+                    hearing = range(20)
+                case 1:
+                    server.deliver(event, [f"r{index % 3}"])
+                    hearing = range(index % 3, 20, 3)
+                case 2:
+                    server.deliver(event, [members[index].sid])
+                    hearing = range(index, index + 1)
+                case _:
+                    members[index].namespace.flush_before(members[index])
+                    members[index].link.send_text(b'42["n",%d,"%s"]' % (number, pad.encode()))
+                    hearing = range(index, index + 1)
+            for one in hearing:
+                wanted[one].append(number)
+            if chance.random() < 0.3:
+                await asyncio.sleep(0)
+        server.deliver(Event(["end", 0]))
+    for index, peer in enumerate(peers):
+        assert [args[1] for args in _events(peer.data)] == [*wanted[index], 0]
+        peer.close()
