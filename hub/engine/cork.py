@@ -16,8 +16,8 @@ AT_ONCE = 64
 more frames of one, so that what waits for it is bounded as it is elsewhere."""
 
 
-class Connection(Protocol):
-    """What is asked of one."""
+class Writer(Protocol):
+    """What is asked of a connection."""
 
     def write(self, wire: bytes, /) -> None: ...
 
@@ -28,9 +28,9 @@ class Cork:
     __slots__ = ("_held",)
 
     def __init__(self) -> None:
-        self._held: dict[Connection, list[bytes]] = {}
+        self._held: dict[Writer, list[bytes]] = {}
 
-    def hold(self, connection: Connection, wire: bytes) -> None:
+    def hold(self, connection: Writer, wire: bytes) -> None:
         """Write this at the end of the round, after what is held for it already."""
         held = self._held
         frames = held.get(connection)
@@ -53,6 +53,6 @@ class Cork:
         for connection, frames in held.items():
             connection.write(frames[0] if len(frames) == 1 else b"".join(frames))
 
-    def take(self, connection: Connection) -> bytes:
+    def take(self, connection: Writer) -> bytes:
         """What is held for this one, to be written by the caller."""
         return b"".join(self._held.pop(connection, ()))

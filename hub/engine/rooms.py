@@ -285,8 +285,9 @@ class Namespace:
         events, self._waiting, self._waiting_bytes = self._waiting, [], 0
         room = self._waiting_room
         large = len(room.direct) > SLICE
-        self._cork.release()
-        self._catch_up(list(room.others) if large else room)
+        if room.direct:
+            self._cork.release()
+        self._catch_up(room.others if large else room)
         others = self._others(room)  # not before: both of these may fill a socket
         if room.direct:
             frames = [event.frame() for event in events]
@@ -310,7 +311,8 @@ class Namespace:
         """To these members, now; how many there were."""
         self.flush()
         members = list(members)
-        self._cork.release()
+        if any(member.fast for member in members):
+            self._cork.release()
         self._catch_up(members)
         direct = {member: member.link.fd for member in members if member.fast}
         others = [member for member in members if not member.fast]

@@ -46,7 +46,6 @@ class Rounds:
             task.add_done_callback(self._running.discard)
 
     async def _send(self, batch: list[tuple[Call, asyncio.Future[Any]]]) -> None:
-        answers: Sequence[Any] = ()
         try:
             async with asyncio.timeout(self._answer_s):
                 answers = await self._run([call for call, _ in batch])
