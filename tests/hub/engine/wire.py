@@ -79,6 +79,23 @@ def masked(payload: bytes) -> bytes:
     return bytes((0x81, 0x80 | len(payload), 0, 0, 0, 0)) + payload
 
 
+def events(data: bytes) -> list[list[Any]]:
+    """The events in a stream of server frames that may begin with the handshake."""
+    found = []
+    data = data.partition(b"\r\n\r\n")[2] if data.startswith(b"HTTP") else data
+    while len(data) > 1:
+        size, start = data[1], 2
+        if size == 126:
+            size, start = int.from_bytes(data[2:4], "big"), 4
+        elif size == 127:
+            size, start = int.from_bytes(data[2:10], "big"), 10
+        payload = data[start : start + size]
+        if payload.startswith(b"42[") and payload.endswith(b"]"):
+            found.append(orjson.loads(payload[2:]))
+        data = data[start + size :]
+    return found
+
+
 class Site:
     """A served engine, and ways to talk to it."""
 
