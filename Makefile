@@ -58,8 +58,8 @@ fuzz: .venv/dev.done ## the property and fuzz tests with many more examples
 screenshot: .venv/dev.done .venv/console.done ## the README's picture of the console, by Chromium
 	SCREENSHOT=1 $(PYTEST) -m browser $(ARGS)
 
-show: .venv/dev.done .venv/peers.done .venv/console.done ## what an issue must show: make show ISSUE=1 [ITEM=1.4]
-	@$(TOOLS) $(BIN)/python -m tests.show $(or $(ISSUE),1) $(ITEM)
+show: .venv/dev.done .venv/peers.done .venv/console.done ## what must be shown to work: make show WHAT=main-job [ITEM=1.4]
+	@$(TOOLS) $(BIN)/python -m tests.show $(or $(WHAT),main-job) $(ITEM)
 
 lock: .venv/dev.done ## the locks anew from pyproject.toml and package.json (UPGRADE=1: newest versions)
 	$(COMPILE) --group build pyproject.toml --output-file requirements.lock

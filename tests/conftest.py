@@ -50,6 +50,13 @@ def examples(count: int) -> int:
 asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())  # the loop of production
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What kinds of faults a test guards against stands in the report that tests.show reads."""
+    for item in items:
+        for mark in item.iter_markers("fault"):
+            item.user_properties.extend(("fault", number) for number in mark.args)
+
+
 @pytest.fixture(scope="session")
 def scratch() -> Iterator[Path]:
     """A short path: that of a unix socket has 107 bytes at most. In memory where that has room:

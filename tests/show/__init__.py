@@ -1,4 +1,5 @@
-"""Lists of what must be shown to work, with figures: `make show ISSUE=N` runs tests/show/issueN.py.
+"""Lists of what must be shown to work, with figures: `make show WHAT=main-job` runs
+tests/show/main_job.py.
 
 Such a module has `ITEMS: list[Item]`.
 """

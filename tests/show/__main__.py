@@ -1,4 +1,4 @@
-"""`python -m tests.show N [NUMBER…]`: one line an item; exit status 1 unless all of them pass."""
+"""`python -m tests.show WHAT [NUMBER…]`: a line an item; exit status 1 unless all of them pass."""
 
 import asyncio
 import importlib
@@ -20,24 +20,23 @@ async def _verdict(item: Item) -> Verdict:
         return Verdict(False, f"{type(error).__name__}: {text[0] if text else ''}")
 
 
-def _items(issue: str, numbers: list[str]) -> list[Item]:
+def _items(what: str, numbers: list[str]) -> list[Item]:
+    module = f"tests.show.{what.replace('-', '_')}"
     try:
-        items: list[Item] = importlib.import_module(f"tests.show.issue{issue}").ITEMS
-    except ModuleNotFoundError as missing:
-        if missing.name != f"tests.show.issue{issue}":
+        items: list[Item] = importlib.import_module(module).ITEMS
+    except (ModuleNotFoundError, AttributeError) as missing:
+        if missing.name not in (module, "ITEMS"):
             raise
-        raise SystemExit(
-            f"there is no list of issue {issue} (tests/show/issue{issue}.py)"
-        ) from None
+        raise SystemExit(f"there is no list {what} ({module})") from None
     if unknown := set(numbers) - {item.number for item in items}:
-        raise SystemExit(f"issue {issue} has no item {', '.join(sorted(unknown))}")
+        raise SystemExit(f"{what} has no item {', '.join(sorted(unknown))}")
     return [Item(*item) for item in items if not numbers or item[0] in numbers]
 
 
-def main(issue: str, numbers: list[str]) -> int:
+def main(what: str, numbers: list[str]) -> int:
     """Each item has a loop of its own, so that none leaves a task to the next."""
     failed = 0
-    for item in _items(issue, numbers):
+    for item in _items(what, numbers):
         start = time.monotonic()
         verdict = asyncio.run(_verdict(item))
         failed += not verdict.passed
@@ -49,5 +48,5 @@ def main(issue: str, numbers: list[str]) -> int:
 
 if __name__ == "__main__":
     if len(sys.argv) < 2:
-        raise SystemExit("usage: python -m tests.show ISSUE [NUMBER…]")
+        raise SystemExit("usage: python -m tests.show WHAT [NUMBER…]")
     sys.exit(main(sys.argv[1], sys.argv[2:]))

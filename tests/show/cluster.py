@@ -19,7 +19,7 @@ from protocol.names import Channels, Keys
 from tests.benchmarks.runs import Row, median, run
 from tests.conftest import SECRETS
 from tests.show import Item, Verdict
-from tests.show.issue1 import pytest_passes
+from tests.show.main_job import pytest_passes
 from tests.show.stores import fresh_stores
 from tests.stories.cluster import faults, idle, kills, presence, rolling
 from tests.stories.cluster.nodes import Nodes, open_nodes
