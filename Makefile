@@ -18,7 +18,7 @@ PYTEST := $(TOOLS) $(BIN)/python -m pytest
 
 # What speaks to PostgreSQL and Redis itself; everything above them does not see which they are.
 STORES := tests/hub/domain tests/hub/cluster tests/workers/test_steps.py $(addprefix \
-	tests/hub/plumbing/test_,embedded.py limits.py migrations.py outbox.py redis_client.py)
+	tests/hub/plumbing/test_,embedded.py limits.py migrations.py outbox.py postgres_tls.py redis_client.py)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test test-system check story bench fuzz screenshot show lock

@@ -22,7 +22,7 @@ from hub.plumbing.figures import Jobs
 from hub.plumbing.lifecycle import Lifecycle
 from hub.plumbing.limits import Bucket, Limits
 from hub.plumbing.outbox import run_sweeper
-from hub.plumbing.postgres import AWAY
+from hub.plumbing.postgres import AWAY, dial
 from hub.plumbing.settings import Settings
 from workers.execution import Ending, Execution, Lane
 from workers.gate import Gate
@@ -129,12 +129,13 @@ class Runner:
     async def open(self) -> None:
         """Raises asyncpg or OS errors when Postgres cannot be reached."""
         part = self._settings.database
-        self._conn = await asyncpg.connect(
+        assert part.direct_dsn is not None
+        self._conn = await dial(
             part.direct_dsn,
+            verify=part.ssl,
+            application_name="dongne-worker",
             timeout=part.connect_timeout_ms / 1000,
             command_timeout=part.statement_timeout_ms / 1000,
-            ssl="require" if part.ssl else None,
-            server_settings={"application_name": "dongne-worker"},
         )
 
     async def run(self) -> None:

@@ -138,7 +138,8 @@ class Database(Part):
     ssl: bool = env(
         "DATABASE_SSL",
         by_environment(development=False, test=False, staging=True, production=True),
-        "true in staging and production; sslmode in the URL says more",
+        "certificate and host verified; true in staging and production; sslmode and sslrootcert in"
+        " the URL say more",
     )
     direct_url: PostgresUrl | None = env(
         "DATABASE_DIRECT_URL", None, "session for LISTEN, locks, migrations; else DATABASE_URL"
