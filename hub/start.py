@@ -24,7 +24,7 @@ from hub.domain.context import Domain
 from hub.domain.opening import open_domain
 from hub.domain.sessions import ALL_SCOPES, add_service
 from hub.plumbing import telemetry
-from hub.plumbing.embedded import Postgres, Valkey
+from hub.plumbing.embedded import Postgres, Valkey, keep
 from hub.plumbing.embedded.supervisor import free_port
 from hub.plumbing.health import Check
 from hub.plumbing.lifecycle import Lifecycle, run
@@ -203,10 +203,12 @@ async def embedded_stores(life: Lifecycle, settings: Settings) -> dict[str, str]
         # our own child on the loopback interface: there is nobody between to hide from
         found["DATABASE_URL"] = await postgres.start() + "?sslmode=disable"
         life.on_stop("embedded postgres", postgres.stop)
+        life.spawn("embedded postgres", keep(postgres))
     if not settings.given & {"REDIS_URL", "REDIS_HOST", "REDIS_SENTINELS"}:
         valkey = Valkey(directory / "valkey", on_progress=echo)
         found["REDIS_URL"] = await valkey.start()
         life.on_stop("embedded valkey", valkey.stop)
+        life.spawn("embedded valkey", keep(valkey))
     return found
 
 

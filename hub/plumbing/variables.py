@@ -42,7 +42,8 @@ class Process(Part):
     access_log: Literal["all", "errors", "off"] = env(
         "ACCESS_LOG",
         by_environment(development="all", test="errors", staging="all", production="errors"),
-        "all, errors (status 500 and over, or slower than 1 s) or off; production and test errors",
+        "all, errors (status 500 and over, or slower than 1 s) or off; production and test errors;"
+        " lines of the others are of level info",
     )
     log_format: Literal["json", "text"] = env(
         "LOG_FORMAT",
