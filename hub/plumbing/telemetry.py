@@ -24,6 +24,9 @@ SLOW_S = 1.0
 _LEVELS = {"debug": 10, "info": 20, "warn": 30, "error": 40}
 _ACCESS = "access"
 _CHATTY = ("asyncio", "aiohttp.access", "pgqueuer", "engineio", "socketio")
+_REPEATING = ("asyncpg.pool",)
+"""They say again and again, with a traceback, that a store is away; whoever needs it says it once
+(hub.plumbing.lasting)."""
 
 
 def configure(settings: Settings) -> None:
@@ -45,6 +48,8 @@ def configure(settings: Settings) -> None:
     root.setLevel(_LEVELS[process.log_level])
     for name in _CHATTY:
         logging.getLogger(name).setLevel(max(_LEVELS[process.log_level], logging.INFO))
+    for name in _REPEATING:
+        logging.getLogger(name).setLevel(logging.ERROR)
     logging.captureWarnings(True)
     structlog.configure(
         processors=[

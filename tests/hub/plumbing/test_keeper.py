@@ -6,6 +6,7 @@ import shutil
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,12 @@ import asyncpg
 import pytest
 from redis.asyncio import Redis
 
+from hub import start
 from hub.plumbing.embedded import EmbeddedError, Postgres, Server, Valkey, keep
 from hub.plumbing.embedded.keeper import TRIES
-from tests.conftest import FLAVOUR
+from hub.plumbing.lifecycle import Lifecycle
+from hub.plumbing.settings import Settings
+from tests.conftest import FLAVOUR, SECRETS
 
 pytestmark = pytest.mark.fault(31)
 
@@ -82,6 +86,27 @@ async def test_given_up_when_it_fails_for_good(tmp_path: Path) -> None:
         async with asyncio.timeout(30):
             with pytest.raises(EmbeddedError, match="Valkey does not stay"):
                 await task
+
+
+async def test_what_fails_for_good_ends_the_process_with_1(
+    tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `dongne up` keeps it, with less patience."""
+    monkeypatch.setattr(start, "keep", partial(keep, first_pause_s=0.01))
+    given = {"EMBEDDED_DIR": str(tmp_path), "DATABASE_URL": database_url, **SECRETS}
+    life = Lifecycle()
+    try:
+        found = await start.embedded_stores(life, Settings.load(given, complete=False))
+        assert set(found) == {"REDIS_URL"}
+        home = (tmp_path / "valkey" / "server").resolve()
+        pid = int((home / "data" / "server.pid").read_text())
+        shutil.rmtree(home)
+        os.kill(pid, signal.SIGKILL)
+        async with asyncio.timeout(30):
+            await life.stopping.wait()
+        assert life.failed, "which is exit code 1 (hub.plumbing.lifecycle)"
+    finally:
+        await life.close()
 
 
 async def test_another_ones_port_is_not_left_for_a_new_one(tmp_path: Path) -> None:
