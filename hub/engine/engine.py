@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 import engineio
 import orjson
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_protocol import RequestPayloadError
 from multidict import CIMultiDict
@@ -193,7 +193,7 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
 
     def origin_fault(self, headers: CIMultiDictProxy[str]) -> Refused | None:
         """The same rule as at the other doors (protocol.origins)."""
-        origins = headers.getall("Origin", ())
+        origins = headers.getall(hdrs.ORIGIN, ())
         if not origins or is_allowed(origins, self._own_hosts(headers), self._listed):
             return None
         return ORIGIN

@@ -14,12 +14,17 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import unquote_plus
 
 import orjson
+from aiohttp import hdrs
 from aiohttp.http import HttpVersion11
 
 if TYPE_CHECKING:
     from aiohttp.http import RawRequestMessage
 
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 §1.3
+SWITCHING = (
+    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Accept: %s\r\n%s\r\n"
+)
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 §5.6.2
 
 
@@ -71,13 +76,14 @@ def is_websocket(message: RawRequestMessage) -> bool:
     """Whether a request is a WebSocket upgrade (RFC 6455 §4.2.1): GET, HTTP/1.1, without a body,
     `Upgrade: websocket` that a Connection header names (RFC 9110 §7.8). The only place where this
     is decided."""
+    if not message.upgrade or message.method != "GET" or message.version != HttpVersion11:
+        return False
+    asked = message.headers.getall(hdrs.UPGRADE, ())
     return (
-        message.upgrade
-        and message.method == "GET"
-        and message.version == HttpVersion11
-        and [value.lower() for value in message.headers.getall("Upgrade", ())] == ["websocket"]
+        len(asked) == 1
+        and asked[0].lower() == "websocket"
         and not message.chunked
-        and message.headers.get("Content-Length", "0") == "0"
+        and message.headers.get(hdrs.CONTENT_LENGTH, "0") == "0"
     )
 
 
@@ -87,21 +93,18 @@ def switching(message: RawRequestMessage) -> bytes | None:
     Of the subprotocols that a client asks for it gets the first, as from the official server: it
     would take an answer without one for a failure (RFC 6455 §4.1).
     """
-    key = message.headers.getall("Sec-WebSocket-Key", ())
+    key = message.headers.getall(hdrs.SEC_WEBSOCKET_KEY, ())
     if len(key) != 1 or not _is_key(key[0]):
         return None
     protocol = b""
-    asked = message.headers.getall("Sec-WebSocket-Protocol", ())
+    asked = message.headers.getall(hdrs.SEC_WEBSOCKET_PROTOCOL, ())
     if asked:
         names = [name.strip(" \t") for value in asked for name in value.split(",")]
         if len(set(names)) < len(names) or not all(map(TOKEN.fullmatch, names)):
             return None
         protocol = b"Sec-WebSocket-Protocol: %s\r\n" % names[0].encode()
     accept = b64encode(sha1(key[0].encode() + GUID).digest())  # noqa: S324 - RFC 6455 §4.2.2
-    return (
-        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        b"Sec-WebSocket-Accept: %s\r\n%s\r\n" % (accept, protocol)
-    )
+    return SWITCHING % (accept, protocol)
 
 
 def refused(

@@ -7,7 +7,7 @@ import socket
 import ssl as ssl_module
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from hub.plumbing.connections import connections_of_door
@@ -164,7 +164,7 @@ class Listener:
         connection.engine, connection.codec = route
         engine = connection.engine
         headers, text = message.headers, message.path.partition("?")[2]
-        if headers.getall("Sec-WebSocket-Version", []) != ["13"]:
+        if headers.getall(hdrs.SEC_WEBSOCKET_VERSION, []) != ["13"]:
             _answer(connection, 426, headers=b"Sec-WebSocket-Version: 13\r\n")
             return
         response = switching(message)

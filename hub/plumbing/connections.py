@@ -7,6 +7,7 @@ whoever has sent nothing yet has one.
 
 import resource
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Final, Literal
 
 from hub.plumbing.metrics import CONNECTIONS_REFUSED
@@ -18,20 +19,27 @@ KEPT_BACK: Final = 256
 BESIDE: Final = 64
 
 
+@dataclass(slots=True)
+class Process:
+    """All doors together, as they share one table of descriptors."""
+
+    open: int = 0
+
+
+PROCESS: Final = Process()
+
+
 class Connections:
     """`each` is for an address (None: as many as there are, where all come from a proxy), `most`
     for this door. `spared` is for doors that must answer when others are full: it takes half of
     what is kept back.
     """
 
-    _of_process = 0
-    """Of all doors together, as they share one table of descriptors."""
-
     def __init__(self, each: int | None, most: int, *, spared: bool = False) -> None:
         self.each = each
         self.most = most
         self.open = 0
-        self._most_of_process = descriptors(spared=spared)
+        self.most_of_process = descriptors(spared=spared)
         self._by_network: dict[str, int] = {}
 
     def take(self, address: str) -> bool:
@@ -40,11 +48,11 @@ class Connections:
         held = self._by_network.get(network, 0)
         if self.each is not None and held >= self.each:
             return self._refused("address")
-        if self.open >= self.most or Connections._of_process >= self._most_of_process:
+        if self.open >= self.most or PROCESS.open >= self.most_of_process:
             return self._refused("process")
         self._by_network[network] = held + 1
         self.open += 1
-        Connections._of_process += 1
+        PROCESS.open += 1
         return True
 
     def release(self, address: str) -> None:
@@ -54,7 +62,7 @@ class Connections:
         if left:
             self._by_network[network] = left
         self.open -= 1
-        Connections._of_process -= 1
+        PROCESS.open -= 1
 
     def _refused(self, reason: Literal["address", "process"]) -> bool:
         CONNECTIONS_REFUSED.labels(reason=reason).inc()
