@@ -40,7 +40,12 @@ class Sockets(Part):
     max_per_ip: int = env("CONN_MAX_IP", 200, "connections to a process", ge=1)
     max_per_user: int = env("CONN_MAX_USER", 10, "the oldest goes; over the cluster", ge=1)
     accept_rate: int = env("ACCEPT_RATE", 1000, "connections a second, a process", ge=1)
-    connect_timeout_s: float = env("CONNECT_TIMEOUT", 10, "s to the first CONNECT", gt=0)
+    connect_timeout_s: float = env(
+        "CONNECT_TIMEOUT",
+        10,
+        "s to the first CONNECT; also for a request's head, and for its body",
+        gt=0,
+    )
     backlog_low: int = env("BACKLOG_LOW", 65536, "waiting bytes: volatile dropped", ge=1)
     backlog_high: int = env("BACKLOG_HIGH", 262144, "waiting bytes: connection closed", ge=1)
     drain_rate: int = env("DRAIN_RATE", 100, "connects a second per surviving node", ge=1)

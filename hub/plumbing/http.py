@@ -118,7 +118,7 @@ class Handler(RequestHandler):
             loop=asyncio.get_running_loop(),
             keepalive_timeout=NEVER,
             access_log=None,  # type: ignore[arg-type]
-            lingering_time=LINGER,
+            lingering_time=min(LINGER, http.times.body),
             auto_decompress=False,  # work for a caller who may be refused
         )
         self._http = http
@@ -220,6 +220,8 @@ class Handler(RequestHandler):
         if self._paused or transport.is_closing():
             transport.abort()
         elif request is None:
+            if self._messages:  # the loop is late, not the caller
+                return
             self.force_close()
             self._within(self._http.times.close)
         elif not request.content.is_eof():

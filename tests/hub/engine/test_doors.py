@@ -117,6 +117,55 @@ async def one_answer(reader: asyncio.StreamReader, *, bodiless: bool = False) ->
         return head + (await reader.readexactly(int(size[1])) if size and not bodiless else b"")
 
 
+NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
+HALF = """
+daemon off; pid {dir}/pid; error_log stderr; worker_processes 1; events {{ }}
+http {{
+  access_log off; client_body_temp_path {dir}; proxy_temp_path {dir}; fastcgi_temp_path {dir};
+  uwsgi_temp_path {dir}; scgi_temp_path {dir};
+  server {{
+    listen unix:{dir}/socket;
+    location / {{
+      proxy_pass http://127.0.0.1:{port}; proxy_set_header Upgrade $http_upgrade; {more}
+    }}
+  }}
+}}
+"""
+
+
+@pytest.mark.fault(1)
+@pytest.mark.skipif(NGINX is None, reason="nginx is not here")
+@pytest.mark.parametrize(
+    ("more", "status"),
+    [
+        ("", 400),  # HTTP/1.0 and Connection: close
+        ("proxy_http_version 1.1;", 400),
+        ("proxy_http_version 1.1; proxy_set_header Connection '';", 400),
+        ("proxy_http_version 1.1; proxy_set_header Connection upgrade;", 101),
+    ],
+)
+async def test_through_nginx_with_half_of_its_recipe(
+    site: Site, tmp_path: Path, more: str, status: int
+) -> None:
+    config = tmp_path / "nginx.conf"
+    config.write_text(HALF.format(dir=tmp_path, port=site.port, more=more))
+    nginx = await asyncio.create_subprocess_exec(
+        *(NGINX or "nginx", "-e", "stderr", "-c", str(config)),
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        async with asyncio.timeout(10):
+            while not (tmp_path / "socket").exists():
+                await asyncio.sleep(0.01)
+        reader, writer = await asyncio.open_unix_connection(tmp_path / "socket")
+        writer.write(request("Connection: Upgrade"))
+        assert status_of(await one_answer(reader)) == status
+        writer.close()
+    finally:
+        nginx.terminate()
+        await nginx.wait()
+
+
 @pytest.mark.fault(1)
 async def test_an_upgrade_behind_another_request_brings_its_first_frames(site: Site) -> None:
     """Whatever stands behind the head, aiohttp has read already."""
