@@ -24,7 +24,7 @@ from hub.console.page import mount
 from hub.domain.context import Domain
 from hub.domain.opening import open_domain
 from hub.domain.sessions import ALL_SCOPES, add_service
-from hub.plumbing import telemetry
+from hub.plumbing import redis_client, telemetry
 from hub.plumbing.embedded import Postgres, Valkey
 from hub.plumbing.embedded.supervisor import free_port
 from hub.plumbing.health import Check
@@ -158,10 +158,10 @@ def pause_before_stop(life: Lifecycle, settings: Settings) -> None:
 
 
 def checks(domain: Domain) -> tuple[dict[str, Check], dict[str, Check]]:
-    """Whether Postgres, and whether Redis answers."""
+    """Whether Postgres answers, and whether Redis takes writes."""
     return (
         {"database": lambda: domain.pool.fetchval("SELECT 1", timeout=2)},
-        {"redis": domain.redis.ping},
+        {"redis": partial(redis_client.probe, domain.redis, domain.keys.probe)},
     )
 
 

@@ -103,6 +103,11 @@ class Keys:
         return f"{self.prefix}log:{name}"
 
     @property
+    def probe(self) -> str:
+        """Written by readiness: a Redis that answers PING may yet take no write."""
+        return f"{self.prefix}probe"
+
+    @property
     def epoch(self) -> str:
         return f"{self.prefix}epoch"
 

@@ -4,11 +4,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID, uuid4
 
-import redis.exceptions
-
 from hub.domain import members
 from hub.domain.context import Domain
 from hub.plumbing.postgres import acquire
+from hub.plumbing.redis_client import AWAY
 from protocol.errors import Code, HubError, forbidden, unavailable
 from protocol.rest import Session, SessionRequest
 from protocol.tokens import (
@@ -47,7 +46,7 @@ async def verify(d: Domain, text: object, *, may_skip_revocation: bool = False) 
         blacklisted, revoked_ms = await d.redis.mget(
             d.keys.blacklist(token.jti), d.keys.revoked(token.user_id)
         )
-    except (redis.exceptions.RedisError, OSError) as error:
+    except AWAY as error:
         if may_skip_revocation:
             return token
         raise unavailable("Tokens cannot be checked now.") from error

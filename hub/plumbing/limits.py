@@ -2,9 +2,12 @@
 
 Both are Lua scripts on Redis's own clock, so nodes need not agree on the time and two calls at once
 cannot both take the last place. While Redis is away each process counts alone, from nothing: an
-outage locks nobody out, and costs one wait and not one a check.
+outage locks nobody out, and costs one wait and not one a check: whether Redis is back is asked by
+a task of its own.
 """
 
+import asyncio
+import secrets
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -12,6 +15,7 @@ from typing import Final, NamedTuple, TypeVar
 
 import structlog
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 from hub.plumbing.local_limits import LocalBuckets, LocalWindows
 from hub.plumbing.metrics import LIMITS_ALONE, RATE_LIMITED
@@ -27,7 +31,7 @@ ANSWER_S: Final = 1.0
 """How long a check waits for Redis before this process counts alone."""
 
 PAUSE_S: Final = 1.0
-"""How long Redis is then left alone."""
+"""How long Redis is then left alone, before each time it is asked whether it is back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +77,7 @@ class Limits:
         self._bucket = Rounds(redis, "bucket.lua", ANSWER_S)
         self._windows = LocalWindows()
         self._buckets = LocalBuckets()
-        self._alone_until: float | None = None
+        self._alone: asyncio.Task[None] | None = None
 
     async def check(self, window: Window, key: str, n: int = 1) -> Verdict:
         """Count `n` calls of `key` if all of them are within the limit, and none otherwise."""
@@ -118,27 +122,28 @@ class Limits:
         return await self._either(shared, alone)
 
     async def _either(self, shared: Callable[[], Awaitable[T]], alone: Callable[[], T]) -> T:
-        if self._alone_until is not None and time.monotonic() < self._alone_until:
+        if self._alone is not None:
             return alone()
         try:
-            answer = await shared()
+            return await shared()
         except AWAY as error:
-            self._lose(error)
+            if self._alone is None:  # else: others of the same round have said so
+                log.warning("Redis is away: limits are counted alone", kind=type(error).__name__)
+                LIMITS_ALONE.set(1)
+                self._alone = asyncio.create_task(self._return(), name="limits return")
             return alone()
-        self._find()
-        return answer
 
-    def _lose(self, error: Exception) -> None:
-        if self._alone_until is None:
-            log.warning("Redis is away: limits are counted alone", kind=type(error).__name__)
-        self._alone_until = time.monotonic() + PAUSE_S
-        LIMITS_ALONE.set(1)
-
-    def _find(self) -> None:
-        if self._alone_until is None:
-            return
+    async def _return(self) -> None:
+        """Ends when Redis counts again, asked by a window of our own that nobody else is in."""
+        while True:
+            await asyncio.sleep(PAUSE_S)
+            try:
+                await self._window.call(self._keys.rate("return", secrets.token_hex(8)), 1, 1000, 1)
+                break
+            except (*AWAY, RedisError):
+                continue
         log.info("Redis is back: limits are shared again")
-        self._alone_until = None
+        self._alone = None
         self._windows.forget()
         self._buckets.forget()
         LIMITS_ALONE.set(0)

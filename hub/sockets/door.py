@@ -16,6 +16,7 @@ from hub.domain.context import Domain
 from hub.domain.opening import redis_server
 from hub.engine import Member
 from hub.engine.wheel import Wheel
+from hub.plumbing import redis_client
 from hub.plumbing.health import Check
 from hub.plumbing.lifecycle import Lifecycle
 from hub.plumbing.limits import Limits
@@ -64,6 +65,7 @@ class Door:
     async def _redis(self) -> None:
         if not self.node.bus.ready:
             raise ConnectionError("the bus does not listen, or is late")
+        await redis_client.probe(self.node.domain.redis, self.node.domain.keys.probe)
 
     async def _database(self) -> None:
         await self.node.domain.pool.fetchval("SELECT 1", timeout=2)

@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final, cast
 
 import structlog
-from redis.exceptions import RedisError
 
 from hub.engine import Member, Server
 from hub.plumbing import redis_client, trace
@@ -157,7 +156,7 @@ def coded(error: Exception) -> HubError:
     """What a caller is told of an error; what nobody foresaw is logged and INTERNAL."""
     if isinstance(error, HubError):
         return error
-    if isinstance(error, (*redis_client.AWAY, *AWAY, RedisError)):
+    if isinstance(error, (*redis_client.AWAY, *AWAY)):
         return unavailable()
     log.error("a call on a socket failed", exc_info=error)
     return HubError(Code.INTERNAL)
