@@ -51,7 +51,8 @@ class RemoteSocket(msgspec.Struct, kw_only=True):
 
 class Request(msgspec.Struct, kw_only=True):
     """`rooms` and `except_rooms` select sockets; `into` are the rooms to join or leave. With `sid`
-    (the older form of 2, 3 and 4) it is about one socket and wants an answer.
+    (the older form of 2, 3 and 4) it is about one socket and wants an answer. `keep_asked` stands
+    in orders to leave of the hub's own: what a client asked for itself it keeps.
     """
 
     kind: Kind
@@ -61,6 +62,7 @@ class Request(msgspec.Struct, kw_only=True):
     except_rooms: tuple[str, ...] = ()
     into: tuple[str, ...] = ()
     sid: str = ""
+    keep_asked: bool = False
     close: bool = False
     data: Sequence[Any] = ()
     broadcast: Broadcast | None = None
@@ -139,6 +141,8 @@ def _read_kind(request: Request, body: dict[str, Any], opts: dict[str, Any]) -> 
         request.rooms = room_names(body.get("rooms"))
     elif kind in {Kind.JOIN, Kind.LEAVE}:
         request.into = room_names([body.get("room")] if request.sid else body.get("rooms"))
+        hub = opts.get("hub")
+        request.keep_asked = isinstance(hub, dict) and hub.get("keepAsked") is True
     elif kind is Kind.SERVER_SIDE_EMIT:
         if not isinstance(data, list) or not data or not isinstance(data[0], str):
             raise WireError("a server-side emit's data is [event, …]")

@@ -122,13 +122,18 @@ class Sessions:
         keys = [self._keys.session(session.pid), self._keys.sessions(session.user)]
         await self._line.run(scripts.SESSION_END, keys, [session.owner, session.pid, kept])
 
-    async def remove(self, user: str, namespace: str, room: str) -> None:
+    async def remove(
+        self, user: str, namespace: str, room: str, *, only_parked: bool = False
+    ) -> None:
         """Out of the room in every session of a person, parked ones too."""
+        owner = "-" if only_parked else ""
         pids = await self._line.call("ZRANGE", self._keys.sessions(user), 0, -1)
         for pid in pids:
             key = self._keys.session(pid.decode())
             if await self._line.call("HGET", key, "namespace") == namespace.encode():
-                await self._line.run(scripts.SESSION_MOVE, [self._keys.epoch, key], ["", 0, room])
+                await self._line.run(
+                    scripts.SESSION_MOVE, [self._keys.epoch, key], [owner, 0, room]
+                )
 
     async def renew(self) -> None:
         """Renews the lease of every session held here."""

@@ -121,8 +121,12 @@ def askable(names: Iterable[str]) -> tuple[str, ...]:
 
 
 async def still_open(d: Domain, names: Iterable[str]) -> tuple[str, ...]:
-    """Those of a recovered session's rooms that a client may join now (product.md, rooms)."""
+    """Those of a recovered session's rooms that a client may join now (product.md, rooms), and
+    those of no kind of ours: another server put it there.
+    """
+    names = tuple(names)
     asked = askable(names)
+    others = (name for name in names if room_kind(name) not in (*ROOM_KINDS, *HIDDEN_ROOMS))
     questions = [name.removeprefix("question:") for name in asked if name.startswith("question:")]
     found: set[str] = set()
     if questions:
@@ -132,10 +136,11 @@ async def still_open(d: Domain, names: Iterable[str]) -> tuple[str, ...]:
                 questions,
             )
         found = {question_room(row["id"]) for row in rows}
-    return tuple(
+    may = (
         name
         for name in asked
         if name in found
         or room_kind(name) == "stream:"
         or d.atlas.is_neighbourhood(name.removeprefix("neighbourhood:"))
     )
+    return (*may, *others)

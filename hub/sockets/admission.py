@@ -84,6 +84,7 @@ async def _admit(node: Node, member: Member, auth: dict[str, Any]) -> dict[str, 
     node.guests[guest.token] = member
     session = await recovery.claimed(node, member) if member.pid and member.recovery else None
     before = frozenset(session.rooms) if session else frozenset()
+    guest.asked = domain_rooms.askable(before)
     await _come_home(node, member)
     welcome = await _settle(node, member, before)
     await rooms.confirmed(node, map(str, member.room_names), member.namespace.name)
@@ -117,6 +118,8 @@ async def _settle(node: Node, member: Member, before: frozenset[str]) -> Welcome
     guest = guest_of(member)
     while True:
         guest.moved = False
+        if guest.session is not None:  # what was ordered meanwhile holds
+            before = before.intersection(guest.session.rooms)
         try:
             welcome = await _welcome(node, member)
             kept = await domain_rooms.still_open(node.domain, before)
@@ -230,7 +233,7 @@ async def _give_back(node: Node, sid: str, guest: Guest, reason: str) -> None:
     try:
         await node.presence.disconnect(sid)
         if guest.session is not None:
-            end = node.sessions.close if reason in reasons.FINAL else node.sessions.park
-            await end(guest.session)
+            over = guest.behind or reason in reasons.FINAL
+            await (node.sessions.close if over else node.sessions.park)(guest.session)
     except RedisError as error:  # the leases end by themselves
         log.warning("a socket left without Redis", kind=type(error).__name__)

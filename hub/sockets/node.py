@@ -35,7 +35,8 @@ class Guest:
 
     `automatic` are the rooms the server chose, `asked` those the client joined. `token` names the
     connection on this node. `moved` says that the person's rooms changed while they were being
-    found out. `left` ends when no trace of the socket is left.
+    found out, `behind` that the session could not be told of a change: whoever comes back to it
+    would be in wrong rooms. `left` ends when no trace of the socket is left.
     """
 
     user_id: str
@@ -47,6 +48,7 @@ class Guest:
     counted: tuple[str, ...] = ()
     session: Session | None = None
     moved: bool = False
+    behind: bool = False
     leaving: bool = False
     expiry: int = 0
     left: asyncio.Future[None] | None = None
@@ -58,7 +60,9 @@ class Guest:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """Sockets that are in any of `rooms` (none: all) and in none of `excepted` change rooms."""
+    """Sockets that are in any of `rooms` (none: all) and in none of `excepted` change rooms; with
+    `keep_asked` they keep what their clients asked for.
+    """
 
     rooms: tuple[str, ...]
     excepted: tuple[str, ...] = ()
@@ -66,6 +70,7 @@ class Order:
     leave: tuple[str, ...] = ()
     done: asyncio.Future[None] | None = None
     namespace: str = NAMESPACE
+    keep_asked: bool = False
 
 
 @dataclass(slots=True, eq=False)

@@ -6,9 +6,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
-from redis.asyncio import Redis
-from redis.exceptions import ResponseError
-
+from hub.cluster.link import Link
+from hub.cluster.server import Server
+from hub.plumbing.redis_client import Refused
 from tests.hub.plumbing.redis_server import RedisServer
 
 Commands = tuple[tuple[str, ...], ...]
@@ -54,23 +54,26 @@ async def refusing_server(folder: Path) -> RedisServer:
 
 
 async def tell(server: RedisServer, commands: Commands) -> None:
-    async with Redis(port=server.port, username="boss", password="-", protocol=2) as boss:
-        for command in commands:
-            await boss.execute_command(*command)
+    link = await Server.of(f"redis://boss:-@127.0.0.1:{server.port}").open("boss")
+    for command in commands:
+        await link.command(*command)
+    link.close()
 
 
 async def refuse(server: RedisServer, word: str) -> None:
     """Returns when it refuses with this word; a replica without its master refuses reads so."""
+    link = await Server.of(server.url).open("asks")
     await tell(server, STATES[word][0])
     command = ("GET", "tried") if word == "MASTERDOWN" else ("SET", "tried", "1")
-    async with asyncio.timeout(10), Redis(port=server.port, protocol=2) as asks:
+    async with asyncio.timeout(10):
         while True:
             try:
-                await asks.execute_command(*command)
-            except ResponseError as error:
-                assert word in f"{error.status_code} {error}"
-                return
+                await link.command(*command)
+            except Refused as refused:
+                assert refused.word == word
+                break
             await asyncio.sleep(0.01)
+    link.close()
 
 
 async def relent(server: RedisServer, word: str) -> None:
@@ -81,11 +84,24 @@ async def relent(server: RedisServer, word: str) -> None:
 async def busy(server: RedisServer) -> AsyncIterator[None]:
     """A script of somebody's runs on and on: BUSY."""
     await tell(server, (("CONFIG", "SET", "busy-reply-threshold", "10"),))
-    async with Redis(port=server.port, username="boss", password="-", protocol=2) as boss:
-        endless = asyncio.create_task(boss.execute_command("EVAL", "while true do end", "0"))
-        await asyncio.sleep(0.1)
-        try:
-            yield
-        finally:
-            await tell(server, (("SCRIPT", "KILL"),))
-            await asyncio.gather(endless, return_exceptions=True)
+    link = await Server.of(f"redis://boss:-@127.0.0.1:{server.port}").open("boss")
+    other = await Server.of(f"redis://boss:-@127.0.0.1:{server.port}").open("boss")
+    endless = link.command("EVAL", "while true do end", "0")
+    try:
+        async with asyncio.timeout(10):
+            while not await _is_busy(other):
+                await asyncio.sleep(0.01)
+        yield
+    finally:
+        await other.command("SCRIPT", "KILL")
+        await asyncio.gather(endless, return_exceptions=True)
+        link.close()
+        other.close()
+
+
+async def _is_busy(link: Link) -> bool:
+    try:
+        await link.command("PING")
+    except Refused as refused:
+        return refused.word == "BUSY"
+    return False

@@ -12,6 +12,7 @@ from redis.exceptions import ResponseError
 from hub.cluster.line import Line
 from hub.cluster.server import Server
 from hub.plumbing import limits as limits_module
+from hub.plumbing.embedded.supervisor import free_port
 from hub.plumbing.limits import Limits, Window
 from hub.plumbing.metrics import LIMITS_ALONE, REGISTRY
 from hub.plumbing.redis_client import AWAY, REFUSALS, Refused, connect, probe, refusal
@@ -117,7 +118,7 @@ async def test_a_paused_redis_costs_one_wait_and_no_caller_a_second_one(
 
 
 async def test_a_cluster_without_its_slots_is_away(tmp_path: Path) -> None:
-    server = RedisServer(tmp_path, "--cluster-enabled", "yes")
+    server = RedisServer(tmp_path, "--cluster-enabled", "yes", "--cluster-port", str(free_port()))
     await server.start()
     client = connect(RedisPart.model_validate({"REDIS_URL": server.url}))
     line = Line(Server.of(server.url), "a-line")
@@ -207,7 +208,7 @@ async def test_a_pool_leaves_a_demoted_server_with_every_connection(
     part = RedisPart.model_validate({"REDIS_URL": server.url})
     client = connect(part, name="pooled", answer_timeout_s=None)
     await asyncio.gather(*(client.ping() for _ in range(4)))
-    waiting = asyncio.create_task(client.blpop(["nothing"], timeout=0))
+    waiting = asyncio.ensure_future(client.blpop(["nothing"], timeout=0))
     await until(lambda: client.connection_pool._in_use_connections)
     assert await _connections(server, "pooled") == 4
     waits_on = next(iter(client.connection_pool._in_use_connections))
