@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 from hub.cluster.bus import Bus
 from hub.cluster.emitter import Emitter, LogLimits
 from hub.cluster.line import Line
-from hub.cluster.local import Local
+from hub.cluster.local import Local, Rooms
 from hub.cluster.log import Log
 from hub.cluster.presence import PRESENCE_TTL, Presence
 from hub.cluster.pulse import Pulse
@@ -61,6 +61,7 @@ class Cluster:
     def __init__(self, options: ClusterOptions, local: Local):
         keys, channels, node = options.keys, options.channels, options.node
         self.node = node
+        self._local = local
         self.line = Line(options.server, f"{node}-line")
         self.emitter = Emitter(self.line, keys, channels, options.limits)
         self.presence = Presence(
@@ -78,12 +79,15 @@ class Cluster:
             name=f"{node}-bus",
             lag_limit=options.lag_limit,
             resumed=self._resumed,
+            lost=self._lose,
         )
         self.pulse = Pulse(
             self.line,
             keys,
             node,
             heard=self.bus.heard,
+            unbroken=self.bus.unbroken,
+            gap=self.bus.gap,
             evict=local.evict,
             drain=options.drain,
         )
@@ -125,6 +129,11 @@ class Cluster:
     def _resumed(self) -> None:
         """Redis may have come back empty: leases are written anew at once."""
         self._due.set()
+
+    async def _lose(self, namespace: str, rooms: Rooms) -> None:
+        """Their sessions end first: however quick they return, they hear `recovered: false`."""
+        await self.sessions.forget(namespace, rooms)
+        self._local.lost(namespace, rooms)
 
     async def _renew(self) -> None:
         while True:

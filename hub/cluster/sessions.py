@@ -4,6 +4,7 @@ A session outlives its connection by RECOVERY_WINDOW. If its node dies nobody ca
 connection did, so the lease adds PRESENCE_TTL. Every method raises redis.exceptions.RedisError.
 """
 
+import asyncio
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -121,6 +122,20 @@ class Sessions:
             del self._held[session.pid]
         keys = [self._keys.session(session.pid), self._keys.sessions(session.user)]
         await self._line.run(scripts.SESSION_END, keys, [session.owner, session.pid, kept])
+
+    async def forget(self, namespace: str, rooms: Collection[str]) -> None:
+        """End the sessions held here of sockets in any of these rooms (none: of all in the
+        namespace): they missed something and do not know it.
+        """
+        told = set(rooms)
+        ending = [
+            session
+            for session in self._held.values()
+            if session.namespace == namespace
+            and (not told or not told.isdisjoint((session.sid, *session.rooms)))
+        ]
+        for start in range(0, len(ending), BATCH):
+            await asyncio.gather(*map(self.close, ending[start : start + BATCH]))
 
     async def remove(
         self, user: str, namespace: str, room: str, *, only_parked: bool = False
