@@ -3,6 +3,9 @@
 import re
 from dataclasses import dataclass
 from typing import Final
+from unicodedata import category
+
+_NO_NAME: Final = frozenset({"Cc", "Zl", "Zp"})
 
 NAMESPACES: Final = ("/", "/chat", "/streaming")
 
@@ -60,6 +63,18 @@ def room_kind(room: str) -> str:
     """Prefix of a room name up to and with its first colon; empty when there is none."""
     head, colon, _ = room.partition(":")
     return head + colon if colon else ""
+
+
+def is_name(text: str, most_bytes: int) -> bool:
+    """1 to `most_bytes` bytes of UTF-8 without control characters (Unicode's Cc), breaks of lines
+    and paragraphs (Zl, Zp) and lone surrogates. All else may stand in a name: what joins emoji and
+    letters (ZWJ, ZWNJ), variants, tags, and whatever is newer than this Python's tables.
+    """
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError:
+        return False
+    return 0 < size <= most_bytes and not any(category(char) in _NO_NAME for char in text)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,10 @@ from typing import Any, Final
 import msgspec
 import orjson
 
-from protocol.redis_wire import Broadcast, WireError, room_names
+from protocol.redis_wire import Broadcast, ForeignWire, WireError, room_names
+
+_PICKLE: Final = b"\x80"
+"""The PROTO opcode, with which every pickle of protocol 2 and later begins; no JSON does."""
 
 _METHODS: Final = frozenset({"disconnect", "enter_room", "leave_room", "close_room"})
 
@@ -25,7 +28,11 @@ class Order(msgspec.Struct, kw_only=True):
 
 
 def decode_order(data: bytes) -> Order | None:
-    """None for methods that are no business of ours (`callback`). Raises WireError."""
+    """None for methods that are no business of ours (`callback`). Raises WireError; ForeignWire for
+    a pickle, which is never opened: whoever may publish could run anything here.
+    """
+    if data[:1] == _PICKLE:
+        raise ForeignWire("python-socketio before 5.14 publishes pickles, which are not read")
     try:
         body = orjson.loads(data)
     except orjson.JSONDecodeError:

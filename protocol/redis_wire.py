@@ -37,6 +37,10 @@ class WireError(ValueError):
     """A message on Redis that is not of this format. The text never quotes the message."""
 
 
+class ForeignWire(WireError):
+    """A message of a peer that speaks a wire which is not read here; the text names the peer."""
+
+
 class Broadcast(msgspec.Struct, kw_only=True):
     """One event for the sockets that are in any of `rooms` (none: everybody in the namespace)
     and in none of `except_rooms`. `offset` is empty where the event cannot be recovered;

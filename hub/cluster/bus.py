@@ -25,7 +25,7 @@ from hub.cluster.pulse import Pulse
 from hub.cluster.server import Server
 from hub.cluster.subscriptions import Subscriptions
 from protocol.names import Channels
-from protocol.redis_wire import OFFSET_BYTES, Broadcast, WireError, decode_broadcast
+from protocol.redis_wire import OFFSET_BYTES, Broadcast, ForeignWire, WireError, decode_broadcast
 
 HELD_AT_MOST: Final = 100_000
 """Messages kept while the logs are read; with more the connection is given up and tried again."""
@@ -77,6 +77,7 @@ class Bus:
         self._handed: list[str] = []
         self._gap = False
         self._epoch_end = ""
+        self._foreign: set[str] = set()
         self._waits: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
         self.position = ""
         self.messages = 0
@@ -356,7 +357,12 @@ class Bus:
 
     def _count(self, error: Exception) -> None:
         """One bad message must not end the reader."""
-        if isinstance(error, ValueError):
+        if isinstance(error, ForeignWire):
+            self.malformed += 1
+            if str(error) not in self._foreign:
+                self._foreign.add(str(error))
+                log.warning("bus_peer_not_understood", why=str(error))
+        elif isinstance(error, ValueError):
             self.malformed += 1
             log.warning("bus_malformed", error=str(error) if isinstance(error, WireError) else "")
         else:

@@ -95,6 +95,8 @@ class Cluster:
         self.recovery = Recovery(logs, self.bus, self.pulse)
         self.requests = Requests(self.line, channels, local)
         self._listen(options, local)
+        self._namespaces = options.namespaces
+        self._stranger = False
         self._renew_every = options.renew_every
         self._due = asyncio.Event()
         self._known = asyncio.Event()
@@ -143,10 +145,24 @@ class Cluster:
                 async with asyncio.timeout(pause):
                     await self._due.wait()
 
+    async def _look_for_strangers(self) -> None:
+        """Once, when it is seen: such a server takes part in nothing, and nothing else says so."""
+        if self._stranger:
+            return
+        count = await self.requests.sharded_peers(self._namespaces)
+        if count:
+            self._stranger = True
+            log.warning(
+                "bus_peer_not_understood",
+                why="a server speaks the sharded Redis adapter; only the classic one is heard here",
+                servers=count,
+            )
+
     async def _renewed(self) -> bool:
         try:
             await self.presence.renew()
             await self.sessions.renew()
+            await self._look_for_strangers()
         except RedisError as error:
             log.warning("leases_not_renewed", error=type(error).__name__)
             return False

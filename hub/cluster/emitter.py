@@ -13,7 +13,7 @@ from hub.cluster import scripts
 from hub.cluster.line import Argument, Command, Line, settled
 from hub.cluster.server import Server
 from protocol.events import SERVER_EVENTS, Class, Emit
-from protocol.names import ROOM_NAMESPACE, Channels, Keys, room_kind
+from protocol.names import ROOM_NAMESPACE, Channels, Keys, is_name, room_kind
 from protocol.redis_wire import Broadcast, encode_closed, encode_open, of_emit
 
 PUBLISHED_TTL: Final = 3600
@@ -214,6 +214,6 @@ def _class_of(event: str) -> Class:
 
 
 def _check(what: str, name: object) -> None:
-    if isinstance(name, str) and name.isprintable() and 0 < len(name.encode()) <= NAME_BYTES:
+    if isinstance(name, str) and is_name(name, NAME_BYTES):
         return
     raise ValueError(f"{what} has 1 to {NAME_BYTES} bytes and no control characters")

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, Final, Generic, TypeVar
 
 import structlog
+from redis.exceptions import ResponseError
 
 from hub.cluster.line import Line
 from hub.cluster.local import Local, Rooms
@@ -80,6 +81,17 @@ class Requests:
         """Servers of the cluster, this one included."""
         channel = self._channels.request(namespace)
         return int((await self._line.call("PUBSUB", "NUMSUB", channel))[1])
+
+    async def sharded_peers(self, namespaces: Sequence[str]) -> int:
+        """Servers that speak the sharded adapter under our name: neither hears the other. 0 where
+        Redis knows no sharded channels (before 7) or does not tell.
+        """
+        channels = [self._channels.namespace(namespace) for namespace in namespaces]
+        try:
+            counts = await self._line.call("PUBSUB", "SHARDNUMSUB", *channels)
+        except ResponseError:
+            return 0
+        return max(counts[1::2], default=0)
 
     async def fetch_sockets(
         self, namespace: str, rooms: Rooms = (), except_rooms: Rooms = ()

@@ -14,6 +14,7 @@ from protocol.names import (
     HIDDEN_ROOMS,
     NAMESPACES,
     ROOM_NAMESPACE,
+    is_name,
     question_room,
     room_kind,
 )
@@ -29,7 +30,7 @@ MAX_ROOM_BYTES = 128
 
 def check_room(room: str) -> None:
     """Raises INVALID_PAYLOAD, or FORBIDDEN for rooms that only the server fills."""
-    if not 0 < len(room.encode()) <= MAX_ROOM_BYTES or not room.isprintable():
+    if not is_name(room, MAX_ROOM_BYTES):
         raise invalid("A room's name has 1 to 128 bytes and no control characters.")
     kind = room_kind(room)
     if kind in HIDDEN_ROOMS:
