@@ -23,6 +23,7 @@ from hub.cluster.recovery import Recovery
 from hub.cluster.requests import Requests
 from hub.cluster.server import Server
 from hub.cluster.sessions import Sessions
+from hub.plumbing.lasting import Lasting
 from protocol.names import NAMESPACES, PYTHON_SOCKETIO_CHANNEL, Channels, Keys
 
 RENEW_EVERY: Final = 25.0
@@ -98,6 +99,7 @@ class Cluster:
         self._namespaces = options.namespaces
         self._stranger = False
         self._renew_every = options.renew_every
+        self._leaseless = Lasting(log, "leases_not_renewed", "leases_renewed_again")
         self._due = asyncio.Event()
         self._known = asyncio.Event()
         self._renewing: asyncio.Task[None] | None = None
@@ -164,10 +166,11 @@ class Cluster:
             await self.sessions.renew()
             await self._look_for_strangers()
         except RedisError as error:
-            log.warning("leases_not_renewed", error=type(error).__name__)
+            self._leaseless.seen(error=type(error).__name__)
             return False
-        except Exception:
-            log.exception("leases_failed")  # whatever it is, a node without leases is a ghost
+        except Exception:  # whatever it is, a node without leases is a ghost
+            self._leaseless.seen(exc_info=True)
             return False
+        self._leaseless.over()
         self._known.set()
         return True

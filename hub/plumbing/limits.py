@@ -17,6 +17,7 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from hub.plumbing.lasting import Lasting
 from hub.plumbing.local_limits import LocalBuckets, LocalWindows
 from hub.plumbing.metrics import LIMITS_ALONE, RATE_LIMITED
 from hub.plumbing.redis_client import AWAY
@@ -77,7 +78,12 @@ class Limits:
         self._bucket = Rounds(redis, "bucket.lua", ANSWER_S)
         self._windows = LocalWindows()
         self._buckets = LocalBuckets()
-        self._alone: asyncio.Task[None] | None = None
+        self._returning: asyncio.Task[None] | None = None
+        self._alone = Lasting(
+            log,
+            "Redis is away: limits are counted alone",
+            "Redis is back: limits are shared again",
+        )
 
     async def check(self, window: Window, key: str, n: int = 1) -> Verdict:
         """Count `n` calls of `key` if all of them are within the limit, and none otherwise."""
@@ -122,15 +128,15 @@ class Limits:
         return await self._either(shared, alone)
 
     async def _either(self, shared: Callable[[], Awaitable[T]], alone: Callable[[], T]) -> T:
-        if self._alone is not None:
+        if self._returning is not None:
             return alone()
         try:
             return await shared()
         except AWAY as error:
-            if self._alone is None:  # else: others of the same round have said so
-                log.warning("Redis is away: limits are counted alone", kind=type(error).__name__)
+            if self._returning is None:  # else: others of the same round have said so
+                self._alone.seen(kind=type(error).__name__)
                 LIMITS_ALONE.set(1)
-                self._alone = asyncio.create_task(self._return(), name="limits return")
+                self._returning = asyncio.create_task(self._return(), name="limits return")
             return alone()
 
     async def _return(self) -> None:
@@ -140,10 +146,10 @@ class Limits:
             try:
                 await self._window.call(self._keys.rate("return", secrets.token_hex(8)), 1, 1000, 1)
                 break
-            except (*AWAY, RedisError):
-                continue
-        log.info("Redis is back: limits are shared again")
-        self._alone = None
+            except (*AWAY, RedisError) as error:
+                self._alone.seen(kind=type(error).__name__)
+        self._alone.over()
+        self._returning = None
         self._windows.forget()
         self._buckets.forget()
         LIMITS_ALONE.set(0)
