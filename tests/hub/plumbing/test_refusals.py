@@ -9,6 +9,7 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
+from api import gate as rest
 from hub.cluster.line import Line
 from hub.cluster.server import Server
 from hub.plumbing import limits as limits_module
@@ -17,9 +18,13 @@ from hub.plumbing.limits import Limits, Window
 from hub.plumbing.metrics import LIMITS_ALONE, REGISTRY
 from hub.plumbing.redis_client import AWAY, REFUSALS, Refused, connect, probe, refusal
 from hub.plumbing.variables import Redis as RedisPart
+from hub.sockets import gate as socket
+from protocol.errors import Code
 from protocol.names import Keys
+from tests.hub.cluster.vip import Vip
 from tests.hub.plumbing.redis_server import RedisServer
 from tests.hub.plumbing.refusals import STATES, busy, refuse, refusing_server, relent, tell
+from workers import execution
 
 KEYS = Keys("refusals:")
 WINDOW = Window("route", 2, 60_000)
@@ -224,3 +229,39 @@ async def test_a_pool_leaves_a_demoted_server_with_every_connection(
     await asyncio.gather(waiting, return_exceptions=True)
     await client.aclose()
     record_property("seen", f"connections left on a demoted server: {left} of 4")
+
+
+async def test_reads_follow_the_address_to_the_new_master(
+    server: RedisServer, tmp_path: Path
+) -> None:
+    """Behind DNS or a balancer: the old connections stand, and would answer from the past."""
+    new = await refusing_server(tmp_path / "new")
+    vip = Vip(server.port)
+    part = RedisPart.model_validate({"REDIS_URL": await vip.start()})
+    client = connect(part)
+    await client.set("where", "old")
+    await asyncio.gather(*(client.get("where") for _ in range(8)))
+    await tell(new, (("SET", "where", "new"),))
+    vip.port = new.port
+    await refuse(server, "READONLY")
+    assert await client.get("where") == b"old", "nobody has told it yet"
+    with pytest.raises(AWAY):
+        await client.set("k", "v")
+    found = await asyncio.gather(*(client.get("where") for _ in range(8)))
+    assert found == [b"new"] * 8
+    await client.aclose()
+    await vip.stop()
+    await new.kill()
+
+
+@pytest.mark.parametrize("word", sorted(REFUSALS))
+def test_every_door_and_the_jobs_read_the_one_list(word: str) -> None:
+    error = refusal(f"{word} so it is")
+    assert error is not None
+    assert rest.as_coded(error).code is Code.UNAVAILABLE
+    assert socket.coded(error).code is Code.UNAVAILABLE
+    assert execution.is_away(error)
+    mistake = ResponseError("WRONGTYPE Operation against a key holding the wrong kind of value")
+    assert rest.as_coded(mistake).code is Code.INTERNAL
+    assert socket.coded(mistake).code is Code.INTERNAL
+    assert not execution.is_away(mistake)

@@ -4,7 +4,7 @@ nobody is told that something was kept which was not.
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,7 @@ from hub.plumbing.settings import Settings
 from hub.sockets.node import guest_of, left_of
 from tests.hub.plumbing.redis_server import RedisServer
 from tests.hub.plumbing.refusals import refuse, refusing_server, relent
-from tests.hub.sockets.conftest import Connect, Dial, running
+from tests.hub.sockets.conftest import Connect, Dial, Running, running
 from tests.hub.sockets.test_cluster import member_of
 from tests.hub.sockets.test_outage import on_redis
 from tests.hub.sockets.test_recovery import back, drop
@@ -52,6 +52,22 @@ async def test_sockets_stay_and_the_hub_is_not_ready(
         await hub.door.needed["redis"]()
         assert (await client.call("join:stream", STREAM))["ok"] is True
         await connect(hub, "jiho")
+
+
+async def test_who_missed_something_for_good_is_told(
+    hub: Running, connect: Connect, record_property: Callable[[str, object], None]
+) -> None:
+    """What the bus does when a gap lies before something that was handed on (test_gaps.py)."""
+    client = await connect(hub, "minji", recovery=True)
+    other = await connect(hub, "jiho", recovery=True)
+    left = left_of(guest_of(member_of(hub, "minji")))
+    await hub.door.node.bus._lose("/", ("user:minji",))
+    await client.next("(disconnect)")
+    await left
+    ready = await (await back(connect, hub, client, "minji")).next("ready")
+    assert ready["recovered"] is False
+    assert other.sio.connected
+    record_property("seen", "a gap that cannot be mended: closed, then recovered: false")
 
 
 async def test_a_session_that_could_not_be_told_is_not_recovered(
