@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import quote
 from uuid import uuid4
 
 import pytest
@@ -85,7 +86,7 @@ async def test_registration_welcomes_once(door: Door) -> None:
 
 
 async def broadcast(door: Door, room: str, name: str = "sale", key: str | None = None) -> Reply:
-    path = f"{PREFIX}/rooms/{room}/broadcasts"
+    path = f"{PREFIX}/rooms/{quote(room)}/broadcasts"
     return await door.call("POST", path, {"event": name, "data": {"n": 1}}, as_=key or door.key)
 
 
@@ -101,7 +102,11 @@ async def broadcast(door: Door, room: str, name: str = "sale", key: str | None =
         ("mute:ido2", "sale", 403),
         ("lobby", "sale", 400),
         ("tag:" + "x" * 125, "sale", 400),
-        ("tag:%07", "sale", 400),
+        ("tag:\x07", "sale", 400),
+        ("tag:a\nb", "sale", 400),
+        ("tag:a\u2028b", "sale", 400),
+        pytest.param("stream:👨‍👩‍👧‍👦", "sale", 202, marks=pytest.mark.fault(23)),
+        pytest.param("tag:می‌خواهم", "sale", 202, marks=pytest.mark.fault(23)),
         ("tag:x", "No Such Name", 400),
     ],
 )
