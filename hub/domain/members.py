@@ -13,9 +13,10 @@ from hub.plumbing.postgres import Connection, Row, acquire
 from protocol.domain_events import UserRegistered, UserUpdated
 from protocol.errors import forbidden, not_found
 from protocol.events import Author, Move
+from protocol.mail_address import normal_form
 from protocol.names import mute_room, neighbourhood_room, question_room, region_room, user_room
 from protocol.rest import Device, DeviceRequest
-from protocol.texts import render_push
+from protocol.texts import DEFAULT_LANGUAGE, language_of
 
 
 async def ensure(conn: Connection, user_id: str) -> None:
@@ -48,11 +49,17 @@ async def register(d: Domain, change: Change, event: UserRegistered) -> None:
         await change.conn.execute(
             "UPDATE users SET email = $2, updated_at = now() WHERE id = $1",
             event.user_id,
-            event.email,
+            normal_form(event.email),
         )
-    title, body = render_push("welcome", await locale_of(change.conn, event.user_id), {})
-    news = News(
-        event.user_id, "welcome", title, body, priority="low", dedup_key="welcome", announce=True
+    language = await locale_of(change.conn, event.user_id)
+    news = News.of_ours(
+        event.user_id,
+        "welcome",
+        language,
+        {},
+        priority="low",
+        dedup_key="welcome",
+        announce=True,
     )
     await notify(d, change, [news], await d.presence.online([event.user_id]))
 
@@ -68,7 +75,7 @@ async def update(change: Change, event: UserUpdated) -> None:
         " WHERE id = $1",
         event.user_id,
         event.nickname,
-        event.email,
+        None if event.email is None else normal_form(event.email),
         event.region_code,
         event.is_local_verified,
         event.role,
@@ -77,8 +84,20 @@ async def update(change: Change, event: UserUpdated) -> None:
 
 
 async def locale_of(conn: Connection, user_id: str) -> str:
-    locale = await conn.fetchval("SELECT locale FROM users WHERE id = $1", user_id)
-    return locale or "ko"
+    """The language a person is told in; Korean for somebody nobody registered."""
+    return (await locales_of(conn, [user_id])).get(user_id, DEFAULT_LANGUAGE)
+
+
+async def locales_of(conn: Connection, users: Sequence[str]) -> dict[str, str]:
+    """Languages of people: that of the device they used last, else their own setting."""
+    rows = await conn.fetch(
+        "SELECT u.id, u.locale, (SELECT d.locale FROM devices d WHERE d.user_id = u.id"
+        "  AND d.disabled_at IS NULL AND d.locale IS NOT NULL"
+        "  ORDER BY d.last_seen_at DESC LIMIT 1) AS device"
+        " FROM users u WHERE u.id = ANY($1::text[])",
+        list(users),
+    )
+    return {row["id"]: language_of(row["device"], row["locale"]) for row in rows}
 
 
 @dataclass(frozen=True, slots=True)
