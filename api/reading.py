@@ -10,6 +10,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from api.refusals import Refusal
 from api.route import Route
 from protocol.errors import invalid
+from protocol.names import is_plain
 from protocol.payload import check, read_json, sentence
 
 MAX_BODY: Final = 1 << 20
@@ -23,6 +24,8 @@ MAX_KEY: Final = 200
 def path_of(request: web.Request) -> dict[str, str]:
     path = dict(request.match_info)
     check(path)
+    if not all(is_plain(value) for value in path.values()):
+        raise invalid("A part of the path holds a line break or a control character.")
     if any(len(value) > MAX_NAME for value in path.values()):
         raise invalid("A part of the path is too long.")
     return path

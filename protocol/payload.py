@@ -17,7 +17,11 @@ MAX_ITEMS: Final = 2000
 _NESTED: Final = frozenset((dict, list, tuple))
 _FORBIDDEN_CHARS: Final = {*range(0x20), 0x7F} - {0x09, 0x0A, 0x0D}
 
-Id = Annotated[str, Meta(min_length=1, max_length=128)]
+_PLAIN: Final = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]+(?![\s\S])"
+"""No control characters and no line breaks of any kind, for Python and for JavaScript ($ would let
+a last line break through)."""
+
+Id = Annotated[str, Meta(min_length=1, max_length=128, pattern=_PLAIN)]
 Code = Annotated[str, Meta(min_length=1, max_length=64)]
 Title = Annotated[str, Meta(min_length=1, max_length=200)]
 Content = Annotated[str, Meta(min_length=1, max_length=5000)]
