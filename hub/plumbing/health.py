@@ -49,7 +49,6 @@ async def examine(
     needed: Mapping[str, Check],
     reported: Mapping[str, Check] | None = None,
     *,
-    going_away: bool = False,
     timeout_s: float = TIMEOUT_S,
 ) -> Health:
     """Run all checks at once; one that raises or takes longer than `timeout_s` counts as down."""
@@ -62,7 +61,6 @@ async def examine(
         checks={name: ms is not None for name, ms in found.items()},
         needed=frozenset(needed),
         latencies_ms={name: ms for name, ms in found.items() if ms is not None},
-        going_away=going_away,
     )
 
 
