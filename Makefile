@@ -16,9 +16,12 @@ NPM_CI = npm ci --prefer-offline --no-audit --no-fund --ignore-scripts --update-
 TOOLS := PATH="$(CURDIR)/$(BIN):$$PATH"
 PYTEST := $(TOOLS) $(BIN)/python -m pytest
 
+# A file's tests stay together, in the order that tests/conftest.py gives the files.
+SIDE_BY_SIDE := -n 2 --dist loadfile --no-loadscope-reorder
+
 # What speaks to PostgreSQL and Redis itself; everything above them does not see which they are.
 STORES := tests/hub/domain tests/hub/cluster tests/workers/test_steps.py $(addprefix \
-	tests/hub/plumbing/test_,embedded.py limits.py migrations.py outbox.py redis_client.py)
+	tests/hub/plumbing/test_,embedded.py limits.py migrations.py outbox.py postgres_tls.py redis_client.py)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test test-system check story bench fuzz screenshot show lock
@@ -35,10 +38,10 @@ run: setup ## the whole hub on http://localhost:3001 (PORT, API_PORT, METRICS_PO
 
 test: .venv/dev.done .venv/peers.done .venv/console.done ## all tests, stories in their short form (ARGS=… for pytest)
 	@$(TOOLS) $(BIN)/python -m tests.left_out
-	$(PYTEST) $(ARGS)
+	$(PYTEST) $(SIDE_BY_SIDE) $(ARGS)
 
 test-system: .venv/dev.done .venv/peers.done .venv/console.done ## the tests on the machine's own PostgreSQL and Redis
-	EMBEDDED_FLAVOUR=system $(PYTEST) -m "not story and not browser" $(STORES) $(ARGS)
+	EMBEDDED_FLAVOUR=system $(PYTEST) -m "not story and not browser" $(SIDE_BY_SIDE) $(STORES) $(ARGS)
 
 check: .venv/dev.done ## ruff, mypy --strict, import rows
 	$(BIN)/ruff check .

@@ -106,6 +106,8 @@ class Gate:
         labels = {"method": _method(request), "route": pattern, "status_code": str(status)}
         metrics.HTTP_REQUESTS.labels(**labels).inc()
         metrics.HTTP_DURATION.labels(**labels).observe(took_s)
+        if not self.access.wants_request(status, took_s):
+            return
         caller = request.get(CALLER)
         self.access.request(
             method=request.method,

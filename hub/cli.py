@@ -159,10 +159,10 @@ def migrate(
 
     if what not in ("up", "down", "status") or phase not in ("", "before", "after"):
         raise typer.BadParameter("dongne migrate [up|down|status] [--phase before|after]")
-    url = load_settings(os.environ, complete=False).database.direct_dsn
-    if url is None:
+    database = load_settings(os.environ, complete=False).database
+    if database.direct_dsn is None:
         raise typer.BadParameter("DATABASE_URL is not set")
-    asyncio.run(migration_command(url, what, phase, steps))
+    asyncio.run(migration_command(database, what, phase, steps))
 
 
 @app.command()

@@ -29,6 +29,7 @@ from typer import echo
 from api.health import Vitals
 from hub.plumbing import telemetry
 from hub.plumbing.embedded import launch
+from hub.plumbing.lasting import Lasting
 from hub.plumbing.lifecycle import Lifecycle, run
 from hub.plumbing.merged import Sum
 from hub.plumbing.metrics import REGISTRY
@@ -67,6 +68,7 @@ class Place:
         self.process: Process | None = None
         self.url = ""
         self.ready = asyncio.Event()
+        self.mute = Lasting(log, "a hub process tells no metrics", "it tells its metrics again")
 
     @property
     def pid(self) -> int:
@@ -236,9 +238,10 @@ class Parent:
             async with self._http.get(f"{url}/metrics", timeout=timeout) as answer:
                 text = await answer.text()
         except (aiohttp.ClientError, TimeoutError) as error:
-            log.warning("a hub process told no metrics", pid=pid, kind=type(error).__name__)
+            place.mute.seen(pid=pid, kind=type(error).__name__)
             self._sum.silent(pid)
             return
+        place.mute.over(pid=pid)
         if place.url == url and place.pid == pid:
             self._sum.heard(pid, text)
 

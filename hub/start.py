@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-import asyncpg
 import orjson
 import structlog
 from aiohttp import web
@@ -25,14 +24,16 @@ from hub.domain.context import Domain
 from hub.domain.opening import open_domain
 from hub.domain.sessions import ALL_SCOPES, add_service
 from hub.plumbing import telemetry
-from hub.plumbing.embedded import Postgres, Valkey
+from hub.plumbing.embedded import Postgres, Valkey, keep
 from hub.plumbing.embedded.supervisor import free_port
 from hub.plumbing.health import Check
 from hub.plumbing.lifecycle import Lifecycle, run
 from hub.plumbing.limits import Limits
 from hub.plumbing.migrations import Migration, Phase, latest, migrate, rollback, version
+from hub.plumbing.postgres import Connection, dial
 from hub.plumbing.settings import Settings, development_secrets
 from hub.plumbing.telemetry import AccessLog
+from hub.plumbing.variables import Database
 from hub.ports import address, health_app, listen, listen_at, plain_address, serve_metrics
 from hub.sockets.door import Door, open_hub
 from workers.providers import open_senders
@@ -121,8 +122,7 @@ async def open_all(life: Lifecycle, settings: Settings, environ: Mapping[str, st
     names = providers(caught, address(settings, int(own["PORT"])))
     settings = Settings.load({**secrets, **found, **names, **environ, **own})
     telemetry.configure(settings)
-    assert settings.database.direct_dsn is not None
-    await migrate_database(settings.database.direct_dsn)
+    await migrate_database(settings.database)
     domain = await open_domain(life, settings)
     await run_worker(life, settings, domain, await open_senders(life, settings.channels))
     door = await open_hub(life, settings, domain)
@@ -183,9 +183,9 @@ def redis_url(settings: Settings) -> str | None:
     return settings.redis.url.get_secret_value() if settings.redis.url else None
 
 
-async def migrate_database(url: str, phase: Phase | None = None) -> list[Migration]:
-    """Bring the database at `url` to this version."""
-    conn = await asyncpg.connect(url)
+async def migrate_database(part: Database, phase: Phase | None = None) -> list[Migration]:
+    """Bring the database to this version."""
+    conn = await migrating(part)
     try:
         return await migrate(
             conn, phase=phase, on_step=lambda one: echo(f"migration {one.version:04} {one.name}")
@@ -200,12 +200,15 @@ async def embedded_stores(life: Lifecycle, settings: Settings) -> dict[str, str]
     found: dict[str, str] = {}
     if settings.database.dsn is None:
         postgres = Postgres(directory / "postgres", on_progress=echo)
-        found["DATABASE_URL"] = await postgres.start()
+        # our own child on the loopback interface: there is nobody between to hide from
+        found["DATABASE_URL"] = await postgres.start() + "?sslmode=disable"
         life.on_stop("embedded postgres", postgres.stop)
+        life.spawn("embedded postgres", keep(postgres))
     if not settings.given & {"REDIS_URL", "REDIS_HOST", "REDIS_SENTINELS"}:
         valkey = Valkey(directory / "valkey", on_progress=echo)
         found["REDIS_URL"] = await valkey.start()
         life.on_stop("embedded valkey", valkey.stop)
+        life.spawn("embedded valkey", keep(valkey))
     return found
 
 
@@ -251,13 +254,19 @@ async def write_credentials(
     fresh.replace(path)
 
 
-async def migration_command(url: str, what: str, phase: str, steps: int) -> None:
+async def migrating(part: Database) -> Connection:
+    """A session for migrations: they take an advisory lock, which a pooler would lose."""
+    assert part.direct_dsn is not None
+    return await dial(part.direct_dsn, verify=part.ssl, application_name="dongne-migrate")
+
+
+async def migration_command(part: Database, what: str, phase: str, steps: int) -> None:
     """`dongne migrate`: prints what it did."""
     if what == "up":
-        done = await migrate_database(url, PHASES[phase])
+        done = await migrate_database(part, PHASES[phase])
         echo(f"{len(done)} applied" if done else "nothing to do")
         return
-    conn = await asyncpg.connect(url)
+    conn = await migrating(part)
     try:
         if what == "down":
             for one in await rollback(conn, steps):

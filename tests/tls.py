@@ -52,16 +52,24 @@ def serving(certificate: Path, key: Path) -> ssl.SSLContext:
 async def behind_tls(target: int, certificate: Path, key: Path) -> AsyncIterator[int]:
     """A port of 127.0.0.1 that speaks TLS and hands everything on to another."""
 
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await handed_on(reader, writer, target)
+
+    context = serving(certificate, key)
+    async with await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context) as proxy:
+        yield proxy.sockets[0].getsockname()[1]
+
+
+async def handed_on(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, target: int
+) -> None:
+    """Both directions, to another port of 127.0.0.1, until both have ended."""
+
     async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(65536):
             writer.write(data)
         writer.close()
 
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", target)
-        with suppress(ConnectionError):
-            await asyncio.gather(pump(reader, inner_writer), pump(inner_reader, writer))
-
-    context = serving(certificate, key)
-    async with await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context) as proxy:
-        yield proxy.sockets[0].getsockname()[1]
+    inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", target)
+    with suppress(ConnectionError):
+        await asyncio.gather(pump(reader, inner_writer), pump(inner_reader, writer))

@@ -16,6 +16,7 @@ from pgqueuer.domain.models import Job, utc_now
 from hub.domain.rules import Reason
 from hub.plumbing import postgres, redis_client
 from hub.plumbing.figures import Jobs
+from hub.plumbing.lasting import Lasting
 from hub.plumbing.metrics import JOBS, MESSAGE_PROCESSING_TIME
 from hub.plumbing.trace import traced
 from protocol.errors import Code, HubError
@@ -40,6 +41,8 @@ AWAY_S: Final = 1.0
 T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
+
+_waiting = Lasting(log, "jobs wait: a store is away", "jobs run again")
 
 
 class KillsWorkers(Exception):
@@ -130,6 +133,7 @@ class Execution:
         start = time.perf_counter()
         try:
             self._count(await self._handle(job, this))
+            _waiting.over()
         except Exception as error:
             await self._ended(job, this, error)
         finally:
@@ -149,7 +153,7 @@ class Execution:
         if isinstance(error, Blocked):
             raise self._put_back(job, error.seconds, "breaker open") from None
         if is_away(error):
-            log.warning("a job waits: a store is away", job=job.entrypoint, kind=_kind(error))
+            _waiting.seen(job=job.entrypoint, kind=_kind(error))
             raise self._put_back(job, AWAY_S * random.uniform(1, 2), "away") from None  # noqa: S311
         if isinstance(error, TryAgain):
             self._count("retried")

@@ -19,10 +19,11 @@ from pgqueuer.core.qm import QueueManager
 from hub.domain.context import Domain
 from hub.domain.intake import MAX_TRIES
 from hub.plumbing.figures import Jobs
+from hub.plumbing.lasting import Lasting
 from hub.plumbing.lifecycle import Lifecycle
 from hub.plumbing.limits import Bucket, Limits
 from hub.plumbing.outbox import run_sweeper
-from hub.plumbing.postgres import AWAY
+from hub.plumbing.postgres import AWAY, dial
 from hub.plumbing.settings import Settings
 from workers.execution import Ending, Execution, Lane
 from workers.gate import Gate
@@ -124,17 +125,19 @@ class Runner:
         self._cut_at = 0.0
         self._conn: Any = None
         self._lost: list[UUID] = []
+        self._away = Lasting(log, "the job queue is away", "the job queue is back")
         self.task: asyncio.Task[object] | None = None
 
     async def open(self) -> None:
         """Raises asyncpg or OS errors when Postgres cannot be reached."""
         part = self._settings.database
-        self._conn = await asyncpg.connect(
+        assert part.direct_dsn is not None
+        self._conn = await dial(
             part.direct_dsn,
+            verify=part.ssl,
+            application_name="dongne-worker",
             timeout=part.connect_timeout_ms / 1000,
             command_timeout=part.statement_timeout_ms / 1000,
-            ssl="require" if part.ssl else None,
-            server_settings={"application_name": "dongne-worker"},
         )
 
     async def run(self) -> None:
@@ -148,12 +151,13 @@ class Runner:
                 if self._conn is None:
                     await self.open()
                 wait_s, away_since = 0.5, time.monotonic()
+                self._away.over()
                 await self._session()
             except (*AWAY, asyncpg.PostgresError) as error:
                 self._shut()
                 if time.monotonic() - away_since > GIVE_UP_AFTER_S:
                     raise
-                log.warning("the job queue is away", kind=type(error).__name__, waitS=wait_s)
+                self._away.seen(kind=type(error).__name__)
                 await self._pause(wait_s)
                 wait_s = min(wait_s * 2, LONGEST_WAIT_S)
         self._shut()

@@ -20,6 +20,7 @@ from hub.cluster.log import Log, LogName, merged, trimmed
 from hub.cluster.pulse import Pulse
 from hub.cluster.server import Server
 from hub.cluster.subscriptions import Subscriptions
+from hub.plumbing.lasting import Lasting
 from protocol.names import Channels
 from protocol.redis_wire import OFFSET_BYTES, Broadcast, WireError, decode_broadcast
 
@@ -63,6 +64,7 @@ class Bus:
         self._last: bytes | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._passed = ""
+        self._away = Lasting(log, "bus_lost", "bus_listens_again")
         self._waits: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
         self.position = ""
         self.messages = 0
@@ -146,12 +148,13 @@ class Bus:
                 self._link = await self._server.open(self._name, self._push, lost)
                 if await self._catch_up(self._link, gone):
                     failures = 0
+                    self._away.over(position=self.position)
                 await gone.wait()
-                log.warning("bus_lost", position=self.position)
+                self._away.seen(position=self.position)
             except RedisError as error:
-                log.warning("bus_unreachable", error=type(error).__name__, failures=failures)
-            except Exception:
-                log.exception("bus_failed")  # whatever it is, a deaf node is worse
+                self._away.seen(error=type(error).__name__, failures=failures)
+            except Exception:  # whatever it is, a deaf node is worse
+                self._away.seen(exc_info=True, failures=failures)
             finally:
                 self._detach()
             await asyncio.sleep(backoff(failures))
@@ -172,7 +175,7 @@ class Bus:
 
     def _silent(self) -> None:
         if self._link is not None and self._live.is_set():
-            log.warning("bus_silent")
+            self._away.seen(error="silent")
             self._link.close()
 
     async def _catch_up(self, link: Link, gone: asyncio.Event) -> bool:

@@ -23,6 +23,7 @@ from hub.cluster.recovery import Recovery
 from hub.cluster.requests import Requests
 from hub.cluster.server import Server
 from hub.cluster.sessions import Sessions
+from hub.plumbing.lasting import Lasting
 from protocol.names import NAMESPACES, PYTHON_SOCKETIO_CHANNEL, Channels, Keys
 
 RENEW_EVERY: Final = 25.0
@@ -92,6 +93,7 @@ class Cluster:
         self.requests = Requests(self.line, channels, local)
         self._listen(options, local)
         self._renew_every = options.renew_every
+        self._leaseless = Lasting(log, "leases_not_renewed", "leases_renewed_again")
         self._due = asyncio.Event()
         self._known = asyncio.Event()
         self._renewing: asyncio.Task[None] | None = None
@@ -139,10 +141,11 @@ class Cluster:
             await self.presence.renew()
             await self.sessions.renew()
         except RedisError as error:
-            log.warning("leases_not_renewed", error=type(error).__name__)
+            self._leaseless.seen(error=type(error).__name__)
             return False
-        except Exception:
-            log.exception("leases_failed")  # whatever it is, a node without leases is a ghost
+        except Exception:  # whatever it is, a node without leases is a ghost
+            self._leaseless.seen(exc_info=True)
             return False
+        self._leaseless.over()
         self._known.set()
         return True

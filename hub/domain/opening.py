@@ -109,7 +109,7 @@ def pool_options(settings: Settings) -> postgres.PoolOptions:
         connect_timeout=part.connect_timeout_ms / 1000,
         statement_timeout=part.statement_timeout_ms / 1000,
         statement_cache=part.statement_cache,
-        ssl=part.ssl,
+        verify=part.ssl,
     )
 
 

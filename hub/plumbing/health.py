@@ -14,6 +14,7 @@ from typing import Any
 import structlog
 
 from hub.plumbing.clock import iso
+from hub.plumbing.lasting import Lasting
 
 Check = Callable[[], Awaitable[object]]
 """Returns when the dependency works; raises when it does not."""
@@ -29,6 +30,9 @@ READY_PATHS = ("/api/v1/health/ready", "/health/ready", "/ready")
 STARTUP_PATHS = ("/api/v1/health/startup", "/health/startup")
 
 log = structlog.get_logger(__name__)
+
+_down: dict[str, Lasting] = {}
+"""By dependency, of this process: whoever asks for readiness asks each few seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +88,17 @@ def held(look: Callable[[], Awaitable[Health]]) -> Callable[[], Awaitable[Health
 
 
 async def _latency_ms(name: str, check: Check, timeout_s: float) -> float | None:
+    down = _down.get(name)
+    if down is None:
+        down = _down[name] = Lasting(log, "a dependency is down", "a dependency is up again")
     start = time.perf_counter()
     try:
         async with asyncio.timeout(timeout_s):
             await check()
     except Exception as error:
-        log.warning("a dependency is down", dependency=name, kind=type(error).__name__)
+        down.seen(dependency=name, kind=type(error).__name__)
         return None
+    down.over(dependency=name)
     return round((time.perf_counter() - start) * 1000, 1)
 
 

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple, TypeVar
 import structlog
 from redis.asyncio import Redis
 
+from hub.plumbing.lasting import Lasting
 from hub.plumbing.local_limits import LocalBuckets, LocalWindows
 from hub.plumbing.metrics import LIMITS_ALONE, RATE_LIMITED
 from hub.plumbing.redis_client import AWAY
@@ -74,6 +75,11 @@ class Limits:
         self._windows = LocalWindows()
         self._buckets = LocalBuckets()
         self._alone_until: float | None = None
+        self._alone = Lasting(
+            log,
+            "Redis is away: limits are counted alone",
+            "Redis is back: limits are shared again",
+        )
 
     async def check(self, window: Window, key: str, n: int = 1) -> Verdict:
         """Count `n` calls of `key` if all of them are within the limit, and none otherwise."""
@@ -129,15 +135,14 @@ class Limits:
         return answer
 
     def _lose(self, error: Exception) -> None:
-        if self._alone_until is None:
-            log.warning("Redis is away: limits are counted alone", kind=type(error).__name__)
+        self._alone.seen(kind=type(error).__name__)
         self._alone_until = time.monotonic() + PAUSE_S
         LIMITS_ALONE.set(1)
 
     def _find(self) -> None:
         if self._alone_until is None:
             return
-        log.info("Redis is back: limits are shared again")
+        self._alone.over()
         self._alone_until = None
         self._windows.forget()
         self._buckets.forget()

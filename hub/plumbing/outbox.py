@@ -19,6 +19,7 @@ from pgqueuer.adapters.drivers.asyncpg import AsyncpgDriver
 from pgqueuer.adapters.persistence.queries import Queries
 
 from hub.plumbing.clock import Clock
+from hub.plumbing.lasting import Lasting
 from hub.plumbing.metrics import (
     OUTBOX_DROPPED,
     OUTBOX_PUBLISH_FAILED,
@@ -125,6 +126,7 @@ class Outbox:
         self._clock = clock
         self._epochs = epochs
         self._replay = timedelta(seconds=replay_s)
+        self._failing = Lasting(log, "outbox.publish_failed", "outbox.publishes_again")
 
     @asynccontextmanager
     async def change(self) -> AsyncIterator[Change]:
@@ -170,9 +172,10 @@ class Outbox:
                 return
             await self._publish(self._timely(told))
             await _mark(conn, ids)
+            self._failing.over()
         except Exception as error:  # the rows are safe; whatever failed, the sweeper brings them
             OUTBOX_PUBLISH_FAILED.inc()
-            log.warning("outbox.publish_failed", rows=len(ids), error=type(error).__name__)
+            self._failing.seen(rows=len(ids), error=type(error).__name__)
 
     async def sweep(self) -> int:
         """Publish up to a batch of due rows; returns how many went out.
@@ -269,6 +272,8 @@ async def enqueue(conn: Connection, jobs: Sequence[Job]) -> None:
 async def run_sweeper(outbox: Outbox, pool: Pool, *, poll_s: float = 1.0) -> None:
     """Woken by NOTIFY, safe by polling; ends when cancelled."""
     woken = asyncio.Event()
+    waits = Lasting(log, "outbox.sweeper_waits", "outbox.sweeper_works_again")
+    failing = Lasting(log, "outbox.sweep_failed", "outbox.sweeps_again")
 
     def wake(*_: object) -> None:
         woken.set()
@@ -277,8 +282,9 @@ async def run_sweeper(outbox: Outbox, pool: Pool, *, poll_s: float = 1.0) -> Non
         try:
             async with pool.acquire() as conn:
                 await conn.add_listener(OUTBOX_CHANNEL, wake)
+                waits.over()
                 try:
-                    await _sweep_until_lost(outbox, conn, woken, poll_s)
+                    await _sweep_until_lost(outbox, conn, woken, poll_s, failing)
                 finally:
                     if not conn.is_closed():
                         await conn.remove_listener(OUTBOX_CHANNEL, wake)
@@ -286,21 +292,22 @@ async def run_sweeper(outbox: Outbox, pool: Pool, *, poll_s: float = 1.0) -> Non
             task = asyncio.current_task()
             if task is not None and task.cancelling():  # on a lost connection the way out fails too
                 raise asyncio.CancelledError from None
-            log.warning("outbox.sweeper_waits", error=type(error).__name__)
+            waits.seen(error=type(error).__name__)
             await asyncio.sleep(poll_s)
 
 
 async def _sweep_until_lost(
-    outbox: Outbox, conn: Connection, woken: asyncio.Event, poll_s: float
+    outbox: Outbox, conn: Connection, woken: asyncio.Event, poll_s: float, failing: Lasting
 ) -> None:
     while not conn.is_closed():
         try:
             await outbox.replay()
             while await outbox.sweep() == SWEEP_BATCH:
                 pass
+            failing.over()
         except Exception as error:  # Redis or Postgres is away: the rows stay, try again
             OUTBOX_PUBLISH_FAILED.inc()
-            log.warning("outbox.sweep_failed", error=type(error).__name__)
+            failing.seen(error=type(error).__name__)
         try:
             await asyncio.wait_for(woken.wait(), poll_s)
         except TimeoutError:

@@ -1,10 +1,17 @@
-"""The pool, and what every caller of Postgres needs: JSON both ways and errors with a code."""
+"""The ways to Postgres, and what every caller of it needs: JSON both ways and errors with a code.
+
+Every connection of every process is dialled here, so one rule says what TLS must prove.
+"""
 
 import asyncio
+import os
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
+from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
 import orjson
@@ -25,6 +32,7 @@ AWAY = (
     OSError,
     asyncio.TimeoutError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # a connection that heard of the end in the middle of a word
     asyncpg.PostgresConnectionError,
     asyncpg.CannotConnectNowError,
     asyncpg.AdminShutdownError,
@@ -46,7 +54,73 @@ class PoolOptions:
     statement_timeout: float = 30.0
     statement_cache: int = 100
     application_name: str = "dongne-api"
-    ssl: bool = False
+    verify: bool = False
+
+
+DIAL_S: Final = 60.0
+"""asyncpg's own patience, for who names none (migrations)."""
+
+
+async def dial(
+    url: str,
+    *,
+    verify: bool,
+    application_name: str,
+    timeout: float = DIAL_S,
+    command_timeout: float | None = None,
+) -> Connection:
+    """A connection of one's own, outside the pool: LISTEN, locks, migrations. Times in seconds.
+
+    `verify` is DATABASE_SSL (see `tls`).
+
+    Raises OSError (ssl.SSLError among them) or asyncpg.PostgresError when the server cannot be
+    reached or does not prove who it is.
+    """
+    return await asyncpg.connect(
+        url,
+        timeout=timeout,
+        command_timeout=command_timeout,
+        ssl=tls(url, verify),
+        server_settings={"application_name": application_name},
+    )
+
+
+def tls(url: str, verify: bool) -> ssl.SSLContext | Literal["verify-full"] | None:
+    """What asyncpg is told about TLS; None leaves it to the URL, as libpq reads it.
+
+    `sslmode` in the URL decides. Without one, `verify` (DATABASE_SSL) asks for verify-full: the
+    certificate and the host. The authorities are those of `sslrootcert`, PGSSLROOTCERT or
+    ~/.postgresql/root.crt, as with libpq; where none is there, or with `sslrootcert=system`, those
+    of this machine, whose word libpq takes for verify-full only (PostgreSQL manual, "SSL Support").
+    """
+    said = {name: values[-1] for name, values in parse_qs(urlsplit(url).query).items()}
+    mode, root = said.get("sslmode"), said.get("sslrootcert")
+    if mode is None and not verify and root != "system":
+        return None
+    if root == "system" or (mode or "verify-full").replace("_", "-") == "verify-full":
+        if root == "system" or (root is None and not _has_root()):
+            return _trusting_this_machine(said)
+        return "verify-full"
+    return None
+
+
+def _has_root() -> bool:
+    """Whether asyncpg finds authorities where libpq looks for them."""
+    if os.environ.get("PGSSLROOTCERT"):
+        return True
+    try:
+        return (Path.home() / ".postgresql" / "root.crt").exists()
+    except (RuntimeError, OSError):  # no home, or one that is closed to us
+        return False
+
+
+def _trusting_this_machine(said: dict[str, str]) -> ssl.SSLContext:
+    """Verifies certificate and host; shows the client's own certificate where the URL names one."""
+    context = ssl.create_default_context()
+    if "sslcert" in said:
+        password = said.get("sslpassword", "")
+        context.load_cert_chain(said["sslcert"], said.get("sslkey"), lambda: password)
+    return context
 
 
 @asynccontextmanager
@@ -63,7 +137,7 @@ async def connect(options: PoolOptions) -> AsyncIterator[Pool]:
         timeout=options.connect_timeout,
         command_timeout=options.statement_timeout,
         statement_cache_size=options.statement_cache,
-        ssl="require" if options.ssl and "sslmode=" not in options.url else None,
+        ssl=tls(options.url, options.verify),
         server_settings={"application_name": options.application_name, "jit": "off"},
     )
     assert pool is not None

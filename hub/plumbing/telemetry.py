@@ -19,11 +19,14 @@ from hub.plumbing.settings import Settings
 from hub.plumbing.variables import Process
 
 SLOW_S = 1.0
-"""C06: a request slower than this is logged even where only errors are."""
+"""C06: a request slower than this is logged even where only errors are, at level warn."""
 
 _LEVELS = {"debug": 10, "info": 20, "warn": 30, "error": 40}
 _ACCESS = "access"
 _CHATTY = ("asyncio", "aiohttp.access", "pgqueuer", "engineio", "socketio")
+_REPEATING = ("asyncpg.pool",)
+"""They say again and again, with a traceback, that a store is away; whoever needs it says it once
+(hub.plumbing.lasting)."""
 
 
 def configure(settings: Settings) -> None:
@@ -45,7 +48,8 @@ def configure(settings: Settings) -> None:
     root.setLevel(_LEVELS[process.log_level])
     for name in _CHATTY:
         logging.getLogger(name).setLevel(max(_LEVELS[process.log_level], logging.INFO))
-    logging.getLogger(_ACCESS).setLevel(logging.INFO)  # ACCESS_LOG alone decides (C06)
+    for name in _REPEATING:
+        logging.getLogger(name).setLevel(logging.ERROR)
     logging.captureWarnings(True)
     structlog.configure(
         processors=[
@@ -115,12 +119,14 @@ _FAILED = ("INTERNAL", "UNAVAILABLE")
 class AccessLog:
     """One line a request and one a socket event, as ACCESS_LOG says: all, errors or off (C06).
 
-    An error is a status of 500 and over; what took longer than 1 s counts as one.
+    An error is a status of 500 and over; what took longer than 1 s counts as one, at level warn.
+    The other lines are of level info: under LOG_LEVEL=warn there are none, whatever ACCESS_LOG is.
     """
 
     def __init__(self, mode: Literal["all", "errors", "off"]) -> None:
         self._mode = mode
         self._log = structlog.get_logger(_ACCESS)
+        self._level = logging.getLogger(_ACCESS)
 
     def request(
         self, *, method: str, path: str, status: int, seconds: float, **more: object
@@ -129,26 +135,38 @@ class AccessLog:
 
         More fields: userAgent, ip, userId.
         """
-        self._line("request", status >= 500, seconds, method=method, path=path,
+        self._line("request", self._of(status >= 500, seconds), seconds, method=method, path=path,
                    statusCode=status, **more)  # fmt: skip
+
+    def wants_request(self, status: int, seconds: float) -> bool:
+        """Whether such a request leaves a line; asked before its fields are gathered."""
+        return self._wanted(self._of(status >= 500, seconds))
 
     def event(
         self, *, namespace: str, event: str, outcome: str, seconds: float, **more: object
     ) -> None:
         """`outcome` is ok or an error code. More fields: room, sid, userId."""
-        failed = outcome in _FAILED
-        self._line("socket event", failed, seconds, namespace=namespace, name=event,
+        level = self._of(outcome in _FAILED, seconds)
+        self._line("socket event", level, seconds, namespace=namespace, name=event,
                    outcome=outcome, **more)  # fmt: skip
 
     def wants_event(self, outcome: str, seconds: float) -> bool:
         """Whether such an event leaves a line; asked first where events are many."""
-        return self._wants(outcome in _FAILED, seconds)
+        return self._wanted(self._of(outcome in _FAILED, seconds))
 
-    def _wants(self, failed: bool, seconds: float) -> bool:
-        return self._mode == "all" or (self._mode == "errors" and (failed or seconds > SLOW_S))
+    def _of(self, failed: bool, seconds: float) -> int:
+        """The level of a line; NOTSET where ACCESS_LOG wants none."""
+        if self._mode == "off":
+            return logging.NOTSET
+        if failed:
+            return logging.ERROR
+        if seconds > SLOW_S:
+            return logging.WARNING
+        return logging.INFO if self._mode == "all" else logging.NOTSET
 
-    def _line(self, sentence: str, failed: bool, seconds: float, **fields: object) -> None:
-        if not self._wants(failed, seconds):
-            return
-        write = self._log.error if failed else self._log.info
-        write(sentence, duration=round(seconds * 1000, 1), **fields)
+    def _wanted(self, level: int) -> bool:
+        return level != logging.NOTSET and self._level.isEnabledFor(level)
+
+    def _line(self, sentence: str, level: int, seconds: float, **fields: object) -> None:
+        if self._wanted(level):
+            self._log.log(level, sentence, duration=round(seconds * 1000, 1), **fields)

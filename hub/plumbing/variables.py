@@ -42,7 +42,8 @@ class Process(Part):
     access_log: Literal["all", "errors", "off"] = env(
         "ACCESS_LOG",
         by_environment(development="all", test="errors", staging="all", production="errors"),
-        "all, errors (status 500 and over, or slower than 1 s) or off; production and test errors",
+        "all, errors (status 500 and over, or slower than 1 s) or off; production and test errors;"
+        " lines of the others are of level info",
     )
     log_format: Literal["json", "text"] = env(
         "LOG_FORMAT",
@@ -138,7 +139,8 @@ class Database(Part):
     ssl: bool = env(
         "DATABASE_SSL",
         by_environment(development=False, test=False, staging=True, production=True),
-        "true in staging and production; sslmode in the URL says more",
+        "certificate and host verified; true in staging and production; sslmode and sslrootcert in"
+        " the URL say more",
     )
     direct_url: PostgresUrl | None = env(
         "DATABASE_DIRECT_URL", None, "session for LISTEN, locks, migrations; else DATABASE_URL"

@@ -18,6 +18,7 @@ from hub.domain import rooms as domain_rooms
 from hub.domain.members import Welcome
 from hub.engine import Event, Member, Unavailable, reasons
 from hub.engine.rooms import HELD
+from hub.plumbing.lasting import Lasting
 from hub.plumbing.metrics import ERRORS, SOCKET_EVENTS
 from hub.plumbing.trace import traced
 from hub.sockets import presence, recovery, rooms
@@ -36,6 +37,8 @@ LEFT: Final = "left"
 """Name and outcome of an admission in metrics and lines."""
 
 log = structlog.get_logger(__name__)
+
+_unheard = Lasting(log, "sockets leave without Redis", "Redis hears who leaves again")
 
 
 def hook(node: Node) -> Callable[[Member, Any], Awaitable[dict[str, Any]]]:
@@ -208,8 +211,9 @@ async def _open_near(node: Node, member: Member) -> list[tuple[str, Emit]]:
         if room_kind(name) == rooms.CELL:
             try:
                 found += [(name, one) for one in await rooms.open_in(node, name)]
+                rooms.untold.over()
             except HubError as error:
-                log.warning("open questions of a cell could not be told", code=error.code)
+                rooms.untold.seen(code=error.code)
     return [(name, one) for name, one in found if rooms.concerns(member, one)]
 
 
@@ -255,5 +259,6 @@ async def _give_back(node: Node, sid: str, guest: Guest, reason: str) -> None:
         if guest.session is not None:
             end = node.sessions.close if reason in reasons.FINAL else node.sessions.park
             await end(guest.session)
+        _unheard.over()
     except RedisError as error:  # the leases end by themselves
-        log.warning("a socket left without Redis", kind=type(error).__name__)
+        _unheard.seen(kind=type(error).__name__)

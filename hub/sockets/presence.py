@@ -8,6 +8,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from hub.engine import Event, Member
+from hub.plumbing.lasting import Lasting
 from hub.sockets.node import STREAMING, Guest, Node, event_of, guest_of
 from protocol.errors import unavailable
 from protocol.events import PresenceUpdate, ViewerCount
@@ -24,6 +25,8 @@ BY_FIVES: Final = ("region:", "neighbourhood:")
 """Told in steps of 5, 0 under 5: a small number would say where somebody is."""
 
 log = structlog.get_logger(__name__)
+
+_behind = Lasting(log, "counts of rooms are behind", "counts of rooms are kept again")
 
 
 def is_told(namespace: str, room: str) -> bool:
@@ -56,9 +59,11 @@ async def leave(node: Node, guest: Guest, names: Sequence[str]) -> None:
 def _note(results: Sequence[object]) -> None:
     for error in results:
         if isinstance(error, RedisError):
-            log.warning("a room's count is behind", kind=type(error).__name__)
+            _behind.seen(kind=type(error).__name__)
         elif isinstance(error, BaseException):
             raise error
+        else:
+            _behind.over()
 
 
 async def online(node: Node, room: str) -> int:
@@ -88,12 +93,14 @@ async def tell(node: Node) -> None:
     nodes there are, and a node that died is noticed too.
     """
     last: dict[tuple[str, str], int] = {}
+    silent = Lasting(log, "counts could not be told", "counts are told again")
     while True:
         await asyncio.sleep(TELL_EVERY_S)
         try:
             last = await _tell(node, last)
+            silent.over()
         except RedisError as error:
-            log.warning("counts could not be told", kind=type(error).__name__)
+            silent.seen(kind=type(error).__name__)
 
 
 async def _tell(node: Node, last: dict[tuple[str, str], int]) -> dict[tuple[str, str], int]:

@@ -8,6 +8,7 @@ import structlog
 
 from hub.domain import members
 from hub.engine import Member
+from hub.plumbing.lasting import Lasting
 from hub.sockets import rooms
 from hub.sockets.node import Guest, Node, guest_of
 from protocol.errors import HubError
@@ -25,22 +26,24 @@ async def mend_stale(node: Node) -> None:
     was away has their rooms found out anew.
     """
     reconnects = node.bus.reconnects
+    behind = Lasting(log, "rooms stay as they were known", "rooms are found out again")
     while True:
         await asyncio.sleep(EVERY_S)
         if node.bus.reconnects != reconnects and node.bus.ready:
             reconnects = node.bus.reconnects
             node.stale |= dict.fromkeys(guest_of(one).user_id for one in node.guests.values())
-        await _mend(node)
+        await _mend(node, behind)
 
 
-async def _mend(node: Node) -> None:
+async def _mend(node: Node, behind: Lasting) -> None:
     """Find out the rooms of stale people anew, until Postgres says it is away."""
     for user_id in tuple(islice(node.stale, AT_ONCE)):
         try:
             await mend(node, user_id)
         except HubError as error:
-            log.info("rooms stay as they were known", code=error.code)
+            behind.seen(code=error.code)
             return
+        behind.over()
         del node.stale[user_id]
 
 

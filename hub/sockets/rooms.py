@@ -11,6 +11,7 @@ from hub.domain import rooms as domain_rooms
 from hub.domain import urgent
 from hub.engine import Event, Member
 from hub.engine.rooms import LEAVING, LIVE
+from hub.plumbing.lasting import Lasting
 from hub.sockets import presence
 from hub.sockets.node import NAMESPACE, Guest, Node, Order, guest_of
 from protocol.errors import Code, HubError, unavailable
@@ -24,6 +25,12 @@ AWAY_S: Final = 0.5
 CELL: Final = "cell:"
 
 log = structlog.get_logger(__name__)
+
+_unnoted = Lasting(log, "sessions do not know their rooms", "sessions know their rooms again")
+untold = Lasting(
+    log, "open questions of a cell could not be told", "open questions of cells are told again"
+)
+"""To sockets that enter a cell, and to those that connect in one."""
 
 
 def has(member: Member, room: str) -> bool:
@@ -105,8 +112,9 @@ async def _note(
         return
     try:
         await node.sessions.move(guest.session, join=join, leave=leave)
+        _unnoted.over()
     except RedisError as error:
-        log.warning("a session does not know its rooms", kind=type(error).__name__)
+        _unnoted.seen(kind=type(error).__name__)
 
 
 # --- orders: rooms that the server changes -----------------------------------------------------
@@ -167,8 +175,9 @@ async def _tell_open(node: Node, room: str, members: Sequence[Member]) -> None:
         await confirmed(node, (room,))
         events = await open_in(node, room)
     except HubError as error:
-        log.warning("open questions of a cell could not be told", code=error.code)
+        untold.seen(code=error.code)
         return
+    untold.over()
     for one in events:
         for member in members:
             if has(member, room) and concerns(member, one):

@@ -126,7 +126,10 @@ async def test_caching_is_told(door: Door) -> None:
     assert missing.headers["Cache-Control"] == "no-store"
 
 
-async def test_one_line_a_request_without_its_secrets(open_door: Callable[..., Any]) -> None:
+async def test_one_line_a_request_without_its_secrets(
+    open_door: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "access")
     door = await open_door(access="all")
     token = door.token("asker")
     with capture_logs() as lines:

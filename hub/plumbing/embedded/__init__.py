@@ -6,7 +6,8 @@ forked it (prctl(2), PR_SET_PDEATHSIG).
 
 from hub.plumbing.embedded.account import EmbeddedError
 from hub.plumbing.embedded.engines import Postgres, Valkey, postgres, valkey
+from hub.plumbing.embedded.keeper import keep
 from hub.plumbing.embedded.programs import Prefer
 from hub.plumbing.embedded.supervisor import Server
 
-__all__ = ["EmbeddedError", "Postgres", "Prefer", "Server", "Valkey", "postgres", "valkey"]
+__all__ = ["EmbeddedError", "Postgres", "Prefer", "Server", "Valkey", "keep", "postgres", "valkey"]

@@ -124,6 +124,23 @@ class Server(ABC):
             raise
         return self.url
 
+    async def restart(self) -> None:
+        """Starts a server of ours that ended, in the folder we hold, where its clients look for it.
+
+        Nothing is made anew: a server whose files are gone fails, instead of coming back empty.
+        Raises EmbeddedError as `start`; the folder stays ours.
+        """
+        if self._lock is None:
+            raise EmbeddedError(f"{self.title} was not started")
+        with contextlib.suppress(FileNotFoundError):
+            self._log_path.replace(self._log_path.with_suffix(".old"))
+        try:
+            await self._end_orphan()
+            await self._spawn(keep_port=True)
+        except BaseException:
+            await self._end(signal.SIGKILL)
+            raise
+
     async def stop(self) -> None:
         """Ends the server in order: everything acknowledged is on disk. Does nothing twice."""
         await self._end(self.end_signal)
@@ -188,7 +205,7 @@ class Server(ABC):
             await asyncio.sleep(POLL)
         return False
 
-    async def _spawn(self) -> None:
+    async def _spawn(self, *, keep_port: bool = False) -> None:
         for _ in range(BIND_TRIES):
             # A port may be taken between our look and the server's bind: then another one.
             self.port = self.port or free_port()
@@ -197,7 +214,7 @@ class Server(ABC):
                 return
             said = self._log_tail()
             await self._end(signal.SIGKILL)
-            if "address already in use" not in said.lower():
+            if keep_port or "address already in use" not in said.lower():
                 break
             self.port = 0
         raise EmbeddedError(f"{self.title} did not start: {said or 'it said nothing'}")

@@ -170,13 +170,37 @@ access.event(namespace="/chat", event="chat:send-message", outcome="INTERNAL", s
     ("environ", "count"),
     [
         ({"APP_ENV": "production"}, 3),  # slow, 503 and INTERNAL
-        ({"APP_ENV": "production", "ACCESS_LOG": "all"}, 7),  # in spite of LOG_LEVEL=warn
+        ({"APP_ENV": "production", "ACCESS_LOG": "all"}, 3),  # the others are of level info
+        ({"APP_ENV": "production", "ACCESS_LOG": "all", "LOG_LEVEL": "info"}, 7),
+        ({"APP_ENV": "development", "LOG_LEVEL": "warn"}, 3),
+        ({"APP_ENV": "development", "LOG_LEVEL": "error"}, 2),  # what was only slow is none
         ({"APP_ENV": "development"}, 7),
         ({"APP_ENV": "development", "ACCESS_LOG": "off"}, 0),
     ],
 )
+@pytest.mark.fault(31)
 def test_the_access_log_has_a_switch_of_its_own(environ: dict[str, str], count: int) -> None:
-    assert len(lines_of(ACCESS, **environ)) == count
+    lines = lines_of(ACCESS, **environ)
+    assert len(lines) == count
+    if environ.get("LOG_LEVEL") == "warn" or (environ["APP_ENV"] == "production" and count == 3):
+        assert {line["level"] for line in lines} == {"warning", "error"}
+
+
+@pytest.mark.fault(31)
+@pytest.mark.parametrize("level", ["warn", "error"])
+def test_a_line_that_is_not_wanted_is_no_work(level: str) -> None:
+    """What a request's line would say is not even gathered (api.gate, hub.sockets.gate)."""
+    [line] = lines_of(
+        """
+        access = AccessLog("all")
+        asked = [access.wants_request(200, 0.1), access.wants_request(404, 0.1),
+                 access.wants_event("ok", 0.1), access.wants_event("NOT_FOUND", 0.1)]
+        log.error("asked", wanted=asked, failed=access.wants_request(500, 0.1))
+        """,
+        LOG_LEVEL=level,
+    )
+    assert line["wanted"] == [False] * 4
+    assert line["failed"]
 
 
 def test_a_request_line_holds_what_the_guide_asks_for() -> None:

@@ -281,8 +281,9 @@ async def test_plain_functions_pass_the_same_gate(hub: Running, connect: Connect
 
 
 async def test_one_line_an_event_and_nothing_of_its_payload(
-    settings: Settings, connect: Connect
+    settings: Settings, connect: Connect, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO", "access")
     process = settings.process.model_copy(update={"access_log": "all"})
     async with running(replace(settings, process=process)) as hub:
         client = await connect(hub, "minji")

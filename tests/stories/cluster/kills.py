@@ -23,8 +23,8 @@ RESTART_AFTER_S = 2.0
 @dataclass(frozen=True, slots=True)
 class Plan:
     """Clients of each kind (`stock` of each Python kind are python-socketio's own), events a
-    second, and a kill every `every_s` s; `alerts` a second go to the inboxes of people without
-    recovery.
+    second, and `kills`, one every `every_s` s; `alerts` a second go to the inboxes of people
+    without recovery.
     """
 
     javascript: int = 200
@@ -34,12 +34,12 @@ class Plan:
     rate: float = 500
     rate_to_all: float = 5
     alerts: float = 5
+    kills: int = 9
     every_s: float = 20
-    seconds: float = 180
 
 
 SHORT = Plan(
-    javascript=24, python=9, repairing=9, stock=1, rate=60, rate_to_all=2, every_s=3, seconds=6
+    javascript=24, python=9, repairing=9, stock=1, rate=60, rate_to_all=2, kills=2, every_s=3
 )
 
 
@@ -109,7 +109,7 @@ async def play(nodes: Nodes, plan: Plan) -> Result:
         await one.connect()
     service = Service(nodes.redis, questions)
     alerts: dict[str, list[str]] = {}
-    kills = await _kill_under_traffic(nodes, service, plan, alerts)
+    await _kill_under_traffic(nodes, service, plan, alerts)
     expected = {one.name: service.expected(one.questions) for one in javascript}
     urgent = frozenset(service.urgent)
     await _settled(python, service)
@@ -124,7 +124,7 @@ async def play(nodes: Nodes, plan: Plan) -> Result:
         ],
         javascript=total(audit(expected[r.name], r.heard, urgent) for r in reports),
         python=total(audit(service.expected(p.questions), p.heard, urgent) for p in python),
-        kills=kills,
+        kills=plan.kills,
         published=service.count,
         rate=service.count / service.seconds,
         failed=len(service.failed),
@@ -163,24 +163,21 @@ def _people(
 
 async def _kill_under_traffic(
     nodes: Nodes, service: Service, plan: Plan, alerts: dict[str, list[str]]
-) -> int:
+) -> None:
     done = asyncio.Event()
-    kills = 0
     async with asyncio.TaskGroup() as group:
         group.create_task(service.run(plan.rate, plan.rate_to_all, done))
         group.create_task(_alert(nodes, plan, alerts, done))
         begin = monotonic()
-        while monotonic() - begin < plan.seconds - plan.every_s / 2:
+        for number in range(plan.kills):
             await asyncio.sleep(plan.every_s / 2)
-            name = list(nodes.doors)[kills % len(nodes.doors)]
+            name = list(nodes.doors)[number % len(nodes.doors)]
             await nodes.kill(name)
-            kills += 1
             await asyncio.sleep(min(RESTART_AFTER_S, plan.every_s / 4))
             await nodes.start(name)
-            rest = begin + kills * plan.every_s - monotonic()
+            rest = begin + (number + 1) * plan.every_s - monotonic()
             await asyncio.sleep(max(0.0, rest))
         done.set()
-    return kills
 
 
 async def _alert(

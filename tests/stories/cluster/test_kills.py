@@ -26,7 +26,6 @@ async def test_nobody_misses_anything_behind_nginx(
         result = await play(nodes, SHORT)
     print(result)
     assert result.clean, str(result)
-    assert result.kills >= 2
     assert result.javascript.heard > 0
 
 
@@ -38,5 +37,4 @@ async def test_nobody_misses_anything_while_nodes_are_killed(
         result = await play(nodes, Plan() if FULL else SHORT)
     print(result)
     assert result.clean, str(result)
-    assert result.kills >= 2
     assert result.javascript.heard > 0
