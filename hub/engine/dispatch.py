@@ -80,6 +80,8 @@ class Dispatcher:
         server = self._server
         if server.eio.handlers["disconnect"] != server._handle_eio_disconnect:
             self.calls.task(server.eio._trigger_event("disconnect", link.sid, reason))
+        if server.ended is not None:
+            server.ended(link.address, reason)
         for member in link.members:
             self.leave(member, reason)
         if not link.leaving:

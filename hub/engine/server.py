@@ -35,6 +35,9 @@ keys of the CONNECT reply. It may raise socketio's ConnectionRefusedError (→ C
 Unavailable (→ the transport is closed)."""
 
 
+Ended = Callable[[str, str], None]
+"""Called with the address of a session and the reason (``reasons``) when it has ended."""
+
 CATCH_ALL: Final = object()
 """Where the handlers table holds what is attached for every other event."""
 
@@ -42,7 +45,7 @@ CATCH_ALL: Final = object()
 class Server(socketio.AsyncServer):  # type: ignore[misc]
     """``manager`` knows members and rooms, ``eio`` sessions and counters.
 
-    ``admit`` and ``failed`` are hooks, see Admit and calls.Failed.
+    ``admit``, ``failed`` and ``ended`` are hooks, see Admit, calls.Failed and Ended.
     """
 
     eio: Engine
@@ -55,6 +58,7 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
         self.environ = _Environs(self.eio)
         self.admit: Admit | None = None
         self.failed: Failed | None = None
+        self.ended: Ended | None = None
         self._dispatcher = self.eio.app = Dispatcher(self)
         self._listener: Listener | None = None
 

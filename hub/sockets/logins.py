@@ -6,7 +6,7 @@ What one node is made to do is bounded on that node; no store is asked for it.
 import time
 from typing import Final
 
-from hub.engine import Handshake, Refusal
+from hub.engine import Handshake, Refusal, reasons
 from hub.engine.limits import network_of
 from protocol.errors import Code, HubError
 
@@ -16,11 +16,14 @@ EACH_A_MINUTE: Final = 10
 
 FEWEST_A_MINUTE: Final = 60
 
+ABUSE: Final = frozenset({reasons.BAD_PACKET, reasons.REFUSED_TOO_OFTEN})
+
 
 class Logins:
     """`per_address` is CONN_MAX_IP: as many logins of one address (an IPv6 /64) may fail in a
-    minute. `per_person` is CONN_MAX_USER. All counts begin anew together, each minute, so nothing
-    is kept of anybody for longer.
+    minute, and a session that ended for what it sent is one of them. `per_person` is
+    CONN_MAX_USER. All counts begin anew together, each minute, so nothing is kept of anybody for
+    longer.
     """
 
     def __init__(self, per_address: int, per_person: int) -> None:
@@ -43,6 +46,11 @@ class Logins:
         network = network_of(address)
         times = self._failed[network] = self._failed.get(network, 0) + 1
         return times <= self._may_fail
+
+    def ended(self, address: str, reason: str) -> None:
+        """A session ended; who is closed for what it sends must not simply dial again."""
+        if reason in ABUSE:
+            self.failed(address)
 
     def refusal(self, handshake: Handshake) -> Refusal | None:
         """Why a handshake is refused: an address of failed logins waits until they are past."""

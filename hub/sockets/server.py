@@ -47,6 +47,7 @@ def attach(node: Node) -> None:
     """Hang everything of this door on the server."""
     server = node.server
     server.admit = admission.hook(node)
+    server.ended = node.logins.ended
     for namespace in SERVED:
         server.on("disconnect", _disconnected(node, namespace), namespace=namespace)
     open_gate(node)

@@ -112,6 +112,20 @@ async def test_an_address_of_failed_logins_waits_below_socket_io(
         record_property("seen", "503 after 5 failed logins (CONN_MAX_IP=5)")
 
 
+@pytest.mark.fault(24, 26)
+async def test_whoever_is_closed_for_what_it_sends_does_not_simply_dial_again(
+    settings: Settings, dial: Dial
+) -> None:
+    async with running(with_figures(settings, max_per_ip=3)) as hub:
+        for _ in range(3):
+            wire = await dial(hub)
+            await wire.send("4nonsense")
+            assert await wire.next() == 1008
+        with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+            await dial(hub)
+        assert refused.value.status == 503
+
+
 @pytest.mark.fault(24)
 async def test_a_person_comes_in_so_often_a_minute(
     settings: Settings, connect: Connect, dial: Dial
