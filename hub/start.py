@@ -138,7 +138,8 @@ async def open_all(life: Lifecycle, settings: Settings, environ: Mapping[str, st
     url = address(settings, port)
     if caught:
         caught.allow(url)
-    await write_credentials(domain, directory, url, redis_url(settings), caught)
+    if settings.environment == "development":
+        await write_credentials(domain, directory, url, redis_url(settings), caught)
     echo(f"dongne up ready on {url}")
 
 
@@ -237,7 +238,10 @@ def providers(caught: Catcher | None, url: str) -> dict[str, str]:
 async def write_credentials(
     domain: Domain, directory: Path, url: str, redis: str | None, caught: Catcher | None
 ) -> None:
-    """Make the key `local` anew and write it where scripts look (mode 0600)."""
+    """Make the key `local` anew and write it where scripts look (mode 0600).
+
+    In development only: it may do everything, and one that was disabled comes back.
+    """
     key = await add_service(domain, "local")
     content = {
         "url": url,

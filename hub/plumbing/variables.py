@@ -24,7 +24,7 @@ from hub.plumbing.values import (
     by_environment,
     env,
 )
-from protocol.tokens import TokenKeys
+from protocol.tokens import LONGEST_LIFE_S, TokenKeys
 
 LogLevel = Literal["debug", "info", "warn", "error"]
 
@@ -260,7 +260,11 @@ class Auth(Part):
         "JWT_SECRET_PREVIOUS", None, "still verifies while JWT_SECRET is rotated"
     )
     access_ttl_s: Seconds = env(
-        "JWT_EXPIRATION", "15m", "life of an access token", alias="JWT_EXPIRES_IN"
+        "JWT_EXPIRATION",
+        "15m",
+        "life of an access token; at most 7d",
+        alias="JWT_EXPIRES_IN",
+        le=LONGEST_LIFE_S,
     )
     refresh_ttl_s: Seconds = env("JWT_REFRESH_EXPIRATION", "7d", "life of a refresh token")
     issuer: str = env("JWT_ISSUER", "hub", "iss of our tokens")
@@ -269,11 +273,20 @@ class Auth(Part):
         "LINK_SECRET", None, "signs links in mails; as JWT_SECRET, and another one"
     )
 
+    @field_validator("jwt_secret_previous")
+    @classmethod
+    def _another_key(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if value is not None and value == info.data.get("jwt_secret"):
+            raise ValueError("must not be JWT_SECRET: nothing would be rotated")
+        return value
+
     @field_validator("link_secret")
     @classmethod
     def _own_key(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
         if value is not None and value == info.data.get("jwt_secret"):
             raise ValueError("must not be JWT_SECRET: rotating that one would break mails sent")
+        if value is not None and value == info.data.get("jwt_secret_previous"):
+            raise ValueError("must not be JWT_SECRET_PREVIOUS: who held it could sign links")
         return value
 
     @property
