@@ -33,7 +33,7 @@ OFFSET = b"1700000000000-00000{seq}"
 
 async def serve(port: int, redis: str) -> None:
     """Sockets that join rooms, and a bus that hears these rooms."""
-    sio = bench_server(True, None)
+    sio = bench_server()
     orders: asyncio.Queue[Order] = asyncio.Queue()
     guests: dict[str, Member] = {}
     options = ClusterOptions(RedisServer.of(redis), namespaces=("/",))
