@@ -3,9 +3,6 @@
 import re
 from dataclasses import dataclass
 from typing import Final
-from unicodedata import category
-
-_NO_NAME: Final = frozenset({"Cc", "Zl", "Zp"})
 
 NAMESPACES: Final = ("/", "/chat", "/streaming")
 
@@ -65,16 +62,13 @@ def room_kind(room: str) -> str:
     return head + colon if colon else ""
 
 
-def is_name(text: str, most_bytes: int) -> bool:
-    """1 to `most_bytes` bytes of UTF-8 without control characters (Unicode's Cc), breaks of lines
-    and paragraphs (Zl, Zp) and lone surrogates. All else may stand in a name: what joins emoji and
-    letters (ZWJ, ZWNJ), variants, tags, and whatever is newer than this Python's tables.
-    """
-    try:
-        size = len(text.encode())
-    except UnicodeEncodeError:
-        return False
-    return 0 < size <= most_bytes and not any(category(char) in _NO_NAME for char in text)
+_NOT_PLAIN: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+def is_plain(name: str) -> bool:
+    """Whether a name holds no control characters, no line breaks of any kind and no half of a
+    character; joiners of emoji and blanks are welcome."""
+    return _NOT_PLAIN.search(name) is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +78,9 @@ class Keys:
     prefix: str = ""
 
     def presence(self, user_id: str, namespace: str = "/") -> str:
-        """Sorted set: one member a socket, scored by its expiry (epoch seconds)."""
-        return f"{self.prefix}presence:{user_id}{namespace.removesuffix('/')}"
+        """Sorted set: one member a socket, scored by its expiry (epoch seconds). Outside of / the
+        namespace (without a colon) stands first: whatever an id holds, no two keys are the same."""
+        return f"{self.prefix}presence{namespace.removesuffix('/')}:{user_id}"
 
     def room_online(self, room: str) -> str:
         return f"{self.prefix}room:{room}:online"

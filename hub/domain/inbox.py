@@ -4,7 +4,7 @@ Every change of a notification takes the next number of its person's head in the
 so numbers come in order of commit and `unread` is exact. A batch locks people in order of user_id.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
@@ -25,6 +25,7 @@ from protocol.events import (
 from protocol.jobs import notification_job, unseen_check
 from protocol.names import user_room
 from protocol.rest import InboxList, UnreadCount
+from protocol.texts import render_push
 
 URGENT_KIND = "question_urgent"
 
@@ -45,6 +46,16 @@ class News:
     dedup_key: str | None = None
     expires_at: datetime | None = None
     announce: bool = False
+    words: Mapping[str, str | int] | None = None
+    """What title and body were made of (protocol.texts); None: a service wrote them."""
+
+    @classmethod
+    def of_ours(
+        cls, user_id: str, kind: str, locale: str, words: Mapping[str, str | int], **more: Any
+    ) -> "News":
+        """In sentences of ours; a device of another language is told in its own."""
+        title, body = render_push(kind, locale, words)
+        return cls(user_id, kind, title, body, words=words, **more)
 
     @property
     def urgent(self) -> bool:
@@ -116,8 +127,8 @@ async def _advance(conn: Connection, users: Sequence[str], *, unread: int) -> di
 async def _insert(conn: Connection, told: Sequence[Told]) -> None:
     await conn.executemany(
         "INSERT INTO notifications (id, created_at, user_id, kind, priority, title, body, data,"
-        " event_id, question_id, answer_id, seq, expires_at)"
-        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+        " event_id, question_id, answer_id, seq, expires_at, words)"
+        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
         [
             (
                 one.id,
@@ -133,6 +144,7 @@ async def _insert(conn: Connection, told: Sequence[Told]) -> None:
                 one.news.answer_id,
                 one.seq,
                 one.news.expires_at,
+                None if one.news.words is None else to_json(dict(one.news.words)),
             )
             for one in told
         ],

@@ -17,7 +17,7 @@ from .backlog import Backlog
 from .environ import Environ
 from .events import Event
 from .frames import PING, PROBE_PONG, TEXT, Part, close_frame, frame, frames
-from .link import Link
+from .link import IDLE, Link
 from .packets import fault_of
 from .telemetry import count
 
@@ -223,11 +223,11 @@ class Connection(Link, asyncio.Protocol):
             self._probe(payload)
         elif kind == b"4":
             self.engine.app.text(self, payload)
-        elif payload == b"3":
+        elif kind == b"3":
             self.pong()
         elif payload == b"1":
             self.end(reasons.CLIENT_DISCONNECT)
-        else:
+        elif kind not in IDLE:
             self.reject(fault_of(payload, "engine_packet"))
 
     def _binary(self, payload: bytes) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from asyncio import Future
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     from .rooms import Member
 
 
+IDLE = frozenset((b"0", b"1", b"5", b"6"))
+"""Packets of Engine.IO that say nothing on an open session: Node passes over them."""
+
+
 class Link:
     """State common to both transports.
 
@@ -24,16 +29,21 @@ class Link:
     to ``fd`` without a look at the link.
     ``pending`` is a binary packet that waits for its attachments; ``leaving`` counts members
     whose disconnect handler is still running; ``over`` says that the transport is given up.
+    ``admitting`` ends with the CONNECT that is under way; ``connects`` counts those of the minute
+    that began at ``connects_since``.
     """
 
     __slots__ = (
         "_session",
         "address",
+        "admitting",
         "attachments",
         "awaiting_pong",
         "beat_slot",
         "closed",
         "codec",
+        "connects",
+        "connects_since",
         "deadline_slot",
         "direct",
         "engine",
@@ -57,6 +67,9 @@ class Link:
         self.address = ""
         self.members: tuple[Member, ...] = ()
         self.leaving = 0
+        self.admitting: Future[None] | None = None
+        self.connects = 0
+        self.connects_since = 0.0
         self.closed = False
         self.over = False
         self.direct = False

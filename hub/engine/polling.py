@@ -13,7 +13,7 @@ from . import reasons
 from .backlog import Backlog
 from .events import Event
 from .frames import TEXT, Part
-from .link import Link
+from .link import IDLE, Link
 from .telemetry import count
 
 if TYPE_CHECKING:
@@ -151,12 +151,12 @@ class Poller(Link):
             except ValueError:
                 raise self._bad("base64") from None
             self.engine.app.binary(self, data)
-        elif packet == b"3":
+        elif kind == b"3":
             self.pong()
         elif packet == b"1":
             self._closed_by_peer = True
             self.end(reasons.TRANSPORT_CLOSE)
-        else:
+        elif kind not in IDLE:
             raise self._bad("engine_packet")
 
     def _bad(self, fault: str) -> BadRequest:

@@ -13,7 +13,7 @@ from functools import cache, partial
 from pathlib import Path
 from xml.etree import ElementTree
 
-from tests.show import Item, Verdict
+from tests.show import Item, Verdict, attacks
 
 ROOT = Path(__file__).parents[2]
 
@@ -86,3 +86,4 @@ def kind(number: int) -> Verdict:
 
 
 ITEMS = [Item(f"1.{number}", title, partial(kind, number)) for number, title in KINDS.items()]
+ITEMS.append(Item("3", "a hub under each attack, as its users see it", attacks.measure))
