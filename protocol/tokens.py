@@ -15,6 +15,13 @@ from protocol.errors import Code, HubError
 
 Role = Literal["user", "admin"]
 
+LONGEST_LIFE_S = 7 * 86_400
+"""From `iat` to `exp`, whoever signed: what was stolen ends with it (JWT_EXPIRATION is at most
+this)."""
+
+SKEW_S = 60.0
+"""How far the clock of who signed may be ahead of ours (RFC 7519 §4.1.4: "a few minutes")."""
+
 _prepared = lru_cache(maxsize=16)(HMACAlgorithm(HMACAlgorithm.SHA256).prepare_key)
 
 
@@ -95,6 +102,10 @@ def read_access(keys: TokenKeys, text: object, *, now: datetime) -> Token:
         raise HubError(Code.UNAUTHENTICATED)
     if token.expires_at <= now.timestamp():
         raise HubError(Code.TOKEN_EXPIRED)
+    if token.issued_at > now.timestamp() + SKEW_S:  # a revocation by time would never reach it
+        raise HubError(Code.UNAUTHENTICATED)
+    if token.expires_at - token.issued_at > LONGEST_LIFE_S:
+        raise HubError(Code.UNAUTHENTICATED)
     return token
 
 

@@ -41,7 +41,6 @@ class Policy:
     location_ttl_s: int = 86400
     location_consent_required: bool = True
     points_per_accept: int = 10
-    default_region: str = "jeju"
     access_ttl_s: int = 900
     refresh_ttl_s: int = 604_800
     public_base_url: str = ""

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Final
 from uuid import uuid4
 
 from hub.domain import places
@@ -17,6 +18,10 @@ from protocol.mail_address import normal_form
 from protocol.names import mute_room, neighbourhood_room, question_room, region_room, user_room
 from protocol.rest import Device, DeviceRequest
 from protocol.texts import DEFAULT_LANGUAGE, language_of
+
+DEVICES_MAX: Final = 20
+"""Of one person: an app that registers a new token at each start, or somebody who makes tokens up,
+would otherwise get as many pushes for each notification."""
 
 
 async def ensure(conn: Connection, user_id: str) -> None:
@@ -223,9 +228,14 @@ def _move(user_id: str, before: Sequence[str], after: Sequence[str]) -> Move:
 
 
 async def add_device(d: Domain, user_id: str, form: DeviceRequest) -> Device:
-    """A known token moves to the caller: the phone has a new owner."""
-    async with acquire(d.pool) as conn:
+    """A known token moves to the caller: the phone has a new owner.
+
+    Of more than DEVICES_MAX the ones registered longest ago go, the disabled ones first.
+    """
+    async with acquire(d.pool) as conn, conn.transaction():
         await ensure(conn, user_id)
+        # one registration of a person after the other, or two at once would count past the end
+        await conn.execute("SELECT FROM users WHERE id = $1 FOR NO KEY UPDATE", user_id)
         row = await conn.fetchrow(
             "INSERT INTO devices (id, user_id, platform, token, environment, app_version, locale)"
             " VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (token) DO UPDATE SET user_id = $2,"
@@ -238,6 +248,12 @@ async def add_device(d: Domain, user_id: str, form: DeviceRequest) -> Device:
             form.environment,
             form.app_version,
             form.locale,
+        )
+        await conn.execute(
+            "DELETE FROM devices WHERE user_id = $1 AND id IN (SELECT id FROM devices"
+            " WHERE user_id = $1 ORDER BY disabled_at IS NOT NULL, last_seen_at DESC OFFSET $2)",
+            user_id,
+            DEVICES_MAX,
         )
     assert row is not None
     return _device(row)

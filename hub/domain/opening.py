@@ -130,7 +130,6 @@ def policy(settings: Settings) -> Policy:
         location_ttl_s=part.location_ttl_s,
         location_consent_required=part.location_consent_required,
         points_per_accept=part.points_per_accept,
-        default_region=settings.database.default_region,
         access_ttl_s=auth.access_ttl_s,
         refresh_ttl_s=auth.refresh_ttl_s,
         public_base_url=settings.web.public_base_url or "",

@@ -7,7 +7,7 @@ import asyncio
 import inspect
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import structlog
 from redis.exceptions import RedisError
@@ -26,9 +26,6 @@ from protocol.payload import Message, plain, read
 
 Check = Callable[[ClientEvent, str], Awaitable[Verdict]]
 """Counts an event of a person. Whether it is allowed, and how long to wait otherwise."""
-
-CheckAtOnce = Callable[[ClientEvent, str], Verdict]
-"""The same, counted in this process."""
 
 Act = Callable[[Member, Any], Message | Awaitable[Message]]
 """Acts on one event: member, payload. Raises HubError."""
@@ -49,14 +46,14 @@ log = structlog.get_logger(__name__)
 
 
 class Gate:
-    """With a check of this process, plain functions are called without a task. `refused_at_most`
-    is how many refused events in REFUSED_WINDOW_S cost a sender its transport.
+    """`refused_at_most` is how many refused events in REFUSED_WINDOW_S cost a sender its
+    transport.
     """
 
     def __init__(
         self,
         server: Server,
-        check: Check | CheckAtOnce,
+        check: Check,
         access: AccessLog,
         refused_at_most: int = REFUSED_AT_MOST,
     ) -> None:
@@ -68,13 +65,11 @@ class Gate:
 
     def add(self, event: ClientEvent, act: Act) -> None:
         """Let this event through to `act`."""
-        at_once = not (_awaits(self._check) or _awaits(act))
-        handle = self._at_once(event, act) if at_once else self._awaited(event, act)
-        self._server.on(event.name, handle, namespace=event.namespace)
+        self._server.on(event.name, self._through(event, act), namespace=event.namespace)
 
     def close(self, namespace: str) -> None:
         """Answer every other event of a namespace with an error."""
-        handle = self._awaited(ClientEvent(UNKNOWN, Empty, Ok, namespace), None)
+        handle = self._through(ClientEvent(UNKNOWN, Empty, Ok, namespace), None)
 
         async def unknown(_event: str, sid: str, *args: Any) -> dict[str, Any]:
             ack: dict[str, Any] = await handle(sid, *args)
@@ -82,36 +77,17 @@ class Gate:
 
         self._server.on("*", unknown, namespace=namespace)
 
-    def _awaited(self, event: ClientEvent, act: Act | None) -> Handle:
+    def _through(self, event: ClientEvent, act: Act | None) -> Handle:
         async def handle(sid: str, *args: Any) -> dict[str, Any]:
             start = time.perf_counter()
             member = self._member(sid, event)
             with trace.traced() as work:
                 try:
-                    verdict = self._check(event, guest_of(member).user_id)
-                    _allow(await verdict if inspect.isawaitable(verdict) else verdict)
+                    _allow(await self._check(event, guest_of(member).user_id))
                     if act is None:
                         raise invalid("There is no such event.")
                     answer = act(member, read(_payload(args), event.payload))
                     ack = _done(await answer if inspect.isawaitable(answer) else answer)
-                    outcome = DONE
-                except Exception as error:
-                    ack, outcome = _refused(error, work)
-                self._record(member, event, ack, outcome, start)
-            return ack
-
-        return handle
-
-    def _at_once(self, event: ClientEvent, act: Act) -> Handle:
-        check, form = cast(CheckAtOnce, self._check), event.payload
-
-        def handle(sid: str, *args: Any) -> dict[str, Any]:
-            start = time.perf_counter()
-            member = self._member(sid, event)
-            with trace.traced() as work:
-                try:
-                    _allow(check(event, guest_of(member).user_id))
-                    ack = _done(cast(Message, act(member, read(_payload(args), form))))
                     outcome = DONE
                 except Exception as error:
                     ack, outcome = _refused(error, work)
@@ -177,10 +153,6 @@ def _refused(error: Exception, work: trace.Trace) -> tuple[dict[str, Any], str]:
     outcome = fault.code.value
     ERRORS.labels(door="socket", code=outcome).inc()
     return {"ok": False, "error": fault.body(work.request_id)}, outcome
-
-
-def _awaits(function: Callable[..., Any]) -> bool:
-    return inspect.iscoroutinefunction(function)
 
 
 def _payload(args: tuple[Any, ...]) -> dict[str, Any]:

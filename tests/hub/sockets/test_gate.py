@@ -229,7 +229,7 @@ async def test_the_limit_is_a_persons_over_all_nodes(settings: Settings, connect
         assert (await stranger.call("inbox:sync", {}))["ok"] is True
 
 
-def allowed(_event: ClientEvent, _user_id: str) -> Verdict:
+async def allowed(_event: ClientEvent, _user_id: str) -> Verdict:
     return Verdict(allowed=True, limit=1, remaining=1, retry_after_ms=0)
 
 
@@ -256,11 +256,11 @@ async def test_a_fault_of_ours_is_told_as_internal(hub: Running, connect: Connec
 
 
 async def test_plain_functions_pass_the_same_gate(hub: Running, connect: Connect) -> None:
-    """Limits counted in the process and plain handlers take the way without a task."""
+    """A handler need not be a coroutine."""
     node = hub.door.node
     verdicts = iter([True, True, True, False])
 
-    def counted_here(event: ClientEvent, user_id: str) -> Verdict:
+    async def counted_here(event: ClientEvent, user_id: str) -> Verdict:
         assert (event.name, user_id) == ("question:join", "minji")
         return Verdict(next(verdicts), 3, 0, 250)
 
