@@ -115,10 +115,11 @@ async def tell_audience(d: Domain, question_id: str, wave: int) -> int:
         candidates = await _candidates(conn, question, radius, d.now())
     audience = rank(candidates, radius, d.policy.urgent_max_recipients)
     URGENT_RECIPIENTS.observe(len(audience.chosen))
+    told = 0
     for begin in range(0, len(audience.chosen), BATCH):
-        await _tell(d, question, wave, audience.chosen[begin : begin + BATCH])
-    await _record(d, question_id, wave, len(audience.chosen), audience.withheld[:EXPLAINED])
-    return len(audience.chosen)
+        told += await _tell(d, question, wave, audience.chosen[begin : begin + BATCH])
+    await _record(d, question_id, wave, told, audience.withheld[:EXPLAINED])
+    return told
 
 
 def _awaits_answer(question: Row, now: datetime) -> bool:
@@ -162,7 +163,7 @@ async def _candidates(
     ]
 
 
-async def _tell(d: Domain, question: Row, wave: int, people: Sequence[Candidate]) -> None:
+async def _tell(d: Domain, question: Row, wave: int, people: Sequence[Candidate]) -> int:
     online = await d.presence.online([one.user_id for one in people])
     async with d.outbox.change() as change:
         # ranking and presence took their time: whoever answers from here on waits for this
@@ -170,7 +171,7 @@ async def _tell(d: Domain, question: Row, wave: int, people: Sequence[Candidate]
             "SELECT * FROM questions WHERE id = $1 FOR SHARE", question["id"]
         )
         if now_is is None or not _awaits_answer(now_is, d.now()):
-            return
+            return 0
         locales = await members.locales_of(change.conn, [one.user_id for one in people])
         news = [_news(question, one, locales.get(one.user_id, "ko")) for one in people]
         told = await notify(d, change, news, online)
@@ -194,6 +195,7 @@ async def _tell(d: Domain, question: Row, wave: int, people: Sequence[Candidate]
             question["id"],
             [one.id for one in told],
         )
+        return len(told)
 
 
 def _news(question: Row, one: Candidate, locale: str) -> News:

@@ -115,10 +115,9 @@ class FakeFcm(Script):
             self.refused_bearers += 1
             return web.json_response(fcm_schema.NO_BEARER, status=401)
         body = json.loads(await request.read())
-        refusal = fcm_schema.refusal(body) or self._token_refusal(body["message"]["token"])
+        refusal = fcm_schema.refusal(body)
         if refusal is not None:
-            wait = {"Retry-After": "60"} if refusal is fcm_schema.DEVICE_QUOTA else None
-            return web.json_response(refusal, status=refusal["error"]["code"], headers=wait)
+            return web.json_response(refusal, status=refusal["error"]["code"])
         message = {
             "token": body["message"]["token"],
             "message": body["message"],
@@ -129,6 +128,10 @@ class FakeFcm(Script):
             answer = await self._misbehave(request, fault, message)
             if answer is not None:
                 return answer
+        refusal = self._token_refusal(message["token"])
+        if refusal is not None:
+            wait = {"Retry-After": "60"} if refusal is fcm_schema.DEVICE_QUOTA else None
+            return web.json_response(refusal, status=refusal["error"]["code"], headers=wait)
         if fault is None or not fault.taken:
             await self.record(message)
         return web.json_response({"name": f"projects/{PROJECT}/messages/{secrets.token_hex(8)}"})

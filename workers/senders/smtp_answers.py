@@ -91,7 +91,8 @@ _QUOTED: Final = re.compile(r"<[^<>\s]*>|\S*@\S*|\w+://\S*")
 
 # What a server says of us, whatever code stands before it: of our address or host, and of relaying.
 _US: Final = re.compile(
-    r"relay|sender (address )?(rejected|verif|unknown|refused|denied|not |is not )|sender verify"
+    r"relaying|(to|not|no|open) relay|relay( \w+)? (is )?(denied|not|prohib|refus|reject|forbid)"
+    r"|sender (address )?(rejected|verif|unknown|refused|denied|not |is not )|sender verify"
     r"|helo|ehlo|client host|not owned by|bad sender|your (ip|host|server|domain|account)\b"
     r"|rcpthosts|authenticat|reverse dns|\bptr\b|\b(spf|dkim|dmarc)\b",
     re.IGNORECASE,
@@ -99,7 +100,8 @@ _US: Final = re.compile(
 # Policy, where no enhanced code says otherwise.
 _POLICY: Final = re.compile(
     r"spam|block|black ?list|deny ?list|banned|denied|reputation|polic|prohibit|not permitted"
-    r"|not allowed|not authori[sz]ed|\b[a-z]*rbl\b|dnsbl|too many|filtered|listed (in|at|by)",
+    r"|(?<!name )not allowed|not authori[sz]ed|\b[a-z]*rbl\b|dnsbl|too many|filtered"
+    r"|listed (in|at|by)",
     re.IGNORECASE,
 )
 _WHO: Final = r"(?:user|mailbox|recipient|addressee|account|address|person|mbox)"
