@@ -74,7 +74,7 @@ def read_json(body: bytes, form: type[T], *, max_items: int = MAX_ITEMS) -> T:
 
 
 def check(value: Any, max_items: int = MAX_ITEMS) -> None:
-    """Refuse what no form may hold: depth, size, control characters, lone surrogates, NaN.
+    """Refuse what no form may hold: depth, size, control characters, lone surrogates, NaN, bytes.
 
     `value` is what a parser of JSON or msgpack made, so its types are plain.
     PostgreSQL cannot store NUL or surrogates, NaN breaks JSON parsers of clients.
@@ -101,6 +101,8 @@ def check(value: Any, max_items: int = MAX_ITEMS) -> None:
             elif kind is float:
                 if not isfinite(item):
                     raise invalid("Numbers must be finite.")
+            elif kind is bytes:
+                raise invalid("Bytes are taken nowhere.")
             elif kind in _NESTED:
                 stack.append((item, depth + 1))
 

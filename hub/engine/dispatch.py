@@ -93,6 +93,7 @@ class Dispatcher:
                 self._connect(link, "/", auth)
             else:
                 packet = decode(payload[1:])
+                packet.size = len(payload)
                 self._bound_depth(payload, packet.data)
                 self._packet(link, packet)
         except BadPacket as fault:
@@ -102,6 +103,7 @@ class Dispatcher:
         try:
             if link.codec == MSGPACK:
                 packet = decode_msgpack(payload)
+                packet.size = len(payload)
                 if depth_over(packet.data, self._max_depth):
                     raise BadPacket("too_deep")
                 self._packet(link, packet)
@@ -120,7 +122,7 @@ class Dispatcher:
         number = head[1]
         for member in link.members:
             if member.namespace.name == "/":
-                self.calls.event(member, int(number) if number else None, args)
+                self.calls.event(member, int(number) if number else None, args, len(payload))
                 return
 
     def _bound_depth(self, payload: bytes, data: Any) -> None:
@@ -139,7 +141,7 @@ class Dispatcher:
         elif member is None:
             return
         elif kind == EVENT:
-            self.calls.event(member, packet.id, packet.data)
+            self.calls.event(member, packet.id, packet.data, packet.size)
         elif kind == ACK:
             self._acknowledged(member, packet)
         else:
@@ -149,12 +151,16 @@ class Dispatcher:
         if member is None or packet.attachments > self._max_attachments:
             raise BadPacket("attachments")
         link.pending, link.attachments = packet, []
+        link.expect_attachments()
         if packet.attachments == 0:
             self._complete(link)
 
     def _attachment(self, link: Link, payload: bytes) -> None:
         if link.pending is None or link.attachments is None:
             raise BadPacket("unexpected_binary")
+        link.pending.size += len(payload)
+        if link.pending.size > self._server.options.max_payload:
+            raise BadPacket("payload_too_big")
         link.attachments.append(payload)
         if len(link.attachments) == link.pending.attachments:
             self._complete(link)
@@ -162,6 +168,7 @@ class Dispatcher:
     def _complete(self, link: Link) -> None:
         packet, attachments = link.pending, link.attachments
         link.pending = link.attachments = None
+        link.met_attachments()
         assert packet is not None
         assert attachments is not None
         packet.data = reconstruct(packet.data, attachments)
@@ -187,7 +194,6 @@ class Dispatcher:
             return
         if link.member(name) is not None:
             raise BadPacket("connected_twice")
-        link.met_deadline()
         space = server.manager.namespace(name)
         member = Member(server.eio.generate_id(), link, space)
         space.expect(member)
@@ -233,6 +239,7 @@ class Dispatcher:
         if verdict is False:
             raise Refused
         link = member.link
+        link.met_deadline()
         reply = {"sid": member.sid, **extra} if extra else {"sid": member.sid}
         link.send_parts(encode(link.codec, CONNECT, member.namespace.name, None, reply))
         member.namespace.admit(member)
@@ -243,7 +250,7 @@ class Dispatcher:
         link, name = member.link, member.namespace.name
         if isinstance(error, Unavailable):
             count(self._server.eio.counters.refused, "unavailable")
-            link.end(reasons.SHUTTING_DOWN, 1013)
+            link.end(reasons.SHUTTING_DOWN)
             return
         if isinstance(error, Refused):
             reason = error.error_args
@@ -284,11 +291,10 @@ class Dispatcher:
         member.callbacks = None
         link = member.link
         link.leaving -= 1
-        if link.members or link.leaving:
-            return
         if link.over:
-            self._server.eio.forget(link)
-        else:
+            if not (link.members or link.leaving):
+                self._server.eio.forget(link)
+        elif not any(other.connected for other in link.members):
             link.expect_connect()
 
 

@@ -89,6 +89,7 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
         tick = max(FINEST_TICK, min(COARSEST_TICK, tick))
         self.beats: Wheel[Link] = Wheel(tick, lambda link: link.beat())
         self.deadlines: Wheel[Link] = Wheel(tick, lambda link: link.expired())
+        self.attachments: Wheel[Link] = Wheel(tick, lambda link: link.attachments_late())
         self.behind: set[Connection] = set()
         self._slow: deque[Connection] = deque()
         self.cork = Cork()
@@ -155,6 +156,7 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
     def close(self) -> None:
         self.beats.close()
         self.deadlines.close()
+        self.attachments.close()
 
     # long-polling
 

@@ -34,13 +34,15 @@ class BadPacket(ValueError):
 
 @dataclass(slots=True)
 class Packet:
-    """One decoded packet; ``attachments`` is how many binary messages must still follow."""
+    """One decoded packet; ``attachments`` is how many binary messages must still follow, ``size``
+    the bytes of all its messages."""
 
     type: int
     namespace: str
     id: int | None
     data: Any
     attachments: int = 0
+    size: int = 0
 
 
 def prefix_of(namespace: str) -> bytes:

@@ -288,7 +288,7 @@ class Fuzz:
                 self._wrong("refused, but the session lives on")
         except Exception as error:
             self._wrong(f"polling raised {error!r}")
-        poller.end("transport close")
+        poller.end("transport error")
 
     def _body(self, rng: random.Random, codec: int) -> bytes:
         packets = []
