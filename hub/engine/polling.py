@@ -262,6 +262,8 @@ class Poller(Link):
             self._word = CLOSE
         waits = self._queue.bytes > 0 and self._word is not NOOP
         self.ending = waits and reason in HEARD_OUT
+        if not self.ending:
+            self._queue = Backlog()
         if self.prober is not None:
             self.prober.end(reasons.TRANSPORT_CLOSE)
         self.engine.ended(self, reason)
