@@ -180,6 +180,8 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
             response = self._ok()
         if response is None:
             response = await self._answer(request, environ)
+        if self.draining is not None:  # whoever comes back shall reach another node
+            response["headers"].append(("Connection", "close"))
         self._compress(response, environ)
         return cast(web.StreamResponse, await self._make_response(response, environ))
 

@@ -173,7 +173,7 @@ async def test_every_polling_client_hears_of_the_drain(
     async def client(number: int) -> list[str]:
         sid = await _polling(site)
         ready.release()
-        heard = []
+        heard: list[str] = []
         while True:
             try:
                 status, body = await site.poll(sid)
