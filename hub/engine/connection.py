@@ -17,7 +17,7 @@ from .backlog import Backlog
 from .environ import Environ
 from .events import Event
 from .frames import PING, PROBE_PONG, TEXT, Part, close_frame, frame, frames
-from .link import Link
+from .link import TURN, Link
 from .packets import fault_of
 from .telemetry import count
 
@@ -39,6 +39,9 @@ SMALL = 4_096
 """An incomplete frame up to here waits as bytes; a longer one is read by a lent reader, whose
 buffer grows without copying what it holds."""
 
+PART = 512
+"""What a reader is given at once: it takes all frames of that, and the shortest have 6 bytes."""
+
 
 class Connection(Link, asyncio.Protocol):
     """See the module; ``direct`` while nothing waits for it and it speaks the default parser.
@@ -50,6 +53,7 @@ class Connection(Link, asyncio.Protocol):
         "backlog",
         "buffer",
         "joined",
+        "later",
         "listener",
         "phase",
         "poller",
@@ -65,6 +69,7 @@ class Connection(Link, asyncio.Protocol):
         self.engine = listener.engine
         self.phase = HEAD
         self.buffer = b""
+        self.later = False
         self.backlog: Backlog[bytes] | None = None
         self.reader: Protocol | None = None
         self.joined: bytearray | None = None
@@ -131,17 +136,43 @@ class Connection(Link, asyncio.Protocol):
     # reading
 
     def _receive(self, data: bytes) -> None:
-        """Read it, up to the mark of what may wait for handlers: the rest waits unread."""
+        """Read it, up to the mark of what may wait for handlers, and a turn at most: the rest
+        waits unread."""
+        counters = self.engine.counters
+        until = counters.frames_in + TURN
         while data and self.phase in (OPEN, PROBE):
-            if self.reading_paused:
+            if self.reading_paused or self.later:
                 self.buffer = data
-                return
-            data = self._read(data) if self.reader is None else self._read_by_reader(data)
+            elif counters.frames_in >= until:
+                self.buffer = data
+                self._read_later()
+            elif self.reader is None:
+                data = self._read(data, until)
+                continue
+            else:
+                self._feed(self.reader, data[:PART])
+                data = data[PART:]
+                continue
+            return
 
-    def _read(self, data: bytes) -> bytes:
+    def _read_later(self) -> None:
+        """Others have their turn first; what comes meanwhile waits in the kernel."""
+        self.later = True
+        if not self.transport.is_closing():
+            self.transport.pause_reading()
+        asyncio.get_running_loop().call_soon(self._read_on)
+
+    def _read_on(self) -> None:
+        self.later = False
+        self.data_received(b"")
+        waits = self.later or self.reading_paused or self.phase not in (OPEN, PROBE)
+        if not waits and not self.transport.is_closing():
+            self.transport.resume_reading()
+
+    def _read(self, data: bytes, until: int) -> bytes:
         """Whole unfragmented masked text frames (RFC 6455 §5.2); what is left for a reader, or
         for later."""
-        at, end = 0, len(data)
+        at, end, counters = 0, len(data), self.engine.counters
         while end - at >= 6:
             size = data[at + 1] - 0x80
             if data[at] != TEXT or not 0 <= size < 127:
@@ -155,10 +186,10 @@ class Connection(Link, asyncio.Protocol):
             stop = body + size
             if stop > end or size > self.engine.options.max_payload:
                 break
-            self.engine.counters.frames_in += 1
+            counters.frames_in += 1
             self._text(apply_mask(data[body:stop], data[body - 4 : body]))
             at = stop
-            if self.phase > OPEN or self.reading_paused:
+            if self.phase > OPEN or self.reading_paused or counters.frames_in >= until:
                 return data[at:]
         if at == end:
             return b""
@@ -176,14 +207,6 @@ class Connection(Link, asyncio.Protocol):
             return len(data) < 8 or len(data) < 6 + data[1] - 0x80
         size = data[2] << 8 | data[3]
         return 126 <= size <= self.engine.options.max_payload and len(data) < 8 + size
-
-    def _read_by_reader(self, data: bytes) -> bytes:
-        """In small parts, as a reader takes all frames of what it is given; what is left."""
-        for at in range(0, len(data), SMALL):
-            if self.reader is None or self.reading_paused or self.phase > OPEN:
-                return data[at:]
-            self._feed(self.reader, data[at : at + SMALL])
-        return b""
 
     def _feed(self, reader: Protocol, data: bytes) -> None:
         reader.receive_data(data)
@@ -451,9 +474,9 @@ class Connection(Link, asyncio.Protocol):
     def resume_reading(self) -> None:
         if self.reading_paused and self.phase == OPEN:
             self.reading_paused = False
-            self.transport.resume_reading()
-            if self.buffer:  # later: whoever resumes us may be in the middle of something
-                asyncio.get_running_loop().call_soon(self.data_received, b"")
+            if not self.later:  # not at once: whoever resumes us may be in the midst of something
+                self.later = True
+                asyncio.get_running_loop().call_soon(self._read_on)
 
     def _sort(self) -> None:
         raw = self.fd >= 0 and self.codec == 0

@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from .rooms import Member
 
 
+TURN = 16
+"""Packets of one peer that are read in one loop round, so that many who flood us cannot hold up
+those who wait for an answer."""
+
+
 class Link:
     """State common to both transports.
 

@@ -14,7 +14,7 @@ from . import reasons
 from .backlog import Backlog
 from .events import Event
 from .frames import TEXT, Part
-from .link import Link
+from .link import TURN, Link
 from .telemetry import count
 
 if TYPE_CHECKING:
@@ -69,12 +69,13 @@ class Poller(Link):
     """
 
     __slots__ = (
+        "_at",
+        "_body",
         "_environ",
         "_posting",
         "_probed",
         "_queue",
         "_read_on",
-        "_unread",
         "_waiter",
         "_word",
         "ending",
@@ -94,7 +95,8 @@ class Poller(Link):
         self._queue: Backlog[tuple[Part, ...]] = Backlog()
         self._waiter: asyncio.Future[None] | None = None
         self._posting = False
-        self._unread: list[bytes] = []  # packets of the body in hand, the next one last
+        self._body = b""  # of the POST in hand, handled up to ``_at``
+        self._at = 1
         self._read_on: asyncio.Future[None] | None = None
         self._word: Encoded | None = None  # what polls hear after the end; None: a refusal
         self._probed = False
@@ -160,18 +162,22 @@ class Poller(Link):
             raise self._bad("post_overlap")
         self._posting = True
         try:
-            self.take_body(await self._body(request))
+            self.take_body(await self._body_of(request))
             while self._unread and not self.over:
-                self._read_on = asyncio.get_running_loop().create_future()
-                await self._read_on
+                if self.reading_paused:
+                    self._read_on = asyncio.get_running_loop().create_future()
+                    await self._read_on
+                else:  # others have their turn
+                    await asyncio.sleep(0)
                 self._take_on()
         except asyncio.CancelledError:  # the peer is gone, and what it sent is not whole
             self.end(reasons.TRANSPORT_ERROR)
             raise
         finally:
             self._posting = False
+            self._body, self._at = b"", 1
 
-    async def _body(self, request: web.Request) -> bytes:
+    async def _body_of(self, request: web.Request) -> bytes:
         body = None
         try:
             async with asyncio.timeout(self.engine.options.connect_timeout):
@@ -183,15 +189,29 @@ class Poller(Link):
         return body
 
     def take_body(self, body: bytes) -> None:
-        """The packets of one body, up to the mark of what may wait. Raises BadRequest."""
+        """The packets of one body, up to the mark of what may wait, and a turn at most. Raises
+        BadRequest."""
         self.engine.counters.bytes_in += len(body)
-        self._unread = body.split(SEPARATOR)
-        self._unread.reverse()
+        self._body, self._at = body, 0
         self._take_on()
 
     def _take_on(self) -> None:
-        while self._unread and not self.over and not self.reading_paused:
-            self._packet(self, self._unread.pop())
+        for _ in range(TURN):
+            if not self._unread or self.over or self.reading_paused:
+                return
+            self._packet(self, self._next())
+
+    @property
+    def _unread(self) -> bool:
+        return self._at <= len(self._body)
+
+    def _next(self) -> bytes:
+        """The next packet of the body in hand."""
+        at, end = self._at, self._body.find(SEPARATOR, self._at)
+        if end < 0:
+            end = len(self._body)
+        self._at = end + 1
+        return self._body[at:end]
 
     def _packet(self, link: Link, packet: bytes) -> None:
         """``link`` is what carries the session by now."""
@@ -333,7 +353,7 @@ class Poller(Link):
             connection.send_parts(parts)
         with suppress(BadRequest):  # then it has ended the session
             while self._unread and not connection.over:  # a POST under way came before
-                self._packet(connection, self._unread.pop())
+                self._packet(connection, self._next())
         self.prober = None
         self.closed = self.over = True
         self._wake()

@@ -12,7 +12,7 @@ import orjson
 import pytest
 
 from hub.engine import Member, Options, Server
-from hub.engine.connection import SMALL, Connection
+from hub.engine.connection import PART, Connection
 
 from .conftest import Serve
 from .test_ends import HEAD
@@ -20,7 +20,7 @@ from .wire import NO_CLOSE, Site, masked
 
 MARK = Options().max_waiting_events
 FRAME = masked(b'42["slow",1]')
-PART = SMALL // len(FRAME) + 1
+AT_ONCE = PART // len(FRAME) + 1
 """Frames that a reader takes at once."""
 
 
@@ -94,7 +94,7 @@ async def test_a_flood_over_a_websocket_waits_unread(
     await slow.full()
     waiting = slow.waiting()
     record_property("seen", f"{waiting} events wait of a flood")
-    assert MARK - 1 <= waiting <= MARK + PART
+    assert MARK - 1 <= waiting <= MARK + AT_ONCE
     (link,) = slow.server.eio.sockets.values()
     assert isinstance(link, Connection)
     assert len(link.buffer) <= 300_000
@@ -262,7 +262,7 @@ async def test_pongs_nobody_reads_are_bounded(
         pass
     record_property("seen", f"{most} bytes of pongs waited at most")
     assert not listener.connections
-    assert most <= 60_000 + 127 * (SMALL // 131 + 1)
+    assert most <= 60_000 + 127 * (PART // 131 + 1)
     sock.close()
 
 
@@ -350,3 +350,57 @@ async def test_packed_events_wait_by_their_size(serve: Serve) -> None:
         async with asyncio.timeout(5):
             while len(slow.seen) < 20:
                 await asyncio.sleep(0.01)
+
+
+# --- turns ---------------------------------------------------------------------------------------
+
+FLOODS = {
+    "pongs": masked(b"3"),
+    "answers": masked(b"430[]"),
+    "events nobody hears": masked(b'42/custom,["x"]'),
+    "pings of WebSocket": PING,
+    "empty fragments": b"\x01\x80\0\0\0\0" + b"\x80\x81\0\0\0\x003",
+}
+
+
+@pytest.mark.fault(25)
+@pytest.mark.parametrize("kind", FLOODS)
+async def test_others_have_their_turn_during_a_flood(
+    site: Site, sio: Server, kind: str, record_property: Callable[[str, object], None]
+) -> None:
+    """What costs a microsecond costs a tenth of a second by the segment."""
+    sio.on("echo", lambda sid, *args: args)
+    count = 20_000
+    async with site.wire() as other:
+        await other.connect()
+        flood = Flood(site.port, b"40")
+        await asyncio.sleep(0.02)
+        before = sio.eio.counters.frames_in
+        sending = await flood.send(FLOODS[kind] * count)
+        while sio.eio.counters.frames_in == before:
+            await asyncio.sleep(0)
+        await other.put('421["echo",1]')
+        assert await other.text() == "431[1]"
+        read = sio.eio.counters.frames_in - before
+        record_property("seen", f"{kind}: answered after {read} of {count} frames")
+        assert read < count
+        async with asyncio.timeout(20):
+            await sending
+        flood.close()
+
+
+@pytest.mark.fault(25)
+async def test_others_have_their_turn_during_a_post(site: Site, sio: Server) -> None:
+    sio.on("echo", lambda sid, *args: args)
+    sid = await site.open_polling()
+    await site.post(sid, "40")
+    async with site.wire() as other:
+        await other.connect()
+        before = sio.eio.counters.frames_in
+        posting = asyncio.create_task(site.post(sid, "\x1e".join(["3"] * 30_000)))
+        while sio.eio.counters.frames_in == before:
+            await asyncio.sleep(0)
+        await other.put('421["echo",1]')
+        assert await other.text() == "431[1]"
+        assert sio.eio.counters.frames_in - before < 30_000
+        assert await posting == (200, "ok")
