@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 import orjson
 
-from protocol.redis_wire import Broadcast, WireError, room_names
+from protocol.redis_wire import Broadcast, WireError, event_name, room_names, told
 
 _METHODS: Final = frozenset({"disconnect", "enter_room", "leave_room", "close_room"})
 
@@ -48,19 +48,19 @@ def decode_order(data: bytes) -> Order | None:
 
 
 def _broadcast(body: dict[str, Any], namespace: str) -> Broadcast:
-    event = body.get("event")
-    if not isinstance(event, str):
-        raise WireError("an event has a name")
+    event = event_name(body.get("event"))
     data = body.get("data")
     if body.get("binary"):
         data = _with_bytes(data)
-    return Broadcast(
-        event=event,
-        args=_args(data),
-        namespace=namespace,
-        rooms=_rooms(body.get("room")),
-        except_rooms=_rooms(body.get("skip_sid")),
-        uid="python",
+    return told(
+        Broadcast(
+            event=event,
+            args=_args(data),
+            namespace=namespace,
+            rooms=_rooms(body.get("room")),
+            except_rooms=_rooms(body.get("skip_sid")),
+            uid="python",
+        )
     )
 
 

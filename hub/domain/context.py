@@ -10,6 +10,7 @@ import msgspec
 from redis.asyncio import Redis
 
 from hub.domain.places import Atlas
+from hub.domain.service_keys import ServiceKeys
 from hub.plumbing.clock import Clock
 from hub.plumbing.outbox import Change, Outbox
 from hub.plumbing.postgres import Connection, Pool, from_json, to_json
@@ -55,6 +56,7 @@ class Domain:
     clock: Clock
     atlas: Atlas
     tokens: TokenKeys
+    service_keys: ServiceKeys
     keys: Keys = field(default_factory=Keys)
     policy: Policy = field(default_factory=Policy)
 

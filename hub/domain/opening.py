@@ -12,6 +12,7 @@ from hub.cluster.presence import Census
 from hub.cluster.server import Server
 from hub.domain.context import Domain, Policy
 from hub.domain.places import load_atlas
+from hub.domain.service_keys import ServiceKeys
 from hub.plumbing import postgres, redis_client
 from hub.plumbing.clock import Clock, SystemClock
 from hub.plumbing.lifecycle import Lifecycle
@@ -47,6 +48,7 @@ async def open_domain(life: Lifecycle, settings: Settings, clock: Clock | None =
         clock=clock,
         atlas=await load_atlas(pool),
         tokens=settings.auth.token_keys,
+        service_keys=ServiceKeys(pool),
         keys=keys,
         policy=policy(settings),
     )

@@ -14,10 +14,12 @@ from protocol.names import (
     HIDDEN_ROOMS,
     NAMESPACES,
     ROOM_NAMESPACE,
+    is_plain,
     question_room,
     room_kind,
 )
 from protocol.rest import Broadcast, BroadcastRequest
+from protocol.stock import RESERVED_EVENTS
 
 ROOM_KINDS = ("user:", "region:", "neighbourhood:", "tag:", "question:", "stream:", "chat:")
 ASKABLE = ("neighbourhood:", "question:", "stream:")
@@ -29,7 +31,7 @@ MAX_ROOM_BYTES = 128
 
 def check_room(room: str) -> None:
     """Raises INVALID_PAYLOAD, or FORBIDDEN for rooms that only the server fills."""
-    if not 0 < len(room.encode()) <= MAX_ROOM_BYTES or not room.isprintable():
+    if not is_plain(room) or not 0 < len(room.encode()) <= MAX_ROOM_BYTES:
         raise invalid("A room's name has 1 to 128 bytes and no control characters.")
     kind = room_kind(room)
     if kind in HIDDEN_ROOMS:
@@ -98,6 +100,8 @@ def _events(d: Domain, id: str, publisher: str, room: str, form: BroadcastReques
             stream_key=room.removeprefix("stream:"), published_at=d.now(), data=form.data
         )
         return [emit(form.event, product, id=id, rooms=(room,))]
+    if form.event in RESERVED_EVENTS:
+        raise invalid("Clients keep this name for themselves.")
     if form.event in SERVER_EVENTS and form.event != "room:broadcast":
         raise forbidden("This name is the hub's own.")
     message = RoomBroadcast(

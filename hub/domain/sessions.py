@@ -80,13 +80,16 @@ async def service(d: Domain, key: str) -> Service:
     parts = split_service_key(key)
     if parts is None:
         raise HubError(Code.UNAUTHENTICATED)
+    key_hash = hash_secret(parts[1])
+    if not await d.service_keys.known(parts[0], key_hash):
+        raise HubError(Code.UNAUTHENTICATED)
     async with acquire(d.pool) as conn:
         row = await conn.fetchrow(
             "SELECT key_hash, scopes, room_prefixes, event_types, calls_per_min, items_per_min"
             " FROM service_clients WHERE id = $1 AND disabled_at IS NULL",
             parts[0],
         )
-    if row is None or not same_hash(row["key_hash"], hash_secret(parts[1])):
+    if row is None or not same_hash(row["key_hash"], key_hash):
         raise HubError(Code.UNAUTHENTICATED)
     return Service(
         id=parts[0],

@@ -10,7 +10,7 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from types import CoroutineType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
@@ -23,11 +23,20 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("hub.engine")
 
-LEAVE = -1
-"""In place of an ack id: this call is the disconnect handler."""
+LEAVE = -(2**64)
+"""In place of an ack id: this call is the disconnect handler. No packet can hold such a number."""
+
+REFUSED: Final = object()
+"""In place of an event's name, before it and the fault: it is answered and reaches no handler."""
+
+
+class Refused(Exception):
+    """An event the engine did not take; the text is the counter's label."""
+
 
 Failed = Callable[[Member, str, Exception | None], Any]
-"""What to acknowledge when a handler raised, or (None) when an event has no handler."""
+"""What to acknowledge when a handler raised, the engine refused an event (Refused), or (None) when
+an event has no handler."""
 
 
 class Calls:
@@ -74,7 +83,7 @@ class Calls:
     def _call(self, member: Member, number: int | None, args: list[Any]) -> Any:
         """The handler's result; a coroutine when it awaits."""
         server, name = self._server, member.namespace.name
-        if "_trigger_event" in server.__dict__:  # instrumented
+        if "_trigger_event" in server.__dict__ and args[0] is not REFUSED:  # instrumented
             return server._trigger_event(args[0], name, member.sid, *args[1:])
         handlers = server.handlers.get(name)
         handler = handlers.get(args[0]) if handlers is not None else None
@@ -89,6 +98,8 @@ class Calls:
 
     def _call_other(self, member: Member, number: int | None, args: list[Any]) -> Any:
         """Catch-all handlers, namespace classes, nobody."""
+        if args[0] is REFUSED:
+            return self._failed(member, args[1], Refused(args[2]))
         name = member.namespace.name
         if self._other(name, args[0]):
             return self._server._trigger_event(args[0], name, member.sid, *args[1:])
@@ -123,10 +134,12 @@ class Calls:
 
     def _failed(self, member: Member, event: str, error: Exception | None) -> Any:
         server = self._server
-        if error is not None:
+        if isinstance(error, Refused):
+            count(server.eio.counters.rejected, str(error))
+        elif error is not None:
             log.error("handler of an event failed", exc_info=error)
             count(server.eio.counters.rejected, "handler_error")
-        if server.failed is not None and event != "disconnect":
+        if server.failed is not None and (event != "disconnect" or isinstance(error, Refused)):
             return server.failed(member, event, error)
         return self._not_handled
 
@@ -209,7 +222,7 @@ class Calls:
 
 
 def acknowledge(member: Member, number: int, data: list[Any]) -> None:
-    """Write an ACK packet. Raises TypeError for what cannot be encoded."""
+    """Write an ACK packet. Raises TypeError and Untellable as ``encode`` does."""
     link, name = member.link, member.namespace.name
     if link.codec == DEFAULT:
         try:

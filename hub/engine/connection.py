@@ -17,7 +17,7 @@ from .backlog import Backlog
 from .environ import Environ
 from .events import Event
 from .frames import PING, PROBE_PONG, TEXT, Part, close_frame, frame, frames
-from .link import TURN, Link
+from .link import IDLE, TURN, Link
 from .packets import fault_of
 from .telemetry import count
 
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
 HEAD, PROBE, OPEN, SLOW, CLOSING, HANDED_OVER = range(6)
 
-TOLD = reasons.FINAL | {reasons.BAD_PACKET}
-"""Ends that are told by a Close frame: the final ones, and where the peer broke the protocol and
-hears which rule (RFC 6455 §7.4.1). All others end TCP alone: OkHttp, under the Java client, stops
+TOLD = reasons.FINAL | {reasons.BAD_PACKET, reasons.REFUSED_TOO_OFTEN}
+"""Ends that are told by a Close frame: the final ones, and where the peer broke the protocol or a
+limit and hears so (RFC 6455 §7.4.1). All others end TCP alone: OkHttp, under the Java client, stops
 reading at a Close, and notices the end by its ping time-out only."""
 
 SMALL = 4_096
@@ -259,11 +259,11 @@ class Connection(Link, asyncio.Protocol):
             self._probe(payload)
         elif kind == b"4":
             self.engine.app.text(self, payload)
-        elif payload == b"3":
+        elif kind == b"3":
             self.pong()
         elif payload == b"1":
             self.end(reasons.CLIENT_DISCONNECT)
-        else:
+        elif kind not in IDLE:
             self.reject(fault_of(payload, "engine_packet"))
 
     def _binary(self, payload: bytes) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from asyncio import Future
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,9 @@ TURN = 16
 """Packets of one peer that are read in one loop round, so that many who flood us cannot hold up
 those who wait for an answer."""
 
+IDLE = frozenset((b"0", b"1", b"5", b"6"))
+"""Packets of Engine.IO that say nothing on an open session: Node passes over them."""
+
 
 class Link:
     """State common to both transports.
@@ -31,17 +35,22 @@ class Link:
     ``pending`` is a binary packet that waits for its attachments; ``queued`` weighs the events
     that wait for their handlers, whichever member they are for; ``leaving`` counts members whose
     disconnect handler is still running; ``over`` says that the transport is given up.
+    ``admitting`` ends with the CONNECT that is under way; ``connects`` counts those of the minute
+    that began at ``connects_since``.
     """
 
     __slots__ = (
         "_session",
         "address",
+        "admitting",
         "attachment_slot",
         "attachments",
         "awaiting_pong",
         "beat_slot",
         "closed",
         "codec",
+        "connects",
+        "connects_since",
         "deadline_slot",
         "direct",
         "engine",
@@ -66,6 +75,9 @@ class Link:
         self.address = ""
         self.members: tuple[Member, ...] = ()
         self.leaving = 0
+        self.admitting: Future[None] | None = None
+        self.connects = 0
+        self.connects_since = 0.0
         self.closed = False
         self.over = False
         self.direct = False

@@ -14,7 +14,7 @@ from . import reasons
 from .backlog import Backlog
 from .events import Event
 from .frames import TEXT, Part
-from .link import TURN, Link
+from .link import IDLE, TURN, Link
 from .telemetry import count
 
 if TYPE_CHECKING:
@@ -221,12 +221,12 @@ class Poller(Link):
             self.engine.app.text(link, packet)
         elif kind == b"b":
             self.engine.app.binary(link, decode_base64(packet[1:]))
-        elif packet == b"3":
+        elif kind == b"3":
             link.pong()
         elif packet == b"1":
             self._word = NOOP
             link.end(reasons.TRANSPORT_CLOSE)
-        else:
+        elif kind not in IDLE:
             link.reject("engine_packet")
             raise BadRequest("engine_packet")
 

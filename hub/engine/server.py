@@ -12,7 +12,7 @@ import logging
 import ssl as ssl_module
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, Final
 
 import socketio
 from aiohttp import web
@@ -42,10 +42,17 @@ keys of the CONNECT reply. It may raise socketio's ConnectionRefusedError (→ C
 Unavailable (→ the transport is closed)."""
 
 
+Ended = Callable[[str, str], None]
+"""Called with the address of a session and the reason (``reasons``) when it has ended."""
+
+CATCH_ALL: Final = object()
+"""Where the handlers table holds what is attached for every other event."""
+
+
 class Server(socketio.AsyncServer):  # type: ignore[misc]
     """``manager`` knows members and rooms, ``eio`` sessions and counters.
 
-    ``admit`` and ``failed`` are hooks, see Admit and calls.Failed.
+    ``admit``, ``failed`` and ``ended`` are hooks, see Admit, calls.Failed and Ended.
     """
 
     eio: Engine
@@ -58,11 +65,39 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
         self.environ = _Environs(self.eio)
         self.admit: Admit | None = None
         self.failed: Failed | None = None
+        self.ended: Ended | None = None
         self._dispatcher = self.eio.app = Dispatcher(self)
         self._listener: Listener | None = None
 
     def _engineio_server_class(self) -> type[Engine]:
         return Engine
+
+    def on(
+        self,
+        event: str,
+        handler: Callable[..., Any] | None = None,
+        namespace: str | None = None,
+    ) -> Any:
+        """As the library's; what is attached as ``*`` stands under a key no packet can name."""
+        return super().on(CATCH_ALL if event == "*" else event, handler, namespace)
+
+    def _get_event_handler(
+        self, event: str, namespace: str, args: tuple[Any, ...]
+    ) -> tuple[Callable[..., Any] | None, tuple[Any, ...]]:
+        """The library's order: the namespace's own handlers before those of any namespace, an
+        event's own before those of any event. The library itself takes an event that is named
+        ``*`` for the catch-all and leaves out its name."""
+        own, all_ = self.handlers.get(namespace, {}), self.handlers.get("*", {})
+        if event in own:
+            return own[event], args
+        is_free = event not in self.reserved_events
+        if is_free and CATCH_ALL in own:
+            return own[CATCH_ALL], (event, *args)
+        if event in all_:
+            return all_[event], (namespace, *args)
+        if is_free and CATCH_ALL in all_:
+            return all_[CATCH_ALL], (event, namespace, *args)
+        return None, args
 
     # listening
 
@@ -161,8 +196,9 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
         return {name: len(space.everyone) for name, space in self.manager.namespaces.items()}
 
     def serves(self, namespace: str) -> bool:
-        """Whether somebody has attached a handler there, or it was named at the start."""
-        return (
+        """Whether somebody has attached a handler there, or it was named at the start. A name
+        that does not begin with / (msgpack can say one) is no namespace, above all not ``*``."""
+        return namespace.startswith("/") and (
             namespace in self.handlers
             or namespace in self.namespace_handlers
             or self.namespaces == "*"

@@ -24,6 +24,7 @@ from hub.plumbing.settings import Settings
 from hub.plumbing.telemetry import AccessLog
 from hub.sockets import presence, repair, rooms, server
 from hub.sockets.local import LocalSockets
+from hub.sockets.logins import Logins
 from hub.sockets.node import SERVED, Guest, Node, Order, guest_of, left_of
 from protocol.events import ServerShutdown
 from protocol.names import Channels
@@ -137,6 +138,7 @@ async def open_hub(life: Lifecycle, settings: Settings, domain: Domain) -> Door:
         recovery=cluster.recovery,
         requests=cluster.requests,
         limits=Limits(domain.redis, domain.keys),
+        logins=Logins(settings.sockets.max_per_ip, settings.sockets.max_per_user),
         figures=settings.sockets,
         access=AccessLog(settings.process.access_log),
         guests=guests,

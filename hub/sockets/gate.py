@@ -3,6 +3,7 @@
 Whatever goes wrong behind it becomes a coded answer here and nowhere else.
 """
 
+import asyncio
 import inspect
 import time
 from collections.abc import Awaitable, Callable
@@ -11,13 +12,14 @@ from typing import Any, Final, cast
 import structlog
 from redis.exceptions import RedisError
 
-from hub.engine import Member, Server
+from hub.engine import Member, Server, reasons
+from hub.engine.calls import Refused
 from hub.plumbing import redis_client, trace
 from hub.plumbing.limits import Verdict
 from hub.plumbing.metrics import ERRORS, SOCKET_EVENTS, UNKNOWN
 from hub.plumbing.postgres import AWAY
 from hub.plumbing.telemetry import AccessLog
-from hub.sockets.node import guest_of
+from hub.sockets.node import Guest, guest_of
 from protocol.errors import Code, HubError, invalid, unavailable
 from protocol.events import ClientEvent, Empty, Ok
 from protocol.payload import Message, plain, read
@@ -35,16 +37,34 @@ Handle = Callable[..., Any]
 
 DONE: Final = "ok"
 
+OURS: Final = frozenset({DONE, Code.UNAVAILABLE, Code.SHUTTING_DOWN, Code.INTERNAL})
+"""Outcomes that are no fault of the sender's."""
+
+REFUSED_AT_MOST: Final = 100
+REFUSED_WINDOW_S: Final = 10.0
+"""Refused events of one socket in a window before its transport is closed. Whoever stays within the
+limits of the table cannot reach it: the default is as many events in the same time."""
+
 log = structlog.get_logger(__name__)
 
 
 class Gate:
-    """With a check of this process, plain functions are called without a task."""
+    """With a check of this process, plain functions are called without a task. `refused_at_most`
+    is how many refused events in REFUSED_WINDOW_S cost a sender its transport.
+    """
 
-    def __init__(self, server: Server, check: Check | CheckAtOnce, access: AccessLog) -> None:
+    def __init__(
+        self,
+        server: Server,
+        check: Check | CheckAtOnce,
+        access: AccessLog,
+        refused_at_most: int = REFUSED_AT_MOST,
+    ) -> None:
         self._server = server
         self._check = check
         self._access = access
+        self._refused_at_most = refused_at_most
+        server.failed = self._failed
 
     def add(self, event: ClientEvent, act: Act) -> None:
         """Let this event through to `act`."""
@@ -100,6 +120,17 @@ class Gate:
 
         return handle
 
+    def _failed(self, member: Member, _name: str, error: Exception | None) -> dict[str, Any]:
+        """What the engine refused before any handler (it nests too deep, say), and what failed."""
+        start = time.perf_counter()
+        event = ClientEvent(UNKNOWN, Empty, Ok, member.namespace.name)
+        with trace.traced() as work:
+            fault = error is None or isinstance(error, Refused)
+            told = invalid("The event cannot be read.") if fault else HubError(Code.INTERNAL)
+            ack, outcome = _refused(told, work)
+            self._record(member, event, ack, outcome, start)
+        return ack
+
     def _member(self, sid: str, event: ClientEvent) -> Member:
         member = self._server.member(sid, event.namespace)
         assert member is not None
@@ -110,6 +141,8 @@ class Gate:
     ) -> None:
         seconds = time.perf_counter() - start
         SOCKET_EVENTS.count(event.namespace, event.name, outcome, seconds)
+        if outcome not in OURS:
+            self._charge(member, guest_of(member))
         if self._access.wants_event(outcome, seconds):
             room = ack.get("room")
             self._access.event(
@@ -121,6 +154,17 @@ class Gate:
                 userId=guest_of(member).user_id,
                 **({"room": room} if isinstance(room, str) else {}),
             )
+
+    def _charge(self, member: Member, guest: Guest) -> None:
+        """A refused event costs its sender: after so many the transport is closed, once the last
+        answer has gone out. The client comes back, and has to be let in again."""
+        now = time.monotonic()
+        if now - guest.refused_since > REFUSED_WINDOW_S:
+            guest.refused, guest.refused_since = 0, now
+        guest.refused += 1
+        if guest.refused == self._refused_at_most + 1:
+            loop = asyncio.get_running_loop()
+            loop.call_soon(member.link.end, reasons.REFUSED_TOO_OFTEN, 1008)
 
 
 def _done(answer: Message) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from hub.engine.wheel import Wheel
 from hub.plumbing.figures import Sockets
 from hub.plumbing.limits import Limits
 from hub.plumbing.telemetry import AccessLog
+from hub.sockets.logins import Logins
 from protocol.events import SERVER_EVENTS
 from protocol.names import HIDDEN_ROOMS, room_kind
 from protocol.payload import Message, plain
@@ -35,7 +36,8 @@ class Guest:
 
     `automatic` are the rooms the server chose, `asked` those the client joined. `token` names the
     connection on this node. `moved` says that the person's rooms changed while they were being
-    found out. `left` ends when no trace of the socket is left.
+    found out. `left` ends when no trace of the socket is left. `refused` counts refused events
+    since `refused_since` (monotonic).
     """
 
     user_id: str
@@ -49,6 +51,8 @@ class Guest:
     moved: bool = False
     leaving: bool = False
     expiry: int = 0
+    refused: int = 0
+    refused_since: float = 0.0
     left: asyncio.Future[None] | None = None
 
     @classmethod
@@ -83,6 +87,7 @@ class Node:
     recovery: Recovery
     requests: Requests
     limits: Limits
+    logins: Logins
     figures: Sockets
     access: AccessLog
     guests: dict[str, Member]

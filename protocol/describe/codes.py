@@ -27,6 +27,7 @@ CLOSES: Final = (
     Close("connect timeout", (1006,), True, "No CONNECT came in time."),
     Close("slow consumer", (1006,), True, "More waited for this connection than it took."),
     Close("bad packet", (1002, 1007, 1008), True, "What was sent is no packet of the protocol."),
+    Close("refused too often", (1008,), True, "Too many events of one socket were refused."),
     Close("server shutting down", (1006,), True, "This node goes away: another takes over."),
 )
 

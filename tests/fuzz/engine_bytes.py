@@ -54,6 +54,7 @@ PACKETS = tuple(
         {"type": 0, "nsp": "/", "data": {"token": "t"}},
         {"type": 2, "nsp": "/", "id": 1, "data": ["echo", b"\x01", {"a": 1}]},
         {"type": 3, "nsp": "/", "id": 1, "data": []},
+        {"type": 2, "nsp": "/", "id": "x", "data": ["echo"]},
         {"type": 1, "nsp": "/"},
     )
 )

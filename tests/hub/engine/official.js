@@ -1,10 +1,19 @@
-// The official server, as the judge: prints its port, echoes `echo` and sends `tick` where asked.
+// The official server with both parsers; each event is acknowledged with its name and the number
+// of its arguments. Prints its port.
+const http = require("http");
 const { Server } = require("socket.io");
-const http = require("node:http").createServer();
-const io = new Server(http, { maxHttpBufferSize: 1e6 });
-io.on("connection", (socket) => {
-  socket.on("echo", (...args) => socket.emit("echo", ...args));
-  socket.on("tick", (number) => socket.emit("tick", number));
-});
-http.listen(0, "127.0.0.1", () => console.log(http.address().port));
-process.stdin.on("end", () => process.exit(0)).resume();
+const msgpack = require("socket.io-msgpack-parser");
+
+const server = http.createServer();
+for (const [path, parser] of [["/socket.io/", undefined], ["/socket.io-msgpack/", msgpack]]) {
+  const io = new Server(server, parser ? { path, parser } : { path });
+  for (const name of ["/", "/custom"])
+    io.of(name).on("connection", (socket) =>
+      socket.onAny((name, ...args) => {
+        const answer = args.pop();
+        if (typeof answer === "function") answer(String(name), args.length);
+      }),
+    );
+}
+server.listen(0, "127.0.0.1", () => console.log(server.address().port));
+process.stdin.on("end", () => process.exit()).resume();

@@ -42,7 +42,7 @@ async def official() -> AsyncIterator[Site | None]:
     if not AVAILABLE:
         yield None
         return
-    async with node(str(HERE / "official.js")) as out, aiohttp.ClientSession() as http:
+    async with node(str(HERE / "echoing.js")) as out, aiohttp.ClientSession() as http:
         yield Site(int(await out.readline()), http)
 
 
