@@ -112,8 +112,8 @@ def read_json(body: bytes, form: type[T], *, max_items: int = MAX_ITEMS) -> T:
 
 
 def check(value: Any, max_items: int = MAX_ITEMS) -> bool:
-    """Refuse what no form may hold: depth, size, control characters, lone surrogates, NaN. False
-    when a text holds line breaks or such, as texts may and ids may not.
+    """Refuse what no form may hold: depth, size, control characters, lone surrogates, NaN, bytes.
+    False when a text holds line breaks or such, as texts may and ids may not.
 
     `value` is what a parser of JSON or msgpack made, so its types are plain.
     PostgreSQL cannot store NUL or surrogates, NaN breaks JSON parsers of clients.
@@ -141,6 +141,8 @@ def check(value: Any, max_items: int = MAX_ITEMS) -> bool:
             elif kind is float:
                 if not isfinite(item):
                     raise invalid("Numbers must be finite.")
+            elif kind is bytes:
+                raise invalid("Bytes are taken nowhere.")
             elif kind in _NESTED:
                 stack.append((item, depth + 1))
     return plain_texts

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from .packets import ACK, DEFAULT, encode, prefix_of
-from .rooms import GONE, HELD, LEAVING, LIVE, Member
+from .rooms import GONE, HELD, LEAVING, LIVE, Jobs, Member
 from .telemetry import count
 
 if TYPE_CHECKING:
@@ -51,21 +51,25 @@ class Calls:
 
     # events
 
-    def event(self, member: Member, number: int | None, args: list[Any]) -> None:
-        """Handle it now, or after what the member sent before."""
+    def event(self, member: Member, number: int | None, args: list[Any], size: int) -> None:
+        """Handle it now, or after what the member sent before; ``size`` is its bytes."""
         jobs = member.jobs
         if jobs is None:
             if member.state == LIVE:
                 self._invoke(member, number, args)
         elif member.state <= LIVE:
-            jobs.append((number, args))
-            if len(jobs) >= self._server.options.max_waiting_events:
-                member.link.pause_reading()
+            weight = 1 + size // 1024
+            jobs.append((number, args, weight))
+            member.link.queue(weight)
 
     def leave(self, member: Member, reason: str) -> None:
-        """Call the disconnect handler after what the member sent before."""
+        """Call the disconnect handler once what runs for the member has ended; what waits does
+        not run any more."""
         if member.jobs is not None:
-            member.jobs.append((LEAVE, ["disconnect", reason]))
+            waiting = sum(weight for _, _, weight in member.jobs)
+            member.jobs.clear()
+            member.jobs.append((LEAVE, ["disconnect", reason], 0))
+            member.link.unqueue(waiting)
         else:
             self._invoke(member, LEAVE, ["disconnect", reason])
 
@@ -167,14 +171,13 @@ class Calls:
     async def _work(
         self,
         member: Member,
-        jobs: deque[tuple[int | None, list[Any]]],
+        jobs: Jobs,
         first: Coroutine[Any, Any, None],
     ) -> None:
         await first
         while jobs:
-            number, args = jobs.popleft()
-            if len(jobs) < self._server.options.max_waiting_events // 2:
-                member.link.resume_reading()
+            number, args, weight = jobs.popleft()
+            member.link.unqueue(weight)
             if member.state in (HELD, GONE):
                 continue
             result = self._call(member, number, args)

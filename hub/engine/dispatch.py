@@ -96,6 +96,7 @@ class Dispatcher:
                 self._event(link, payload, head)
             else:
                 packet = decode(payload[1:])
+                packet.size = len(payload)
                 self._bound_depth(payload, packet)
                 self._packet(link, packet)
         except BadPacket as error:
@@ -109,6 +110,7 @@ class Dispatcher:
         try:
             if link.codec == MSGPACK:
                 packet = decode_msgpack(payload)
+                packet.size = len(payload)
                 if depth_over(packet.data, self._max_depth):
                     packet.refuse(TOO_DEEP, packet.data[0] if packet.type == EVENT else "")
                 self._packet(link, packet)
@@ -133,7 +135,7 @@ class Dispatcher:
         number = head[1]
         for member in link.members:
             if member.namespace.name == "/":
-                self.calls.event(member, int(number) if number else None, args)
+                self.calls.event(member, int(number) if number else None, args, len(payload))
                 return
 
     def _bound_depth(self, payload: bytes, packet: Packet) -> None:
@@ -158,9 +160,10 @@ class Dispatcher:
             return
         elif kind == EVENT:
             if packet.fault:
-                self.calls.event(member, packet.id, [REFUSED, packet.data[0], packet.fault])
+                refused = [REFUSED, packet.data[0], packet.fault]
+                self.calls.event(member, packet.id, refused, packet.size)
             elif packet.data is not None:  # without data there is not even a name
-                self.calls.event(member, packet.id, packet.data)
+                self.calls.event(member, packet.id, packet.data, packet.size)
         elif kind == ACK:
             if packet.id is not None and not packet.fault:
                 self._acknowledged(member, packet)
@@ -171,12 +174,16 @@ class Dispatcher:
         if member is None or packet.attachments > self._max_attachments:
             raise BadPacket("attachments")
         link.pending, link.attachments = packet, []
+        link.expect_attachments()
         if packet.attachments == 0:
             self._complete(link)
 
     def _attachment(self, link: Link, payload: bytes) -> None:
         if link.pending is None or link.attachments is None:
             raise BadPacket("unexpected_binary")
+        link.pending.size += len(payload)
+        if link.pending.size > self._server.options.max_payload:
+            raise BadPacket("payload_too_big")
         link.attachments.append(payload)
         if len(link.attachments) == link.pending.attachments:
             self._complete(link)
@@ -184,6 +191,7 @@ class Dispatcher:
     def _complete(self, link: Link) -> None:
         packet, attachments = link.pending, link.attachments
         link.pending = link.attachments = None
+        link.met_attachments()
         assert packet is not None
         assert attachments is not None
         packet.data = reconstruct(packet.data, attachments)
@@ -219,7 +227,6 @@ class Dispatcher:
             return
         if link.member(name) is not None:
             raise BadPacket("connected_twice")
-        link.met_deadline()
         space = server.manager.namespace(name)
         member = Member(server.eio.generate_id(), link, space)
         space.expect(member)
@@ -299,6 +306,7 @@ class Dispatcher:
         if verdict is False:
             raise Refused
         link = member.link
+        link.met_deadline()
         reply = {"sid": member.sid, **extra} if extra else {"sid": member.sid}
         link.send_parts(encode(link.codec, CONNECT, member.namespace.name, None, reply))
         member.namespace.admit(member)
@@ -309,7 +317,7 @@ class Dispatcher:
         link, name = member.link, member.namespace.name
         if isinstance(error, Unavailable):
             count(self._server.eio.counters.refused, "unavailable")
-            link.end(reasons.SHUTTING_DOWN, 1013)
+            link.end(reasons.SHUTTING_DOWN)
             return
         if isinstance(error, Refused):
             reason = error.error_args
@@ -350,11 +358,10 @@ class Dispatcher:
         member.callbacks = None
         link = member.link
         link.leaving -= 1
-        if link.members or link.leaving:
-            return
         if link.over:
-            self._server.eio.forget(link)
-        else:
+            if not (link.members or link.leaving):
+                self._server.eio.forget(link)
+        elif not any(other.connected for other in link.members):
             link.expect_connect()
 
 

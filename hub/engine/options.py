@@ -14,6 +14,13 @@ class Options:
     process for one connection: over the low mark volatile events are dropped and alerts overtake,
     over the high mark the connection is closed as ``slow consumer``. ``connects_a_minute`` is how
     often one session may ask to join a namespace.
+
+    ``connect_timeout`` runs from the first byte to an accepted CONNECT, and for whatever else a
+    peer has begun: an upgrade, a POST's body, a packet's attachments. ``max_payload`` bounds a
+    message, and a packet's attachments together. ``max_waiting_events`` bounds the events of one
+    session that wait for their handlers; each KiB of one counts as one more.
+    ``keep_request`` is for handlers that read the request which opened a session (``environ``);
+    without it nothing but the peer's address is kept.
     """
 
     ping_interval: float = 25.0
@@ -34,6 +41,7 @@ class Options:
     conn_max_ip: int = 200
     accept_rate: int = 1_000
     trust_proxy: int = 0
+    keep_request: bool = True
     cors_origins: str | tuple[str, ...] = ()
     transports: tuple[str, ...] = ("websocket", "polling")
     path: str = "/socket.io/"

@@ -42,9 +42,9 @@ class BadPacket(ValueError):
 
 @dataclass(slots=True)
 class Packet:
-    """One decoded packet; ``attachments`` is how many binary messages must still follow. With a
-    ``fault`` it is refused by an answer and the session goes on; of an event ``data`` is then the
-    name alone. ``data`` is None where there was none.
+    """One decoded packet; ``attachments`` is how many binary messages must still follow, ``size``
+    the bytes of all its messages. With a ``fault`` it is refused by an answer and the session goes
+    on; of an event ``data`` is then the name alone. ``data`` is None where there was none.
     """
 
     type: int
@@ -52,6 +52,7 @@ class Packet:
     id: int | None
     data: Any
     attachments: int = 0
+    size: int = 0
     fault: str = ""
 
     def refuse(self, fault: str, name: str = "") -> None:

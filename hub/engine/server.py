@@ -7,9 +7,11 @@ that a cluster needs: deliver, member, rename, kick, cut.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import ssl as ssl_module
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 import socketio
@@ -20,12 +22,17 @@ from .calls import Failed
 from .dispatch import Dispatcher
 from .engine import Engine
 from .events import Event
+from .link import Link
 from .listener import Listener
 from .manager import Manager
 from .options import Options, Refusal, Refuse
 from .packets import DEFAULT, DISCONNECT, MSGPACK, encode
+from .polling import Poller
 from .rooms import HELD, LEAVING, Member
 from .telemetry import EngineCollector
+
+LAST_WORDS_S = 2.0
+"""How long a drain waits for the next polls of those who poll."""
 
 Extra = Mapping[str, Any] | None
 Admit = Callable[[Member, Any], "Extra | Awaitable[Extra]"]
@@ -142,7 +149,7 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
         and close them in that order; what does not fit is closed after ``seconds``. How many
         transports there were."""
         self.refuse_new(max(1, round(seconds)))
-        links = [link for link in self.eio.sockets.values() if not link.over]
+        links = [link for link in self._links() if not link.over]
         if tell is not None:
             for index, link in enumerate(links):
                 after = round(min(index / per_second, seconds) * 1000)
@@ -152,18 +159,29 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
         fitting = min(len(links), int(seconds * per_second))
         for first in range(0, fitting, step):
             for link in links[first : min(first + step, fitting)]:
-                link.end(reasons.SHUTTING_DOWN, 1001)
+                link.end(reasons.SHUTTING_DOWN)
             await self.sleep(step / per_second)
         for link in links[fitting:]:
-            link.end(reasons.SHUTTING_DOWN, 1001)
+            link.end(reasons.SHUTTING_DOWN)
+        await self._heard_out()
         return len(links)
+
+    async def _heard_out(self) -> None:
+        """Until polling clients have heard the last words, which each hears at its next poll."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LAST_WORDS_S):
+                while any(isinstance(link, Poller) and link.unheard for link in self._links()):
+                    await self.sleep(0.02)
+
+    def _links(self) -> list[Link]:
+        return list(self.eio.sockets.values())
 
     async def close(self) -> None:
         """Close every transport and the listening socket."""
         if self._listener is not None:
             self._listener.stop_listening()
-        for link in list(self.eio.sockets.values()):
-            link.end(reasons.SHUTTING_DOWN, 1001)
+        for link in self._links():
+            link.end(reasons.SHUTTING_DOWN)
         await self.sleep(0)
         if self._listener is not None:
             await self._listener.close()
@@ -257,7 +275,7 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
 
     def cut(self, member: Member, reason: str = reasons.TRANSPORT_CLOSE) -> None:
         """Close the member's transport without a word: the client comes back."""
-        member.link.end(reason, 1001)
+        member.link.end(reason)
 
     # the library's, where it would take its own way
 

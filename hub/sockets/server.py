@@ -34,6 +34,7 @@ def options(sockets: Sockets, web: Web) -> Options:
         conn_max_ip=sockets.max_per_ip,
         accept_rate=sockets.accept_rate,
         trust_proxy=web.trust_proxy,
+        keep_request=False,
         cors_origins="*" if "*" in web.cors_origins else web.cors_origins,
         transports=sockets.transports,
     )
