@@ -89,7 +89,7 @@ class Gate:
         self, request: web.Request, handler: Next, trace: Trace
     ) -> web.StreamResponse:
         try:
-            if not origin_allowed(request, self.part.cors_origins):
+            if not origin_allowed(request, self.part.cors_origins, self.part.trust_proxy):
                 raise forbidden("This Origin is not allowed.")
             if is_preflight(request):
                 return web.Response(status=204)

@@ -5,9 +5,10 @@ from typing import Final
 
 from aiohttp import web
 
-from api.peer import is_secure
+from api.peer import is_secure, origin_allowed
 from hub.plumbing.trace import REQUEST_ID, Trace
 from hub.plumbing.variables import Web
+from protocol.origins import is_listed
 
 COMPRESS_FROM: Final = 1024
 """S4-04: a smaller body costs more to compress than it saves."""
@@ -42,17 +43,17 @@ def finish(request: web.Request, response: web.StreamResponse, trace: Trace, par
     headers.setdefault("Cache-Control", "no-store")
     if is_secure(request, part.trust_proxy):  # RFC 6797 §7.2: not over plain HTTP
         headers["Strict-Transport-Security"] = HSTS
-    _cross_origin(request, response, part.cors_origins)
+    _cross_origin(request, response, part)
     _compress(request, response)
 
 
-def _cross_origin(
-    request: web.Request, response: web.StreamResponse, allowed: tuple[str, ...]
-) -> None:
+def _cross_origin(request: web.Request, response: web.StreamResponse, part: Web) -> None:
     headers = response.headers
     headers.add("Vary", "Origin")
     origin = request.headers.get("Origin")
-    if origin is None or not (origin in allowed or "*" in allowed):
+    if origin is None or not origin_allowed(request, part.cors_origins, part.trust_proxy):
+        return
+    if not is_listed(origin, part.cors_origins):
         return
     headers["Access-Control-Allow-Origin"] = origin
     headers["Access-Control-Expose-Headers"] = EXPOSED

@@ -1,20 +1,22 @@
 """Reads what a request holds into the forms of its route, and no more bytes than that takes."""
 
-import asyncio
+import zlib
 from typing import Any, Final
 
 import msgspec
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.web_protocol import RequestPayloadError
 
 from api.refusals import Refusal
 from api.route import Route
+from hub.plumbing.http import BodyLate
 from protocol.errors import invalid
 from protocol.names import is_plain
 from protocol.payload import check, read, read_json
 
 MAX_BODY: Final = 1 << 20
-BODY_TIMEOUT_S: Final = 20.0
+CODINGS: Final = ("gzip", "x-gzip", "deflate")
 MAX_NAME: Final = 128
 """Characters of an id or a room's name in the path."""
 
@@ -56,7 +58,10 @@ async def body_of(request: web.Request, route: Route) -> tuple[bytes, Any]:
         raise too_large()
     if request.headers.get("Expect", "").lower() == "100-continue":
         await _go_on(request)
+    coding = _coding_of(request)
     raw = await _bytes(request)
+    if raw and coding:
+        raw = _inflated(raw)
     if raw and request.content_type != "application/json":
         raise Refusal(415, "Send the body as application/json.")
     return raw, read_json(raw or b"{}", route.body, max_items=route.max_items)
@@ -70,14 +75,45 @@ async def _go_on(request: web.Request) -> None:
 
 async def _bytes(request: web.Request) -> bytes:
     try:
-        async with asyncio.timeout(BODY_TIMEOUT_S):
-            return await request.read()
-    except TimeoutError:
+        return await request.read()
+    except BodyLate:
         raise Refusal(408, "The body did not come in time.") from None
     except web.HTTPRequestEntityTooLarge:
         raise too_large() from None
-    except (HttpProcessingError, web.HTTPBadRequest):
+    except (HttpProcessingError, RequestPayloadError, web.HTTPBadRequest):
         raise invalid("The body cannot be read.") from None
+
+
+def _coding_of(request: web.Request) -> str:
+    """How the body is compressed (RFC 9110 §8.4); empty: it is not. Raises 415 for what is neither
+    gzip nor deflate."""
+    values = request.headers.getall("Content-Encoding", ())
+    codings = [part.strip().lower() for value in values for part in value.split(",")]
+    codings = [coding for coding in codings if coding not in ("", "identity")]
+    if not codings:
+        return ""
+    if len(codings) > 1 or codings[0] not in CODINGS:
+        raise Refusal(
+            415, "Send the body plain, or as gzip or deflate.", Accept_Encoding="gzip, deflate"
+        )
+    return codings[0]
+
+
+def _inflated(raw: bytes) -> bytes:
+    """Of a caller who was admitted, and no more of it than a body may have. The first bytes tell
+    gzip, zlib and bare deflate apart: clients mix up the last two."""
+    is_gzip, is_zlib = raw[:2] == b"\x1f\x8b", raw[0] & 0x0F == 8 and len(raw) > 1
+    window = zlib.MAX_WBITS + 16 if is_gzip else zlib.MAX_WBITS if is_zlib else -zlib.MAX_WBITS
+    inflater = zlib.decompressobj(window)
+    try:
+        body = inflater.decompress(raw, MAX_BODY + 1)
+    except zlib.error:
+        raise invalid("The body is not what its Content-Encoding says.") from None
+    if len(body) > MAX_BODY:
+        raise too_large()
+    if not inflater.eof or inflater.unused_data:
+        raise invalid("The body is not what its Content-Encoding says.")
+    return body
 
 
 def too_large() -> Refusal:

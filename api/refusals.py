@@ -1,15 +1,13 @@
 """What HTTP refuses by a status of its own, under a code of the closed list."""
 
-from protocol.errors import Code, HubError
-
-_CODES = {404: Code.NOT_FOUND, 405: Code.NOT_FOUND}
+from protocol.errors import HubError, code_of_status
 
 
 class Refusal(HubError):
-    """404 and 405 are NOT_FOUND, everything else about a request's form INVALID_PAYLOAD."""
+    """Its code is that of its status."""
 
     def __init__(self, status: int, message: str, **headers: str) -> None:
-        super().__init__(_CODES.get(status, Code.INVALID_PAYLOAD), message)
+        super().__init__(code_of_status(status), message)
         self._status = status
         self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
 

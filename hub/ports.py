@@ -6,10 +6,13 @@ from aiohttp import web
 from typer import echo
 
 from api.health import Vitals
+from hub.plumbing.connections import connections_of_door
 from hub.plumbing.health import LIVE_PATHS, READY_PATHS, STARTUP_PATHS
+from hub.plumbing.http import HttpServer, Times
 from hub.plumbing.lifecycle import Lifecycle
 from hub.plumbing.metrics import exposition
 from hub.plumbing.settings import Settings
+from hub.plumbing.values import Address
 
 Answer = Callable[[web.Request], Awaitable[web.Response]]
 
@@ -46,19 +49,25 @@ async def listen(
     life: Lifecycle, name: str, app: web.Application, settings: Settings, port: int
 ) -> int:
     """Serve an app on a port of its own until the process stops; the port bound."""
-    bound = await listen_at(life, name, app, settings.web.host, port)
+    bound = await listen_at(life, name, app, settings, settings.web.host, port)
     echo(f"dongne {name} listens on {plain_address(settings, bound)}")
     return bound
 
 
-async def listen_at(life: Lifecycle, name: str, app: web.Application, host: str, port: int) -> int:
+async def listen_at(
+    life: Lifecycle, name: str, app: web.Application, settings: Settings, host: str, port: int
+) -> int:
     """The same at an address of the caller's choice, without a word."""
-    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=5)
-    await runner.setup()
-    life.on_stop(name, runner.cleanup)
-    await web.TCPSite(runner, host, port).start()
-    bound: int = runner.addresses[0][1]
-    return bound
+    figures = settings.sockets
+    hops, spared = settings.web.trust_proxy, name == "metrics"
+    server = HttpServer(
+        app,
+        connections_of_door(hops, figures.max_per_ip, figures.max_per_node, spared=spared),
+        Times(head=figures.connect_timeout_s, body=figures.connect_timeout_s),
+        shutdown_timeout=5,
+    )
+    life.on_stop(name, server.close)
+    return await server.listen(host, port)
 
 
 def address(settings: Settings, port: int) -> str:
@@ -70,4 +79,4 @@ def address(settings: Settings, port: int) -> str:
 def plain_address(settings: Settings, port: int) -> str:
     """The URL of a port beside it, which speaks no TLS."""
     host = "localhost" if settings.web.host in ("127.0.0.1", "0.0.0.0", "::") else settings.web.host
-    return f"http://{host}:{port}"
+    return f"http://{Address(host, port)}"

@@ -25,6 +25,7 @@ from hub.domain.opening import open_domain
 from hub.domain.sessions import ALL_SCOPES, add_service
 from hub.engine.process import freeze_start, watch_lag
 from hub.plumbing import redis_client, telemetry
+from hub.plumbing.connections import raise_descriptors
 from hub.plumbing.embedded import Postgres, Valkey, keep
 from hub.plumbing.embedded.supervisor import free_port
 from hub.plumbing.health import Check
@@ -51,6 +52,7 @@ def run_door(name: str, environ: Mapping[str, str]) -> int:
     """
     settings = Settings.load(environ, complete=name != "up")
     telemetry.configure(settings)
+    raise_descriptors()
     main = partial(DOORS[name], settings=settings, environ=environ)
     return run(main, settings)
 
@@ -63,6 +65,7 @@ def run_hub_of_many(environ: Mapping[str, str], report: int) -> int:
     """
     settings = Settings.load(environ)
     telemetry.configure(settings)
+    raise_descriptors()
     structlog.contextvars.bind_contextvars(pid=os.getpid())
     return run(partial(open_hub_of_many, settings=settings, report=report), settings)
 
@@ -79,7 +82,7 @@ async def open_hub_alone(life: Lifecycle, settings: Settings, environ: object) -
 
 async def open_hub_of_many(life: Lifecycle, settings: Settings, report: int) -> None:
     door, vitals = await hub_door(life, settings)
-    own = await listen_at(life, "metrics", health_app(vitals), "127.0.0.1", 0)
+    own = await listen_at(life, "metrics", health_app(vitals), settings, "127.0.0.1", 0)
     shared = health_app(vitals, metrics=None)  # whose figures it would be is chance
     await door.start(settings.web.host, settings.web.port, shared)
     settle(life, door)

@@ -102,3 +102,9 @@ def conflict(message: str) -> HubError:
 
 def unavailable(message: str = "", *, retry_after_ms: int = 1000) -> HubError:
     return HubError(Code.UNAVAILABLE, message or None, retry_after_ms=retry_after_ms)
+
+
+def code_of_status(status: int) -> Code:
+    """Of what HTTP itself refuses by a 4xx: 404 and 405 are NOT_FOUND, everything else about a
+    request's form INVALID_PAYLOAD."""
+    return Code.NOT_FOUND if status in (404, 405) else Code.INVALID_PAYLOAD

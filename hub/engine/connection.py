@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Any, cast
 from websockets.frames import Opcode
 from websockets.speedups import apply_mask
 
+from hub.plumbing.http import peer_of
+from protocol.address import client_address
+
 from . import reasons
 from .backlog import Backlog
 from .environ import Environ
@@ -52,6 +55,7 @@ class Connection(Link, asyncio.Protocol):
         "_environ",
         "backlog",
         "buffer",
+        "counted",
         "joined",
         "later",
         "listener",
@@ -70,6 +74,7 @@ class Connection(Link, asyncio.Protocol):
         self.phase = HEAD
         self.buffer = b""
         self.later = False
+        self.counted: str | None = None  # the peer's address, while it counts as a connection
         self.backlog: Backlog[bytes] | None = None
         self.reader: Protocol | None = None
         self.joined: bytearray | None = None
@@ -80,11 +85,32 @@ class Connection(Link, asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
+        address = client_address(peer_of(transport), (), 0)
+        if self.listener.counted.take(address):
+            self.taken_back(self.transport, address)
+        else:
+            self.phase = CLOSING
+            self.transport.abort()
+
+    def taken_back(self, transport: asyncio.Transport, counted: str | None) -> None:
+        """This transport is ours, and counted for that address."""
+        self.transport, self.counted = transport, counted
         self.deadline_slot = self.engine.deadlines.add(self, self.engine.options.connect_timeout)
         self.listener.connections.add(self)
 
+    def give_away(self) -> str | None:
+        """Somebody else serves this transport from now on; the address it is counted for."""
+        self.met_deadline()
+        self.phase = HANDED_OVER
+        self.listener.connections.discard(self)
+        counted, self.counted = self.counted, None
+        return counted
+
     def connection_lost(self, exc: Exception | None) -> None:
         self.listener.connections.discard(self)
+        if self.counted is not None:
+            self.listener.counted.release(self.counted)
+            self.counted = None
         if self.phase == HEAD:
             self.met_deadline()
         elif self.phase == SLOW:
@@ -271,6 +297,12 @@ class Connection(Link, asyncio.Protocol):
             self.end(reasons.BAD_PACKET, 1002)
         else:
             self.engine.app.binary(self, payload)
+
+    def answer(self, wire: bytes) -> None:
+        """The handshake's answer and the end of the connection."""
+        self.met_deadline()
+        self.phase = CLOSING
+        self._close_transport(wire)
 
     def reject(self, fault: str) -> None:
         count(self.engine.counters.rejected, fault)
@@ -483,9 +515,3 @@ class Connection(Link, asyncio.Protocol):
         self.direct = raw and self.phase == OPEN and self.backlog is None
         for member in self.members:
             member.sort()
-
-    def handed_over(self) -> None:
-        """aiohttp serves this transport from now on."""
-        self.met_deadline()
-        self.phase = HANDED_OVER
-        self.listener.connections.discard(self)

@@ -12,21 +12,33 @@ import os
 from base64 import urlsafe_b64encode
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Any, NoReturn, Protocol, cast
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 import engineio
 import orjson
-from aiohttp import web
+from aiohttp import hdrs, web
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.web_protocol import RequestPayloadError
+from multidict import CIMultiDict
+
+from hub.plumbing.http import peer_of
+from protocol.address import client_address
+from protocol.origins import is_allowed, own_hosts
 
 from . import reasons
 from .connection import Connection
 from .cork import Cork
-from .limits import Limits, peer_address
+from .environ import environ_of, scheme_of
+from .handshake import METHOD, ORIGIN, REQUEST, Refused, is_websocket, read_query, refused
+from .limits import Limits
 from .link import Link
 from .options import Handshake, Options, Refusal, Refuse
 from .polling import BadRequest, Poller
 from .telemetry import Counters, count
 from .wheel import Wheel
+
+if TYPE_CHECKING:
+    from multidict import CIMultiDictProxy
 
 log = logging.getLogger("hub.engine")
 library_log = logging.getLogger("hub.engine.library")
@@ -61,15 +73,14 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
 
     def __init__(self, *, options: Options | None = None, **kwargs: Any) -> None:
         self.options = options = options or Options()
-        origins: Any = options.cors_origins
-        if isinstance(origins, tuple):
-            origins = list(origins) or None  # None: the request's own host only
+        listed = options.cors_origins
+        self._listed = (listed,) if isinstance(listed, str) else listed
         super().__init__(
             async_mode="aiohttp",
             ping_interval=options.ping_interval,
             ping_timeout=options.ping_timeout,
             max_http_buffer_size=options.max_payload,
-            cors_allowed_origins=origins,
+            cors_allowed_origins=[],  # ours decides
             transports=list(options.transports),
             monitor_clients=False,
             logger=library_log,
@@ -163,61 +174,84 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
     def attach(self, app: web.Application, engineio_path: str = "engine.io") -> None:
         """Every method is routed here: what is not known is answered 400, as Node does."""
         path = f"/{engineio_path.strip('/')}/"
-        app.router.add_route("*", path, self.handle_request)
+        app.router.add_route("*", path, self.handle_request, expect_handler=_go_on)
 
     async def handle_request(self, request: web.Request) -> web.StreamResponse:
-        if request.headers.get("Upgrade", "").lower() == "websocket" and self.take_back:
+        if self.take_back is not None and is_websocket(request._message):
             await self.take_back(request)
-        environ = self._async["translate_request"](request)
-        peer = request.transport.get_extra_info("peername") if request.transport else None
-        environ["REMOTE_ADDR"] = peer_address(
-            str(peer[0]) if peer else "",
-            environ.get("HTTP_X_FORWARDED_FOR"),
+        fault = self.origin_fault(request.headers)
+        if fault is not None:
+            answer = self._refused(fault)
+        elif request.method == "OPTIONS":
+            answer = self._ok()
+        else:
+            answer = await self._answer(request)
+        if self.draining is not None:  # whoever comes back shall reach another node
+            answer["headers"].append(("Connection", "close"))
+        self._compress(answer, request.headers.get("Accept-Encoding", ""))
+        return web.Response(
+            body=answer["response"],
+            status=int(answer["status"].split()[0]),
+            headers=CIMultiDict(answer["headers"] + self._cross_origin(request, fault is None)),
+        )
+
+    def origin_fault(self, headers: CIMultiDictProxy[str]) -> Refused | None:
+        """The same rule as at the other doors (protocol.origins)."""
+        origins = headers.getall(hdrs.ORIGIN, ())
+        if not origins or is_allowed(origins, self._own_hosts(headers), self._listed):
+            return None
+        return ORIGIN
+
+    def _own_hosts(self, headers: CIMultiDictProxy[str]) -> list[str]:
+        return own_hosts(
+            headers.get("Host"),
+            headers.getall("X-Forwarded-Host", ()),
             self.options.trust_proxy,
         )
-        response = self._origin_fault(environ)
-        if response is None and request.method == "OPTIONS":
-            response = self._ok()
-        if response is None:
-            response = await self._answer(request, environ)
-        if self.draining is not None:  # whoever comes back shall reach another node
-            response["headers"].append(("Connection", "close"))
-        self._compress(response, environ)
-        return cast(web.StreamResponse, await self._make_response(response, environ))
 
-    def _origin_fault(self, environ: dict[str, Any]) -> dict[str, Any] | None:
-        origin = environ.get("HTTP_ORIGIN")
-        if origin is None or self.cors_allowed_origins == []:
-            return None
-        allowed: list[str] | None = self._cors_allowed_origins(environ)
-        if allowed is None or origin in allowed:
-            return None
-        return self._fault("origin", "Origin not allowed")
+    def _cross_origin(self, request: web.Request, allowed: bool) -> list[tuple[str, str]]:
+        headers = [("Vary", "Origin")]
+        if allowed and "Origin" in request.headers:
+            headers.append(("Access-Control-Allow-Origin", request.headers["Origin"]))
+            headers.append(("Access-Control-Allow-Credentials", "true"))
+            if request.method == "OPTIONS":
+                headers.append(("Access-Control-Allow-Methods", "OPTIONS, GET, POST"))
+            if (asked := request.headers.get("Access-Control-Request-Headers")) is not None:
+                headers.append(("Access-Control-Allow-Headers", asked))
+        return headers
 
-    async def _answer(self, request: web.Request, environ: dict[str, Any]) -> dict[str, Any]:
-        query = request.query
-        if query.get("transport") != "polling" or "polling" not in self.transports:
-            return self._fault("transport", "Transport unknown")
-        sid = query.get("sid")
-        if sid is None:
-            if request.method != "GET" or query.get("EIO") != "4":
-                return self._fault("handshake", "Bad handshake")
-            return self._open(request, environ)
-        link = self.sockets.get(sid)
+    async def _answer(self, request: web.Request) -> dict[str, Any]:
+        query = read_query(request._message.path.partition("?")[2])
+        link = self.sockets.get(query.sid) if query.sid else None
+        fault = refused(query, "polling", request.method, self.transports, known=link is not None)
+        if fault is not None:
+            return self._refused(fault)
+        if link is None:
+            return self._open(request)
         if not isinstance(link, Poller):
-            return self._fault("session", "Session ID unknown")
+            return self._refused(REQUEST)
         try:
             if request.method == "GET":
                 return self._ok(await link.poll())
             if request.method == "POST":
                 await link.post(request)
                 return self._ok()
-        except BadRequest as fault:
-            return cast(dict[str, Any], self._bad_request(str(fault)))
-        return self._fault("method", "Bad handshake method")
+        except BadRequest:
+            return self._refusal(REQUEST)
+        except (RequestPayloadError, HttpProcessingError):
+            link.reject("body")
+            raise
+        return self._refused(METHOD)
 
-    def _open(self, request: web.Request, environ: dict[str, Any]) -> dict[str, Any]:
-        refusal = self.admit(environ["REMOTE_ADDR"], "polling", request.query_string)
+    def _open(self, request: web.Request) -> dict[str, Any]:
+        hops = self.options.trust_proxy
+        transport = request.transport
+        address = client_address(
+            peer_of(transport) if transport is not None else "",
+            request.headers.getall("X-Forwarded-For", ()),
+            hops,
+        )
+        refusal = self.admit(address, "polling", request.query_string)
         if refusal is not None:
             return {
                 "status": "503 SERVICE UNAVAILABLE",
@@ -226,6 +260,8 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
             }
         sid = self.generate_id()
         codec = 1 if request.path == self.options.msgpack_path else 0
+        scheme = scheme_of(request.headers, transport, hops)
+        environ = environ_of(request._message, address, scheme)
         link = self.sockets[sid] = Poller(self, sid, codec, environ)
         link.start_clock()
         upgrades = ("websocket",) if "websocket" in self.transports else ()
@@ -233,9 +269,16 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
         self.app.opened(link)
         return self._ok(link.open_packets(self.open_packet(sid, upgrades)))
 
-    def _fault(self, fault: str, message: str) -> dict[str, Any]:
-        count(self.counters.rejected, fault)
-        return cast(dict[str, Any], self._bad_request(message))
+    def _refused(self, fault: Refused) -> dict[str, Any]:
+        count(self.counters.rejected, fault.fault)
+        return self._refusal(fault)
+
+    def _refusal(self, fault: Refused) -> dict[str, Any]:
+        return {
+            "status": str(fault.status),
+            "headers": [("Content-Type", "application/json")],
+            "response": fault.body,
+        }
 
     def _ok(
         self, packets: Any = None, headers: Any = None, jsonp_index: Any = None
@@ -245,12 +288,19 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
             response["response"] = b"ok"
         return response
 
-    def _compress(self, response: dict[str, Any], environ: dict[str, Any]) -> None:
+    def _compress(self, response: dict[str, Any], accepts: str) -> None:
         if len(response["response"]) < self.compression_threshold:
             return
-        accepted = environ.get("HTTP_ACCEPT_ENCODING", "").split(",")
-        for encoding in (part.split(";")[0].strip() for part in accepted):
+        for encoding in (part.split(";")[0].strip() for part in accepts.split(",")):
             if encoding in self.compression_methods:
                 response["response"] = getattr(self, "_" + encoding)(response["response"])
                 response["headers"].append(("Content-Encoding", encoding))
                 return
+
+
+async def _go_on(request: web.Request) -> None:
+    """Who waits with a body may send it (RFC 9110 §10.1.1). Any other expectation is no reason to
+    answer an upgrade here otherwise than on a fresh connection."""
+    if request.headers.get("Expect", "").lower() == "100-continue" and request.body_exists:
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0  # this is no part of the answer

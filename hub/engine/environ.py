@@ -7,10 +7,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aiohttp.base_protocol import BaseProtocol
 from aiohttp.http import HttpRequestParser, RawRequestMessage
+
+from protocol.address import said_by_proxy
+
+if TYPE_CHECKING:
+    from multidict import CIMultiDictProxy
 
 MAX_LINE = 8_190
 
@@ -35,11 +40,12 @@ def parse_head(head: bytes, loop: asyncio.AbstractEventLoop) -> RawRequestMessag
 class Environ(Mapping[str, Any]):
     """Read-only; ``REMOTE_ADDR`` is the peer behind the trusted proxies."""
 
-    __slots__ = ("_address", "_head", "_values")
+    __slots__ = ("_address", "_head", "_scheme", "_values")
 
-    def __init__(self, head: bytes, address: str) -> None:
+    def __init__(self, head: bytes, address: str, scheme: str) -> None:
         self._head = head
         self._address = address
+        self._scheme = scheme
         self._values: dict[str, Any] | None = None
 
     def __getitem__(self, key: str) -> Any:
@@ -54,12 +60,16 @@ class Environ(Mapping[str, Any]):
     def _read(self) -> dict[str, Any]:
         if self._values is None:
             message = parse_head(self._head, asyncio.get_running_loop())
-            self._values = environ_of(message, self._address)
+            self._values = environ_of(message, self._address, self._scheme)
         return self._values
 
 
-def environ_of(message: RawRequestMessage, address: str) -> dict[str, Any]:
-    """WSGI names (PEP 3333) of a request without a body."""
+def environ_of(message: RawRequestMessage, address: str, scheme: str) -> dict[str, Any]:
+    """WSGI names (PEP 3333) of a request's head.
+
+    Names with an underscore are left out: ``X_Forwarded_For`` would stand where a proxy's
+    ``X-Forwarded-For`` stands.
+    """
     path, _, query = message.path.partition("?")
     environ: dict[str, Any] = {
         "REQUEST_METHOD": message.method,
@@ -72,9 +82,20 @@ def environ_of(message: RawRequestMessage, address: str) -> dict[str, Any]:
         "SERVER_PORT": "0",
         "REMOTE_ADDR": address,
         "REMOTE_PORT": "0",
+        "wsgi.url_scheme": scheme,
     }
     for name, value in message.headers.items():
-        key = "HTTP_" + name.upper().replace("-", "_")
-        environ[key] = f"{environ[key]},{value}" if key in environ else value
-    environ["wsgi.url_scheme"] = environ.get("HTTP_X_FORWARDED_PROTO", "http")
+        if "_" not in name:
+            key = "HTTP_" + name.upper().replace("-", "_")
+            environ[key] = f"{environ[key]},{value}" if key in environ else value
     return environ
+
+
+def scheme_of(
+    headers: CIMultiDictProxy[str], transport: asyncio.BaseTransport | None, hops: int
+) -> str:
+    """``https`` for who came by TLS, here or at a trusted proxy."""
+    if transport is not None and transport.get_extra_info("sslcontext") is not None:
+        return "https"
+    said = said_by_proxy(headers.getall("X-Forwarded-Proto", ()), hops) if hops > 0 else None
+    return "https" if said in ("https", "wss") else "http"

@@ -3,34 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
+
+from protocol.address import counted_as
 
 from .options import Options, Refusal
-
-
-def network_of(address: str) -> str:
-    """What is counted as one address: an IPv4 address, or the /64 of an IPv6 one."""
-    if ":" not in address:
-        return address
-    try:
-        parsed = ipaddress.IPv6Address(address.partition("%")[0])
-    except ValueError:
-        return address
-    if parsed.ipv4_mapped is not None:
-        return str(parsed.ipv4_mapped)
-    return str(ipaddress.IPv6Network((parsed, 64), strict=False))
-
-
-def peer_address(direct: str, forwarded: str | None, hops: int) -> str:
-    """The client's address behind ``hops`` trusted proxies.
-
-    Each proxy appends the peer it saw to X-Forwarded-For, so with n trusted hops the n-th entry
-    from the right was written by a proxy we trust; anything further left is the client's word.
-    """
-    if hops <= 0 or not forwarded:
-        return direct
-    chain = [part.strip() for part in forwarded.split(",")]
-    return chain[-hops] if len(chain) >= hops else chain[0]
 
 
 class Limits:
@@ -45,7 +21,7 @@ class Limits:
 
     def take(self, address: str) -> Refusal | None:
         """Count one more session of ``address``, or say why not."""
-        network = network_of(address)
+        network = counted_as(address)
         held = self._by_network.get(network, 0)
         if self.open >= self._options.conn_max_node:
             return Refusal("node_full", 5)
@@ -58,7 +34,7 @@ class Limits:
         return None
 
     def release(self, address: str) -> None:
-        network = network_of(address)
+        network = counted_as(address)
         self.open -= 1
         left = self._by_network[network] - 1
         if left:

@@ -58,6 +58,12 @@ ERRORS = Counter(
 RATE_LIMITED = Counter(
     "rate_limited_total", "Calls and events over a limit.", ["scope"], registry=REGISTRY
 )
+CONNECTIONS_REFUSED = Counter(
+    "connections_refused_total",
+    "TCP connections closed at once, as too many are open: of an address, or of the process.",
+    ["reason"],
+    registry=REGISTRY,
+)
 LIMITS_ALONE = Gauge(
     "limits_alone", "1 while Redis is away and this process counts alone.", registry=REGISTRY
 )

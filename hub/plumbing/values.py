@@ -19,6 +19,8 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from protocol.origins import parse_origin
+
 Environment = Literal["development", "test", "staging", "production"]
 ENVIRONMENTS: tuple[str, ...] = ("development", "test", "staging", "production")
 
@@ -106,7 +108,7 @@ def _per_asker(text: str) -> PerAsker:
 
 def _origins(text: str) -> tuple[str, ...]:
     for origin in _items(text):
-        if origin != "*" and not re.fullmatch(r"https?://[^/\s@?#]+", origin):
+        if origin != "*" and parse_origin(origin) is None:
             raise ValueError("must be origins as https://app.example.com, without a path")
     return _items(text)
 

@@ -7,7 +7,7 @@ import time
 from typing import Final
 
 from hub.engine import Handshake, Refusal, reasons
-from hub.engine.limits import network_of
+from protocol.address import counted_as
 from protocol.errors import Code, HubError
 
 MINUTE_S: Final = 60.0
@@ -43,7 +43,7 @@ class Logins:
     def failed(self, address: str) -> bool:
         """Count a login that failed; whether that is one of not too many."""
         self._left_s()
-        network = network_of(address)
+        network = counted_as(address)
         times = self._failed[network] = self._failed.get(network, 0) + 1
         return times <= self._may_fail
 
@@ -57,7 +57,7 @@ class Logins:
         if not self._failed:
             return None
         left_s = self._left_s()
-        if self._failed.get(network_of(handshake.address), 0) < self._may_fail:
+        if self._failed.get(counted_as(handshake.address), 0) < self._may_fail:
             return None
         return Refusal("failed_logins", round(left_s) + 1)
 

@@ -14,6 +14,8 @@ from api.app import create_app
 from api.health import Vitals
 from hub.domain import sessions
 from hub.domain.context import Domain
+from hub.plumbing.connections import Connections
+from hub.plumbing.http import HttpServer, Times
 from hub.plumbing.limits import Limits
 from hub.plumbing.metrics import REGISTRY
 from hub.plumbing.redis_client import probe
@@ -100,8 +102,9 @@ async def serve(
     vitals: Vitals | None = None,
     access: Literal["all", "errors", "off"] = "off",
     mount: Callable[[web.Application], object] = lambda _: None,
+    times: Times | None = None,
     **web_changes: Any,
-) -> tuple[web.AppRunner, str]:
+) -> tuple[HttpServer, str]:
     """Start the door; `mount` adds pages as the console does, `web_changes` are settings."""
     part = settings.web.model_copy(update=web_changes)
     limits = Limits(domain.redis, domain.keys)
@@ -111,11 +114,9 @@ async def serve(
     )
     app = create_app(domain, limits, part, AccessLog(access), vitals, "1.2.3", with_metrics=True)
     mount(app)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    return runner, f"http://127.0.0.1:{runner.addresses[0][1]}"
+    server = HttpServer(app, Connections(None, 1_000), times or Times(), shutdown_timeout=5)
+    port = await server.listen("127.0.0.1", 0)
+    return server, f"http://127.0.0.1:{port}"
 
 
 @pytest.fixture
@@ -125,10 +126,10 @@ async def service_key(domain: Domain) -> str:
 
 @pytest.fixture
 async def door(domain: Domain, settings: Settings, service_key: str) -> AsyncIterator[Door]:
-    runner, url = await serve(domain, settings)
+    server, url = await serve(domain, settings)
     async with aiohttp.ClientSession() as http:
         yield Door(url, domain, http, service_key)
-    await runner.cleanup()
+    await server.close()
 
 
 @pytest.fixture
@@ -136,14 +137,14 @@ async def open_door(
     domain: Domain, settings: Settings, service_key: str
 ) -> AsyncIterator[Callable[..., Any]]:
     """Another door with changed settings: `await open_door(cors_origins=(...))`."""
-    runners = []
+    servers = []
     async with aiohttp.ClientSession() as http:
 
         async def open_one(vitals: Vitals | None = None, **changes: Any) -> Door:
-            runner, url = await serve(domain, settings, vitals, **changes)
-            runners.append(runner)
+            server, url = await serve(domain, settings, vitals, **changes)
+            servers.append(server)
             return Door(url, domain, http, service_key)
 
         yield open_one
-    for runner in runners:
-        await runner.cleanup()
+    for server in servers:
+        await server.close()

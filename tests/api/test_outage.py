@@ -57,10 +57,10 @@ async def fragile(stores: Stores) -> AsyncIterator[Door]:
     life = Lifecycle()
     domain = await open_domain(life, settings)
     key = await sessions.add_service(domain, "qa-service")
-    runner, url = await serve(domain, settings)
+    server, url = await serve(domain, settings)
     async with aiohttp.ClientSession() as http:
         yield Door(url, domain, http, key)
-    await runner.cleanup()
+    await server.close()
     await life.close()
 
 

@@ -47,7 +47,7 @@ async def refused(
     runner, url = await serve(domain, settings)
     async with aiohttp.ClientSession() as http:
         yield Door(url, domain, http, key)
-    await runner.cleanup()
+    await runner.close()
     await life.close()
     LIMITS_ALONE.set(0)
 

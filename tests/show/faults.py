@@ -13,6 +13,7 @@ from functools import cache, partial
 from pathlib import Path
 from xml.etree import ElementTree
 
+from tests.fuzz.first_bytes import PATIENCE, fuzz
 from tests.show import Item, Verdict, attacks, returns
 
 ROOT = Path(__file__).parents[2]
@@ -85,8 +86,17 @@ def kind(number: int) -> Verdict:
     return Verdict(bool(tests) and not failed, said + "".join(f" FAILED {f}" for f in failed))
 
 
+async def first_bytes(count: int = 100_000, seed: int = 20261126) -> Verdict:
+    report = await fuzz(count, seed)
+    figures = f"heads={report.inputs} (each sent twice) in {report.seconds:.0f} s, "
+    figures += f"p99={report.p99 * 1000:.0f}ms max={max(report.waited) * 1000:.0f}ms, "
+    figures += f"endings={dict(report.endings)}, wrong={report.wrong or 'nothing'}"
+    return Verdict(not report.wrong and max(report.waited) <= PATIENCE, figures)
+
+
 ITEMS = [
     *(Item(f"1.{number}", title, partial(kind, number)) for number, title in KINDS.items()),
     Item("3", "a hub under each attack, as its users see it", attacks.measure),
+    Item("4", "100,000 heads through the listening socket", first_bytes),
     Item("5", "clients of four languages come back", returns.show),
 ]

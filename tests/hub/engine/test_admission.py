@@ -12,7 +12,7 @@ from aiohttp import web
 from socketio.exceptions import ConnectionRefusedError as Refused
 
 from hub.engine import Event, Handshake, Member, Options, Refusal, Server, Unavailable
-from hub.engine.limits import Limits, network_of, peer_address
+from hub.engine.limits import Limits
 from tests.tls import self_signed, serving
 
 from .conftest import Serve
@@ -267,27 +267,6 @@ async def test_accept_rate_is_a_bucket_of_one_second() -> None:
     assert sum(taken) in (50, 51)
     await asyncio.sleep(0.1)
     assert 4 <= sum(limits.take("10.0.0.1") is None for _ in range(50)) <= 20
-
-
-@pytest.mark.parametrize(
-    ("hops", "forwarded", "address"),
-    [
-        (0, "1.1.1.1", "9.9.9.9"),
-        (1, None, "9.9.9.9"),
-        (1, "6.6.6.6, 1.1.1.1", "1.1.1.1"),
-        (2, "6.6.6.6, 1.1.1.1, 2.2.2.2", "1.1.1.1"),
-        (3, "1.1.1.1", "1.1.1.1"),
-    ],
-)
-def test_peer_address(hops: int, forwarded: str | None, address: str) -> None:
-    assert peer_address("9.9.9.9", forwarded, hops) == address
-
-
-def test_ipv6_counts_by_64() -> None:
-    assert network_of("2001:db8::1") == network_of("2001:db8::ffff:1") == "2001:db8::/64"
-    assert network_of("::ffff:10.0.0.1") == "10.0.0.1"
-    assert network_of("fe80::1%eth0") == "fe80::/64"
-    assert network_of("nonsense:") == "nonsense:"
 
 
 async def test_peer_address_of_both_transports(serve: Serve) -> None:

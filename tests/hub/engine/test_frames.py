@@ -17,6 +17,7 @@ from hub.engine.connection import OPEN, Connection
 from hub.engine.engine import Engine
 from hub.engine.frames import Readers, frame
 from hub.engine.link import Link
+from hub.plumbing.connections import Connections
 
 LIMIT = 300
 
@@ -71,6 +72,7 @@ class _Listener:
         self.engine = engine
         self.readers = Readers(LIMIT)
         self.connections: set[Any] = set()
+        self.counted = Connections(None, 1)
 
 
 def ours(chunks: list[bytes]) -> tuple[list[str | bytes], int | None, bool]:

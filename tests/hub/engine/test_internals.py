@@ -9,8 +9,8 @@ from typing import Any
 import engineio
 import pytest
 import socketio
-from aiohttp import web_protocol
 from aiohttp.base_protocol import BaseProtocol
+from aiohttp.web_protocol import RequestHandler
 from engineio import base_server as engineio_base
 from engineio import payload
 from socketio import base_manager, base_server
@@ -55,16 +55,19 @@ def _parameters(function: Any) -> list[str]:
         (engineio_base.BaseServer, "generate_id", []),
         (engineio_base.BaseServer, "_ok", ["packets", "headers", "jsonp_index"]),
         # called by it
-        (engineio.AsyncServer, "_make_response", ["response_dict", "environ"]),
         (engineio.AsyncServer, "_trigger_event", ["event", "args", "kwargs"]),
-        (engineio_base.BaseServer, "_bad_request", ["message"]),
-        (engineio_base.BaseServer, "_cors_allowed_origins", ["environ"]),
         (engineio_base.BaseServer, "_get_socket", ["sid"]),
         (engineio_base.BaseServer, "_gzip", ["response"]),
         (engineio_base.BaseServer, "_deflate", ["response"]),
         (payload.Payload, "encode", ["jsonp_index"]),
-        # an upgrade on a kept-alive connection
-        (web_protocol.RequestHandler, "connection_lost", ["exc"]),
+        # overridden in hub.plumbing.http
+        (RequestHandler, "connection_made", ["transport"]),
+        (RequestHandler, "connection_lost", ["exc"]),
+        (RequestHandler, "data_received", ["data"]),
+        (RequestHandler, "_handle_request", ["request", "start_time", "request_handler"]),
+        (RequestHandler, "finish_response", ["request", "resp", "start_time"]),
+        (RequestHandler, "handle_error", ["request", "status", "exc", "message"]),
+        (RequestHandler, "log_exception", ["args", "kw"]),
         # the reader lent to connections
         (Protocol, "receive_data", ["data"]),
         (Protocol, "events_received", []),
@@ -85,14 +88,15 @@ def test_attributes() -> None:
         "manager",
         "namespaces",
     } <= set(vars(server))
-    assert {"sockets", "handlers", "_async", "cors_allowed_origins", "transports"} <= set(
-        vars(server.eio)
-    )
+    assert {"sockets", "handlers", "transports"} <= set(vars(server.eio))
     assert set(server.eio.handlers) == {"connect", "message", "disconnect"}
-    assert callable(server.eio._async["translate_request"])
     assert server.eio.compression_methods == ["gzip", "deflate"]
-    assert "_message_tail" in web_protocol.RequestHandler.__slots__
-    assert "transport" in BaseProtocol.__slots__
+    assert {"_message_tail", "_messages", "_current_request", "_close"} <= set(
+        RequestHandler.__slots__
+    )
+    assert {"transport", "_paused", "_reading_paused", "_buffer_paused", "_loop"} <= set(
+        BaseProtocol.__slots__
+    )
 
 
 def test_the_reader_can_be_lent_again() -> None:
