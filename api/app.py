@@ -1,5 +1,7 @@
 """The REST door, put together: the table's routes behind the gate."""
 
+import re
+
 from aiohttp import web
 
 from api.docs import docs_routes
@@ -36,11 +38,16 @@ def create_app(
     if with_metrics:
         routes.append(METRICS)
     for route in routes:
-        handler = gate.handler(route)
-        app.router.add_route(route.method, route.path, handler, expect_handler=_not_yet)
+        handler, path = gate.handler(route), _any_id(route.path)
+        app.router.add_route(route.method, path, handler, expect_handler=_not_yet)
         if route.method == "GET":
-            app.router.add_route("HEAD", route.path, handler)
+            app.router.add_route("HEAD", path, handler)
     return app
+
+
+def _any_id(path: str) -> str:
+    """aiohttp's own `{id}` matches no braces; an id may hold them."""
+    return re.sub(r"{(\w+)}", r"{\1:[^/]+}", path)
 
 
 async def _not_yet(_: web.Request) -> None:
