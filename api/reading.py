@@ -10,7 +10,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from api.refusals import Refusal
 from api.route import Route
 from protocol.errors import invalid
-from protocol.payload import check, read_json, sentence
+from protocol.payload import check, is_text, read_json, sentence
 
 MAX_BODY: Final = 1 << 20
 BODY_TIMEOUT_S: Final = 20.0
@@ -93,3 +93,13 @@ def key_of(request: web.Request) -> str | None:
     if len(keys) > 1 or not 0 < len(key) <= MAX_KEY or not (key.isascii() and key.isprintable()):
         raise invalid(f"An Idempotency-Key has 1 to {MAX_KEY} printable ASCII characters.")
     return key
+
+
+def agent_of(request: web.Request) -> str | None:
+    """The User-Agent, which is kept and logged. Raises INVALID_PAYLOAD for one that is not UTF-8:
+    aiohttp gives its other bytes as lone surrogates, which no store takes.
+    """
+    agent = request.headers.get("User-Agent")
+    if agent is not None and not is_text(agent):
+        raise invalid("The User-Agent is not UTF-8.")
+    return agent

@@ -2,8 +2,9 @@
 
 import re
 from datetime import UTC, datetime
+from functools import cache
 from math import isfinite
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar, get_args
 
 import msgspec
 from msgspec import Meta
@@ -13,6 +14,10 @@ from protocol.errors import invalid
 MAX_DEPTH: Final = 8
 MAX_ITEMS: Final = 2000
 """Nested levels, and values in all, of one payload."""
+
+LEAST: Final = -(2**63)
+MOST: Final = 2**64 - 1
+"""Integers that msgpack and the JSON of every store can carry: 64 bits, signed or not."""
 
 _NESTED: Final = frozenset((dict, list, tuple))
 _FORBIDDEN_CHARS: Final = {*range(0x20), 0x7F} - {0x09, 0x0A, 0x0D}
@@ -50,9 +55,44 @@ def read(value: Any, form: type[T], *, max_items: int = MAX_ITEMS) -> T:
     """
     check(value, max_items)
     try:
-        return msgspec.convert(value, form, strict=True)
+        made = msgspec.convert(value, form, strict=True)
     except msgspec.ValidationError as error:
         raise invalid(sentence(error)) from None
+    _check_moments(made)
+    return made
+
+
+def _check_moments(made: Any) -> None:
+    if isinstance(made, tuple):
+        for item in made:
+            _check_moments(item)
+        return
+    for name in moments_of(made.__class__):
+        moment = getattr(made, name)
+        if moment is not None:
+            in_utc(moment)
+
+
+@cache
+def moments_of(form: type) -> tuple[str, ...]:
+    """The fields of a form that hold a time."""
+    if not issubclass(form, msgspec.Struct):
+        return ()
+    return tuple(f.name for f in msgspec.structs.fields(form) if _holds_a_time(f.type))
+
+
+def _holds_a_time(kind: Any) -> bool:
+    return kind is datetime or any(_holds_a_time(part) for part in get_args(kind))
+
+
+def in_utc(moment: datetime) -> datetime:
+    """The same moment in UTC. Raises INVALID_PAYLOAD for one that has none: the first and the last
+    hours of what a calendar knows lie outside of it in some zones (RFC 3339 §4.1 asks for UTC).
+    """
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise invalid("A time lies outside the years 1 to 9999 of UTC.") from None
 
 
 _ENUM: Final = re.compile(r"^Invalid enum value .*?(?= - at |$)", re.DOTALL)
@@ -68,16 +108,18 @@ def read_json(body: bytes, form: type[T], *, max_items: int = MAX_ITEMS) -> T:
     """`read` for the bytes of a request body (JSON in UTF-8)."""
     try:
         value = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except (msgspec.DecodeError, ValueError, RecursionError):
         raise invalid("The body is not JSON in UTF-8.") from None
     return read(value, form, max_items=max_items)
 
 
 def check(value: Any, max_items: int = MAX_ITEMS) -> None:
-    """Refuse what no form may hold: depth, size, control characters, lone surrogates, NaN.
+    """Refuse what no form may hold: depth, size, control characters, lone surrogates, NaN,
+    integers over 64 bits.
 
     `value` is what a parser of JSON or msgpack made, so its types are plain.
-    PostgreSQL cannot store NUL or surrogates, NaN breaks JSON parsers of clients.
+    PostgreSQL cannot store NUL or surrogates, msgpack no longer integers, and NaN breaks JSON
+    parsers of clients.
     """
     left = max_items
     stack: list[tuple[Any, int]] = [((value,), 0)]
@@ -101,17 +143,27 @@ def check(value: Any, max_items: int = MAX_ITEMS) -> None:
             elif kind is float:
                 if not isfinite(item):
                     raise invalid("Numbers must be finite.")
+            elif kind is int:
+                if not LEAST <= item <= MOST:
+                    raise invalid("Integers have 64 bits at most.")
             elif kind in _NESTED:
                 stack.append((item, depth + 1))
 
 
-def _check_text(text: str) -> None:
+def is_text(text: str) -> bool:
+    """Whether every store, codec and log takes it: no control characters, no lone surrogates."""
     if text.isascii() and text.isprintable():
-        return
+        return True
     for char in text:
         point = ord(char)
         if point in _FORBIDDEN_CHARS or 0xD800 <= point <= 0xDFFF:
-            raise invalid("Text holds control characters or is not UTF-8.")
+            return False
+    return True
+
+
+def _check_text(text: str) -> None:
+    if not is_text(text):
+        raise invalid("Text holds control characters or is not UTF-8.")
 
 
 def plain(message: msgspec.Struct) -> dict[str, Any]:
