@@ -1,6 +1,7 @@
 """The REST door, put together: the table's routes behind the gate."""
 
 import re
+from typing import Final
 
 from aiohttp import web
 
@@ -14,6 +15,9 @@ from hub.plumbing.limits import Limits
 from hub.plumbing.telemetry import AccessLog
 from hub.plumbing.variables import Web
 from protocol.operations import PREFIX
+
+_PART: Final = re.compile(r"\{(\w+)\}")
+"""aiohttp's own form of such a part takes no braces, so an id with some would find nothing."""
 
 
 def create_app(
@@ -38,16 +42,12 @@ def create_app(
     if with_metrics:
         routes.append(METRICS)
     for route in routes:
-        handler, path = gate.handler(route), _any_id(route.path)
+        handler = gate.handler(route)
+        path = _PART.sub(r"{\1:[^/]+}", route.path)
         app.router.add_route(route.method, path, handler, expect_handler=_not_yet)
         if route.method == "GET":
             app.router.add_route("HEAD", path, handler)
     return app
-
-
-def _any_id(path: str) -> str:
-    """aiohttp's own `{id}` matches no braces; an id may hold them."""
-    return re.sub(r"{(\w+)}", r"{\1:[^/]+}", path)
 
 
 async def _not_yet(_: web.Request) -> None:

@@ -10,7 +10,8 @@ from aiohttp.http_exceptions import HttpProcessingError
 from api.refusals import Refusal
 from api.route import Route
 from protocol.errors import invalid
-from protocol.payload import check, is_text, read_json, sentence
+from protocol.names import is_plain
+from protocol.payload import check, read, read_json
 
 MAX_BODY: Final = 1 << 20
 BODY_TIMEOUT_S: Final = 20.0
@@ -23,6 +24,8 @@ MAX_KEY: Final = 200
 def path_of(request: web.Request) -> dict[str, str]:
     path = dict(request.match_info)
     check(path)
+    if not all(is_plain(value) for value in path.values()):
+        raise invalid("A part of the path holds a line break or a control character.")
     if any(len(value) > MAX_NAME for value in path.values()):
         raise invalid("A part of the path is too long.")
     return path
@@ -33,15 +36,12 @@ def query_of(request: web.Request, form: type[msgspec.Struct] | None) -> Any:
     given = request.query
     if len(set(given)) != len(given):
         raise invalid("A query parameter is given twice.")
-    check(dict(given))
     if form is None:
+        check(dict(given))
         if given:
             raise invalid("This route takes no query parameters.")
         return None
-    try:
-        return msgspec.convert(dict(given), form, strict=False)
-    except msgspec.ValidationError as error:
-        raise invalid(sentence(error)) from None
+    return read(dict(given), form, strict=False)
 
 
 async def body_of(request: web.Request, route: Route) -> tuple[bytes, Any]:
@@ -100,6 +100,6 @@ def agent_of(request: web.Request) -> str | None:
     aiohttp gives its other bytes as lone surrogates, which no store takes.
     """
     agent = request.headers.get("User-Agent")
-    if agent is not None and not is_text(agent):
+    if agent is not None and not is_plain(agent.replace("\t", " ")):
         raise invalid("The User-Agent is not UTF-8.")
     return agent

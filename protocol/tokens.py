@@ -7,15 +7,22 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from math import isfinite
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import jwt
 from jwt.algorithms import HMACAlgorithm
 
 from protocol.errors import Code, HubError
-from protocol.payload import is_text
+from protocol.names import is_plain
 
 Role = Literal["user", "admin"]
+
+LONGEST_LIFE_S = 7 * 86_400
+"""From `iat` to `exp`, whoever signed: what was stolen ends with it (JWT_EXPIRATION is at most
+this)."""
+
+SKEW_S = 60.0
+"""How far the clock of who signed may be ahead of ours (RFC 7519 §4.1.4: "a few minutes")."""
 
 _prepared = lru_cache(maxsize=16)(HMACAlgorithm(HMACAlgorithm.SHA256).prepare_key)
 
@@ -29,10 +36,6 @@ class _KnownSecrets(HMACAlgorithm):
 
 jwt.unregister_algorithm("HS256")
 jwt.register_algorithm("HS256", _KnownSecrets(HMACAlgorithm.SHA256))
-
-
-LEEWAY_S: Final = 5.0
-"""How far the clock of who signed a token may be ahead (RFC 7519 §4.1.5)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +100,7 @@ def read_access(keys: TokenKeys, text: object, *, now: datetime) -> Token:
         not_before = _numeric_date(claims.get("nbf", 0))
     except (KeyError, TypeError, ValueError, OverflowError):
         raise HubError(Code.UNAUTHENTICATED) from None
-    if not_before > now.timestamp() + LEEWAY_S:  # RFC 7519 §4.1.5
+    if not_before > now.timestamp() + SKEW_S:  # RFC 7519 §4.1.5
         raise HubError(Code.UNAUTHENTICATED)
     if claims.get("typ") != "access" or token.role not in ("user", "admin"):
         raise HubError(Code.UNAUTHENTICATED)
@@ -105,6 +108,10 @@ def read_access(keys: TokenKeys, text: object, *, now: datetime) -> Token:
         raise HubError(Code.UNAUTHENTICATED)
     if token.expires_at <= now.timestamp():
         raise HubError(Code.TOKEN_EXPIRED)
+    if token.issued_at > now.timestamp() + SKEW_S:  # a revocation by time would never reach it
+        raise HubError(Code.UNAUTHENTICATED)
+    if token.expires_at - token.issued_at > LONGEST_LIFE_S:
+        raise HubError(Code.UNAUTHENTICATED)
     return token
 
 
@@ -120,7 +127,7 @@ def _numeric_date(value: object) -> float:
 
 def _is_name(value: object, most: int) -> bool:
     """Names go into keys of Redis and rows of PostgreSQL."""
-    return isinstance(value, str) and 0 < len(value) <= most and is_text(value)
+    return isinstance(value, str) and 0 < len(value) <= most and is_plain(value)
 
 
 def _verified(keys: TokenKeys, text: str) -> dict[str, Any]:
@@ -159,7 +166,7 @@ def new_service_key(client_id: str) -> tuple[str, bytes]:
 
 def split_service_key(key: str) -> tuple[str, str] | None:
     """Client id and secret of a service key; None when the text is no service key."""
-    if not key.startswith(SERVICE_KEY_PREFIX) or len(key) > 512 or not is_text(key):
+    if not key.startswith(SERVICE_KEY_PREFIX) or len(key) > 512 or not is_plain(key):
         return None
     client_id, dot, secret = key[len(SERVICE_KEY_PREFIX) :].rpartition(".")
     return (client_id, secret) if dot and client_id and secret else None

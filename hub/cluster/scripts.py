@@ -34,6 +34,7 @@ SESSION_OPEN: Final = Script.read("session_open", "_epoch")
 SESSION_MOVE: Final = Script.read("session_move", "_epoch")
 SESSION_CLAIM: Final = Script.read("session_claim")
 SESSION_END: Final = Script.read("session_end")
+SESSION_REPLAY: Final = Script.read("session_replay")
 SESSIONS_RENEW: Final = Script.read("sessions_renew")
 
 ALL: Final = (
@@ -51,6 +52,7 @@ ALL: Final = (
     SESSION_MOVE,
     SESSION_CLAIM,
     SESSION_END,
+    SESSION_REPLAY,
     SESSIONS_RENEW,
 )
 """Loaded on every new connection, so that a pipeline never meets NOSCRIPT half way through."""

@@ -16,7 +16,6 @@ from protocol.errors import conflict, forbidden, not_found
 from protocol.events import AnswerAccepted, AnswerCreated, Author, PointsAwarded, emit
 from protocol.names import question_room, user_room
 from protocol.rest import Answer, Answers
-from protocol.texts import render_push
 
 ANSWER_TARGET_S = 600
 """Within this an urgent question should have its first answer (S2-007)."""
@@ -143,14 +142,11 @@ async def _tell_asker(
 ) -> None:
     asker = question["user_id"]
     locale = await members.locale_of(change.conn, asker)
-    title, body = render_push(
-        "answer_created", locale, {"nickname": who.nickname, "excerpt": excerpt(content)}
-    )
-    news = News(
+    news = News.of_ours(
         asker,
         "answer_created",
-        title,
-        body,
+        locale,
+        {"nickname": who.nickname, "excerpt": excerpt(content)},
         priority="high",
         question_id=question["id"],
         answer_id=answer_id,
@@ -282,14 +278,11 @@ async def _reward(d: Domain, change: Change, question: Row, row: Row, points: in
         "SELECT sum(amount)::bigint FROM point_transactions WHERE user_id = $1", answerer
     )
     locale = await members.locale_of(change.conn, answerer)
-    title, body = render_push(
-        "answer_accepted", locale, {"points": points, "title": question["title"]}
-    )
-    news = News(
+    news = News.of_ours(
         answerer,
         "answer_accepted",
-        title,
-        body,
+        locale,
+        {"points": points, "title": question["title"]},
         question_id=question_id,
         answer_id=answer_id,
         dedup_key=f"accepted:{answer_id}",

@@ -10,6 +10,7 @@ import msgspec
 from redis.asyncio import Redis
 
 from hub.domain.places import Atlas
+from hub.domain.service_keys import ServiceKeys
 from hub.plumbing.clock import Clock
 from hub.plumbing.outbox import Change, Outbox
 from hub.plumbing.postgres import Connection, Pool, from_json, to_json
@@ -40,7 +41,6 @@ class Policy:
     location_ttl_s: int = 86400
     location_consent_required: bool = True
     points_per_accept: int = 10
-    default_region: str = "jeju"
     access_ttl_s: int = 900
     refresh_ttl_s: int = 604_800
     public_base_url: str = ""
@@ -55,6 +55,7 @@ class Domain:
     clock: Clock
     atlas: Atlas
     tokens: TokenKeys
+    service_keys: ServiceKeys
     keys: Keys = field(default_factory=Keys)
     policy: Policy = field(default_factory=Policy)
 

@@ -5,7 +5,7 @@ so numbers come in order of commit and `unread` is exact. A batch locks people i
 The head counts what was not read; what expired meanwhile is taken off wherever the count is told.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import islice
@@ -28,6 +28,7 @@ from protocol.jobs import notification_job, unseen_check
 from protocol.names import user_room
 from protocol.payload import in_utc
 from protocol.rest import InboxList, UnreadCount
+from protocol.texts import render_push
 
 URGENT_KIND = "question_urgent"
 
@@ -68,6 +69,16 @@ class News:
     dedup_key: str | None = None
     expires_at: datetime | None = None
     announce: bool = False
+    words: Mapping[str, str | int] | None = None
+    """What title and body were made of (protocol.texts); None: a service wrote them."""
+
+    @classmethod
+    def of_ours(
+        cls, user_id: str, kind: str, locale: str, words: Mapping[str, str | int], **more: Any
+    ) -> "News":
+        """In sentences of ours; a device of another language is told in its own."""
+        title, body = render_push(kind, locale, words)
+        return cls(user_id, kind, title, body, words=words, **more)
 
     @property
     def urgent(self) -> bool:
@@ -146,8 +157,8 @@ async def _advance(conn: Connection, users: Sequence[str], *, unread: int) -> di
 async def _insert(conn: Connection, told: Sequence[Told]) -> None:
     await conn.executemany(
         "INSERT INTO notifications (id, created_at, user_id, kind, priority, title, body, data,"
-        " event_id, question_id, answer_id, seq, expires_at)"
-        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+        " event_id, question_id, answer_id, seq, expires_at, words)"
+        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
         [
             (
                 one.id,
@@ -163,6 +174,7 @@ async def _insert(conn: Connection, told: Sequence[Told]) -> None:
                 one.news.answer_id,
                 one.seq,
                 one.news.expires_at,
+                None if one.news.words is None else to_json(dict(one.news.words)),
             )
             for one in told
         ],

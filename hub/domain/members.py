@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Final
 from uuid import uuid4
 
 from hub.domain import places
@@ -14,9 +14,14 @@ from hub.plumbing.postgres import Connection, Row, acquire
 from protocol.domain_events import UserRegistered, UserUpdated
 from protocol.errors import forbidden, not_found
 from protocol.events import Author, Move
+from protocol.mail_address import normal_form
 from protocol.names import mute_room, neighbourhood_room, question_room, region_room, user_room
 from protocol.rest import Device, DeviceRequest
-from protocol.texts import render_push
+from protocol.texts import DEFAULT_LANGUAGE, language_of
+
+DEVICES_MAX: Final = 20
+"""Of one person: an app that registers a new token at each start, or somebody who makes tokens up,
+would otherwise get as many pushes for each notification."""
 
 
 async def ensure(conn: Connection, user_id: str) -> None:
@@ -54,9 +59,15 @@ async def register(
     changed = await _tell(conn, event.user_id, {"email": event.email}, at)
     if not first:
         return changed
-    title, body = render_push("welcome", await locale_of(conn, event.user_id), {})
-    news = News(
-        event.user_id, "welcome", title, body, priority="low", dedup_key="welcome", announce=True
+    language = await locale_of(conn, event.user_id)
+    news = News.of_ours(
+        event.user_id,
+        "welcome",
+        language,
+        {},
+        priority="low",
+        dedup_key="welcome",
+        announce=True,
     )
     await notify(d, change, [news], await d.presence.online([event.user_id]))
     return True
@@ -73,6 +84,8 @@ async def update(change: Change, event: UserUpdated, at: datetime | None = None)
 
 async def _tell(conn: Connection, user_id: str, told: dict[str, Any], at: datetime) -> bool:
     """Write what is newer than what is known; whether that changed anything."""
+    if told.get("email") is not None:
+        told["email"] = normal_form(told["email"])
     newer = await _newer(conn, user_id, [n for n, value in told.items() if value is not None], at)
     if not newer:
         return False
@@ -107,8 +120,20 @@ async def _newer(
 
 
 async def locale_of(conn: Connection, user_id: str) -> str:
-    locale = await conn.fetchval("SELECT locale FROM users WHERE id = $1", user_id)
-    return locale or "ko"
+    """The language a person is told in; Korean for somebody nobody registered."""
+    return (await locales_of(conn, [user_id])).get(user_id, DEFAULT_LANGUAGE)
+
+
+async def locales_of(conn: Connection, users: Sequence[str]) -> dict[str, str]:
+    """Languages of people: that of the device they used last, else their own setting."""
+    rows = await conn.fetch(
+        "SELECT u.id, u.locale, (SELECT d.locale FROM devices d WHERE d.user_id = u.id"
+        "  AND d.disabled_at IS NULL AND d.locale IS NOT NULL"
+        "  ORDER BY d.last_seen_at DESC LIMIT 1) AS device"
+        " FROM users u WHERE u.id = ANY($1::text[])",
+        list(users),
+    )
+    return {row["id"]: language_of(row["device"], row["locale"]) for row in rows}
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,9 +260,14 @@ def _move(user_id: str, before: Sequence[str], after: Sequence[str]) -> Move:
 
 
 async def add_device(d: Domain, user_id: str, form: DeviceRequest) -> Device:
-    """A known token moves to the caller: the phone has a new owner."""
-    async with acquire(d.pool) as conn:
+    """A known token moves to the caller: the phone has a new owner.
+
+    Of more than DEVICES_MAX the ones registered longest ago go, the disabled ones first.
+    """
+    async with acquire(d.pool) as conn, conn.transaction():
         await ensure(conn, user_id)
+        # one registration of a person after the other, or two at once would count past the end
+        await conn.execute("SELECT FROM users WHERE id = $1 FOR NO KEY UPDATE", user_id)
         row = await conn.fetchrow(
             "INSERT INTO devices (id, user_id, platform, token, environment, app_version, locale)"
             " VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (token) DO UPDATE SET user_id = $2,"
@@ -250,6 +280,12 @@ async def add_device(d: Domain, user_id: str, form: DeviceRequest) -> Device:
             form.environment,
             form.app_version,
             form.locale,
+        )
+        await conn.execute(
+            "DELETE FROM devices WHERE user_id = $1 AND id IN (SELECT id FROM devices"
+            " WHERE user_id = $1 ORDER BY disabled_at IS NOT NULL, last_seen_at DESC OFFSET $2)",
+            user_id,
+            DEVICES_MAX,
         )
     assert row is not None
     return _device(row)

@@ -10,6 +10,7 @@ from hub.cluster.presence import Census
 from hub.cluster.server import Server
 from hub.domain.context import Domain, Policy
 from hub.domain.places import load_atlas
+from hub.domain.service_keys import ServiceKeys
 from hub.plumbing import postgres, redis_client
 from hub.plumbing.clock import Clock, SystemClock
 from hub.plumbing.lifecycle import Lifecycle
@@ -43,6 +44,7 @@ async def open_domain(life: Lifecycle, settings: Settings, clock: Clock | None =
         clock=clock,
         atlas=await load_atlas(pool),
         tokens=settings.auth.token_keys,
+        service_keys=ServiceKeys(pool),
         keys=keys,
         policy=policy(settings),
     )
@@ -120,7 +122,6 @@ def policy(settings: Settings) -> Policy:
         location_ttl_s=part.location_ttl_s,
         location_consent_required=part.location_consent_required,
         points_per_accept=part.points_per_accept,
-        default_region=settings.database.default_region,
         access_ttl_s=auth.access_ttl_s,
         refresh_ttl_s=auth.refresh_ttl_s,
         public_base_url=settings.web.public_base_url or "",

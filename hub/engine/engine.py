@@ -89,6 +89,7 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
         tick = max(FINEST_TICK, min(COARSEST_TICK, tick))
         self.beats: Wheel[Link] = Wheel(tick, lambda link: link.beat())
         self.deadlines: Wheel[Link] = Wheel(tick, lambda link: link.expired())
+        self.attachments: Wheel[Link] = Wheel(tick, lambda link: link.attachments_late())
         self.behind: set[Connection] = set()
         self._slow: deque[Connection] = deque()
         self.cork = Cork()
@@ -155,6 +156,7 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
     def close(self) -> None:
         self.beats.close()
         self.deadlines.close()
+        self.attachments.close()
 
     # long-polling
 
@@ -178,6 +180,8 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
             response = self._ok()
         if response is None:
             response = await self._answer(request, environ)
+        if self.draining is not None:  # whoever comes back shall reach another node
+            response["headers"].append(("Connection", "close"))
         self._compress(response, environ)
         return cast(web.StreamResponse, await self._make_response(response, environ))
 

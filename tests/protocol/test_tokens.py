@@ -11,6 +11,7 @@ import pytest
 
 from protocol.errors import Code, HubError
 from protocol.tokens import (
+    LONGEST_LIFE_S,
     TokenKeys,
     hash_secret,
     new_service_key,
@@ -49,6 +50,32 @@ def test_it_ends_at_its_expiry() -> None:
     text = signed()
     read_access(KEYS, text, now=NOW + timedelta(seconds=899.9))
     assert code_of(text, NOW + timedelta(seconds=900)) is Code.TOKEN_EXPIRED
+
+
+@pytest.mark.fault(30)
+@pytest.mark.parametrize(
+    ("iat", "exp", "valid"),
+    [
+        (0, 900, True),
+        (59, 900, True),  # a clock that is ahead
+        (61, 900, False),
+        (86_400, 90_000, False),
+        (0, LONGEST_LIFE_S, True),
+        (0, LONGEST_LIFE_S + 1, False),
+        (-LONGEST_LIFE_S + 900, 900, True),
+        (-LONGEST_LIFE_S, 900, False),  # long ago is long, too
+        (0, 10**12, False),
+    ],
+)
+def test_it_is_of_the_past_and_has_a_longest_life(iat: float, exp: float, valid: bool) -> None:
+    """Seconds from now."""
+    at = NOW.timestamp()
+    claims = {"sub": "mina", "role": "user", "typ": "access", "jti": "j", "iss": "hub"}
+    text = jwt.encode({**claims, "iat": at + iat, "exp": at + exp}, "n" * 32, algorithm="HS256")
+    if valid:
+        assert read_access(KEYS, text, now=NOW).user_id == "mina"
+    else:
+        assert code_of(text) is Code.UNAUTHENTICATED
 
 
 @pytest.mark.parametrize("text", [None, "", 5, {}, "a.b.c", "x" * 5000, "\ud800", signed()[:-2]])
@@ -120,9 +147,9 @@ def test_times_are_finite_numbers(claim: str, value: str) -> None:
 def test_a_token_begins_at_nbf() -> None:
     tomorrow = with_claims(nbf=str(AT + 86_400))
     assert code_of(tomorrow) is Code.UNAUTHENTICATED
-    for nbf in (AT - 60, AT, AT + 4, -1, 0):
+    for nbf in (AT - 60, AT, AT + 59, -1, 0):
         assert read_access(KEYS, with_claims(nbf=str(nbf)), now=NOW).user_id == "mina"
-    later = with_claims(nbf=str(AT + 60))
+    later = with_claims(nbf=str(AT + 61))
     assert code_of(later) is Code.UNAUTHENTICATED
     assert read_access(KEYS, later, now=NOW + timedelta(seconds=60)).user_id == "mina"
 

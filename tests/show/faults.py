@@ -13,7 +13,7 @@ from functools import cache, partial
 from pathlib import Path
 from xml.etree import ElementTree
 
-from tests.show import Item, Verdict
+from tests.show import Item, Verdict, attacks, returns
 
 ROOT = Path(__file__).parents[2]
 
@@ -85,4 +85,8 @@ def kind(number: int) -> Verdict:
     return Verdict(bool(tests) and not failed, said + "".join(f" FAILED {f}" for f in failed))
 
 
-ITEMS = [Item(f"1.{number}", title, partial(kind, number)) for number, title in KINDS.items()]
+ITEMS = [
+    *(Item(f"1.{number}", title, partial(kind, number)) for number, title in KINDS.items()),
+    Item("3", "a hub under each attack, as its users see it", attacks.measure),
+    Item("5", "clients of four languages come back", returns.show),
+]

@@ -25,7 +25,7 @@ async def test_an_id_is_one_segment_of_the_link(
     told = await notify(d, "bora", question_id=id)
     order = await delivery.take_steps(d, told.id, told.created_at, "push", 15)
     assert order is not None
-    url = push_message(order, BASE).url
+    url = push_message(order, order.targets[0], BASE).url
     assert mail_message(d, order, order.targets[0]).text.count(url) == 1
     parts = urlsplit(url)
     assert (parts.query, parts.fragment) == ("", "")
