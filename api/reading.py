@@ -129,3 +129,13 @@ def key_of(request: web.Request) -> str | None:
     if len(keys) > 1 or not 0 < len(key) <= MAX_KEY or not (key.isascii() and key.isprintable()):
         raise invalid(f"An Idempotency-Key has 1 to {MAX_KEY} printable ASCII characters.")
     return key
+
+
+def agent_of(request: web.Request) -> str | None:
+    """The User-Agent, which is kept and logged. Raises INVALID_PAYLOAD for one that is not UTF-8:
+    aiohttp gives its other bytes as lone surrogates, which no store takes.
+    """
+    agent = request.headers.get("User-Agent")
+    if agent is not None and not is_plain(agent.replace("\t", " ")):
+        raise invalid("The User-Agent is not UTF-8.")
+    return agent

@@ -4,7 +4,7 @@ import re
 from datetime import UTC, datetime
 from functools import cache
 from math import isfinite
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar, get_args
 
 import msgspec
 from msgspec import Meta, inspect
@@ -15,6 +15,10 @@ from protocol.names import is_plain
 MAX_DEPTH: Final = 8
 MAX_ITEMS: Final = 2000
 """Nested levels, and values in all, of one payload."""
+
+LEAST: Final = -(2**63)
+MOST: Final = 2**64 - 1
+"""Integers that msgpack and the JSON of every store can carry: 64 bits, signed or not."""
 
 _NESTED: Final = frozenset((dict, list, tuple))
 _FORBIDDEN_CHARS: Final = {*range(0x20), 0x7F} - {0x09, 0x0A, 0x0D}
@@ -64,12 +68,46 @@ def read(value: Any, form: type[T], *, max_items: int = MAX_ITEMS, strict: bool 
     """
     plain_texts = check(value, max_items)
     try:
-        found = msgspec.convert(value, form, strict=strict)
+        made = msgspec.convert(value, form, strict=strict)
     except msgspec.ValidationError as error:
         raise invalid(sentence(error)) from None
     if not plain_texts:
-        _check_ids(found, _shape(form))  # type: ignore[arg-type]
-    return found
+        _check_ids(made, _shape(form))  # type: ignore[arg-type]
+    _check_moments(made)
+    return made
+
+
+def _check_moments(made: Any) -> None:
+    if isinstance(made, tuple):
+        for item in made:
+            _check_moments(item)
+        return
+    for name in moments_of(made.__class__):
+        moment = getattr(made, name)
+        if moment is not None:
+            in_utc(moment)
+
+
+@cache
+def moments_of(form: type) -> tuple[str, ...]:
+    """The fields of a form that hold a time."""
+    if not issubclass(form, msgspec.Struct):
+        return ()
+    return tuple(f.name for f in msgspec.structs.fields(form) if _holds_a_time(f.type))
+
+
+def _holds_a_time(kind: Any) -> bool:
+    return kind is datetime or any(_holds_a_time(part) for part in get_args(kind))
+
+
+def in_utc(moment: datetime) -> datetime:
+    """The same moment in UTC. Raises INVALID_PAYLOAD for one that has none: the first and the last
+    hours of what a calendar knows lie outside of it in some zones (RFC 3339 §4.1 asks for UTC).
+    """
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise invalid("A time lies outside the years 1 to 9999 of UTC.") from None
 
 
 @cache
@@ -106,17 +144,19 @@ def read_json(body: bytes, form: type[T], *, max_items: int = MAX_ITEMS) -> T:
     """`read` for the bytes of a request body (JSON in UTF-8)."""
     try:
         value = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except (msgspec.DecodeError, ValueError, RecursionError):
         raise invalid("The body is not JSON in UTF-8.") from None
     return read(value, form, max_items=max_items)
 
 
 def check(value: Any, max_items: int = MAX_ITEMS) -> bool:
-    """Refuse what no form may hold: depth, size, control characters, lone surrogates, NaN, bytes.
-    False when a text holds line breaks or such, as texts may and ids may not.
+    """Refuse what no form may hold: depth, size, control characters, lone surrogates, NaN,
+    integers over 64 bits, bytes. False when a text holds line breaks or such, as texts may and ids
+    may not.
 
     `value` is what a parser of JSON or msgpack made, so its types are plain.
-    PostgreSQL cannot store NUL or surrogates, NaN breaks JSON parsers of clients.
+    PostgreSQL cannot store NUL or surrogates, msgpack no longer integers, and NaN breaks JSON
+    parsers of clients.
     """
     left, plain_texts = max_items, True
     stack: list[tuple[Any, int]] = [((value,), 0)]
@@ -141,6 +181,9 @@ def check(value: Any, max_items: int = MAX_ITEMS) -> bool:
             elif kind is float:
                 if not isfinite(item):
                     raise invalid("Numbers must be finite.")
+            elif kind is int:
+                if not LEAST <= item <= MOST:
+                    raise invalid("Integers have 64 bits at most.")
             elif kind is bytes:
                 raise invalid("Bytes are taken nowhere.")
             elif kind in _NESTED:

@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
+from urllib.parse import quote
 
 from hub.domain import delivery
 from hub.domain.context import Domain
@@ -198,6 +199,9 @@ def mail_message(d: Domain, order: Order, target: Target) -> MailMessage:
 
 
 def link(order: Order, base_url: str) -> str:
-    """Where a tap leads: the question, or the inbox; a path alone where no base is configured."""
-    path = f"/questions/{order.question_id}" if order.question_id else "/inbox"
+    """Where a tap leads: the question, or the inbox; a path alone where no base is configured.
+
+    An id is another service's text, and one segment of the path (RFC 3986 §3.3).
+    """
+    path = f"/questions/{quote(order.question_id, safe='')}" if order.question_id else "/inbox"
     return base_url.rstrip("/") + path

@@ -21,6 +21,7 @@ class Script:
 
 
 PUBLISH: Final = Script.read("publish", "_epoch")
+EVENT_OUT: Final = Script.read("event_out")
 BEAT: Final = Script.read("beat", "_epoch")
 WHERE: Final = Script.read("where", "_epoch")
 LOG_READ: Final = Script.read("log_read", "_epoch")
@@ -38,6 +39,7 @@ SESSIONS_RENEW: Final = Script.read("sessions_renew")
 
 ALL: Final = (
     PUBLISH,
+    EVENT_OUT,
     BEAT,
     WHERE,
     LOG_READ,

@@ -139,7 +139,7 @@ def mount(app: web.Application, domain: Domain, catcher_url: str | None) -> None
     page = Page(domain, catcher_url)
     for method, path, handler in (
         ("GET", "/", page.file),
-        ("GET", "/questions/{id}", page.file),  # where the links of pushes and mails lead
+        ("GET", "/questions/{id:[^/]+}", page.file),  # where the links of pushes and mails lead
         ("GET", "/inbox", page.file),
         ("GET", "/console/config.json", page.config),
         ("POST", "/console/token", page.token),

@@ -14,7 +14,7 @@ from hub.domain.service_keys import ServiceKeys
 from hub.plumbing.clock import Clock
 from hub.plumbing.outbox import Change, Outbox
 from hub.plumbing.postgres import Connection, Pool, from_json, to_json
-from protocol.errors import conflict
+from protocol.errors import Code, HubError, conflict
 from protocol.names import Keys
 from protocol.payload import Message, plain
 from protocol.tokens import TokenKeys
@@ -61,6 +61,15 @@ class Domain:
 
     def now(self) -> datetime:
         return self.clock.now()
+
+
+class Known(HubError):
+    """What is to be made is here already, as it was told: CONFLICT for a caller who wants to make
+    it, a duplicate for an event that only tells of it.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(Code.CONFLICT, message)
 
 
 T = TypeVar("T", bound=Message)

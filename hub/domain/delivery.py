@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 from uuid import UUID, uuid4, uuid5
 
 from hub.domain.context import Domain
-from hub.domain.inbox import URGENT_KIND
+from hub.domain.inbox import UNREAD, URGENT_KIND
 from hub.domain.orders import Order, Target, addressees, order_of
 from hub.domain.rules import (
     Channel,
@@ -49,7 +49,7 @@ async def take_steps(
     `channel` for no fault of its own is tried anew (a dead letter that was put back).
     """
     async with d.outbox.change() as change:
-        row = await _load(change.conn, notification_id, created_at)
+        row = await _load(change.conn, notification_id, created_at, d.now())
         if row is None:
             return None
         if again and channel is not None:
@@ -74,18 +74,22 @@ async def take_steps(
             return await _claim(d, change.conn, row, step, lease_s)
 
 
-async def _load(conn: Connection, notification_id: UUID, created_at: datetime) -> Row | None:
+async def _load(
+    conn: Connection, notification_id: UUID, created_at: datetime, now: datetime
+) -> Row | None:
     """The notification, locked: two jobs for it follow the rules one after the other."""
     return await conn.fetchrow(
-        "SELECT n.*, u.email, u.locale, u.timezone, u.deleted_at AS user_deleted_at,"
+        "SELECT n.*, u.email, u.locale, u.timezone, u.deleted_at AS user_deleted_at,"  # noqa: S608 - a constant
         " p.push_enabled, p.email_enabled, p.urgent_enabled, p.answer_enabled,"
-        " q.status AS question_status, q.first_answer_at, q.deadline_at, h.unread"
+        " q.status AS question_status, q.first_answer_at, q.deadline_at,"
+        f" {UNREAD.format(now='$3')} AS unread"
         " FROM notifications n JOIN users u ON u.id = n.user_id"
         " JOIN notification_preferences p ON p.user_id = u.id"
         " JOIN inbox_heads h ON h.user_id = u.id LEFT JOIN questions q ON q.id = n.question_id"
         " WHERE n.id = $1 AND n.created_at = $2 FOR UPDATE OF n",
         notification_id,
         created_at,
+        now,
     )
 
 

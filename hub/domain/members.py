@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Final
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
 from uuid import uuid4
 
 from hub.domain import places
 from hub.domain.context import Domain
-from hub.domain.inbox import News, notify
+from hub.domain.inbox import UNREAD, News, notify
 from hub.plumbing.outbox import Change
 from hub.plumbing.postgres import Connection, Row, acquire
 from protocol.domain_events import UserRegistered, UserUpdated
@@ -47,16 +47,19 @@ async def author(conn: Connection, user_id: str) -> Author:
     )
 
 
-async def register(d: Domain, change: Change, event: UserRegistered) -> None:
-    """user.registered: row, default preferences, welcome (once a person)."""
-    await ensure(change.conn, event.user_id)
-    if event.email is not None:
-        await change.conn.execute(
-            "UPDATE users SET email = $2, updated_at = now() WHERE id = $1",
-            event.user_id,
-            normal_form(event.email),
-        )
-    language = await locale_of(change.conn, event.user_id)
+async def register(
+    d: Domain, change: Change, event: UserRegistered, at: datetime | None = None
+) -> bool:
+    """user.registered, at its time: row, default preferences, welcome (once a person). False when
+    that was known before.
+    """
+    conn, at = change.conn, at or d.now()
+    await ensure(conn, event.user_id)
+    first = await _newer(conn, event.user_id, ["registered"], at, once=True)
+    changed = await _tell(conn, event.user_id, {"email": event.email}, at)
+    if not first:
+        return changed
+    language = await locale_of(conn, event.user_id)
     news = News.of_ours(
         event.user_id,
         "welcome",
@@ -67,25 +70,53 @@ async def register(d: Domain, change: Change, event: UserRegistered) -> None:
         announce=True,
     )
     await notify(d, change, [news], await d.presence.online([event.user_id]))
+    return True
 
 
-async def update(change: Change, event: UserUpdated) -> None:
-    """user.updated: only the fields that were sent change."""
+async def update(change: Change, event: UserUpdated, at: datetime | None = None) -> None:
+    """user.updated: only the fields that were sent change, and of these only those of which
+    nothing newer is known. `at`: when it happened, now by default.
+    """
     await ensure(change.conn, event.user_id)
-    await change.conn.execute(
-        "UPDATE users SET nickname = coalesce($2, nickname), email = coalesce($3, email),"
-        " region_code = coalesce($4, region_code),"
-        " is_local_verified = coalesce($5, is_local_verified), role = coalesce($6, role),"
-        " location_consent_at = coalesce($7, location_consent_at), updated_at = now()"
-        " WHERE id = $1",
-        event.user_id,
-        event.nickname,
-        None if event.email is None else normal_form(event.email),
-        event.region_code,
-        event.is_local_verified,
-        event.role,
-        event.location_consent_at,
+    told = {name: getattr(event, name) for name in event.__struct_fields__ if name != "user_id"}
+    await _tell(change.conn, event.user_id, told, at or datetime.now(UTC))
+
+
+async def _tell(conn: Connection, user_id: str, told: dict[str, Any], at: datetime) -> bool:
+    """Write what is newer than what is known; whether that changed anything."""
+    if told.get("email") is not None:
+        told["email"] = normal_form(told["email"])
+    newer = await _newer(conn, user_id, [n for n, value in told.items() if value is not None], at)
+    if not newer:
+        return False
+    fields = ", ".join(f"{name} = ${n}" for n, name in enumerate(newer, 2))
+    other = " OR ".join(f"{name} IS DISTINCT FROM ${n}" for n, name in enumerate(newer, 2))
+    changed = await conn.fetchval(
+        f"UPDATE users SET {fields}, updated_at = now() WHERE id = $1 AND ({other}) RETURNING true",  # noqa: S608 - names of our form
+        user_id,
+        *(told[name] for name in newer),
     )
+    return bool(changed)
+
+
+async def _newer(
+    conn: Connection, user_id: str, fields: Sequence[str], at: datetime, *, once: bool = False
+) -> list[str]:
+    """Those of these fields of which nothing newer is known; what is told now is known then.
+
+    Of two facts of one moment the second to arrive wins, unless it is told `once` only.
+    """
+    rows = await conn.fetch(
+        "INSERT INTO user_facts AS known (user_id, field, occurred_at)"
+        " SELECT $1, field, $3 FROM unnest($2::text[]) AS field ORDER BY field"
+        " ON CONFLICT (user_id, field) DO UPDATE SET occurred_at = $3"
+        " WHERE known.occurred_at <= $3 AND NOT $4 RETURNING field",
+        user_id,
+        list(fields),
+        at,
+        once,
+    )
+    return [row["field"] for row in rows]
 
 
 async def locale_of(conn: Connection, user_id: str) -> str:
@@ -118,12 +149,13 @@ async def welcome(d: Domain, user_id: str) -> Welcome:
     async with acquire(d.pool) as conn:
         await ensure(conn, user_id)
         row = await conn.fetchrow(
-            "UPDATE users u SET last_active_at = now() FROM notification_preferences p"
+            "UPDATE users u SET last_active_at = now() FROM notification_preferences p"  # noqa: S608 - a constant
             " LEFT JOIN user_locations l ON l.user_id = p.user_id AND l.expires_at > $2"
             " LEFT JOIN inbox_heads h ON h.user_id = p.user_id"
             " WHERE u.id = $1 AND p.user_id = u.id RETURNING"
             " u.region_code AS home_region, u.neighbourhood_code AS home, p.urgent_enabled,"
-            " p.muted_neighbourhoods, l.cell, l.region_code, l.neighbourhood_code, h.unread",
+            " p.muted_neighbourhoods, l.cell, l.region_code, l.neighbourhood_code,"
+            f" {UNREAD.format(now='$2')} AS unread",
             user_id,
             d.now(),
         )

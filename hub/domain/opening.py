@@ -1,13 +1,11 @@
 """Puts the domain together from the settings: stores, emitter, outbox, figures of the rules."""
 
 from collections.abc import Sequence
-from typing import Final
-
-import msgspec
 
 from hub.cluster.emitter import Emitter, LogLimits
 from hub.cluster.line import Line
 from hub.cluster.orders import move
+from hub.cluster.outgoing import tell_services
 from hub.cluster.presence import Census
 from hub.cluster.server import Server
 from hub.domain.context import Domain, Policy
@@ -21,8 +19,6 @@ from hub.plumbing.settings import Settings
 from protocol.domain_events import Envelope
 from protocol.events import Emit, Move
 from protocol.names import Channels, Keys
-
-EVENTS_OUT_LENGTH: Final = 100_000
 
 
 async def open_domain(life: Lifecycle, settings: Settings, clock: Clock | None = None) -> Domain:
@@ -75,7 +71,7 @@ class Publisher:
         if moves:
             await move(self._line, self._channels, moves)
         if events:
-            await self._line.calls([self._out(event) for event in events])
+            await tell_services(self._line, self._keys, events)
 
     async def unreplayed(self) -> int | None:
         """Raises redis.exceptions.RedisError."""
@@ -87,10 +83,6 @@ class Publisher:
     async def replayed(self, epoch: int) -> None:
         """Raises redis.exceptions.RedisError."""
         await self._line.call("HSET", self._keys.epoch, "replayed", f"{epoch:013}")
-
-    def _out(self, event: Envelope) -> tuple[str | bytes | int, ...]:
-        size = ("MAXLEN", "~", EVENTS_OUT_LENGTH)
-        return ("XADD", self._keys.events_out, *size, "*", "e", msgspec.msgpack.encode(event))
 
 
 def redis_server(settings: Settings) -> Server:

@@ -244,10 +244,15 @@ async def _record(
 
 
 async def answered(d: Domain, change: Change, question: Row, at: datetime) -> None:
-    """The first answer ends the waves; whoever was woken is told within the second."""
+    """The first answer ends the waves; whoever was woken is told within the second, unless the
+    deadline has passed meanwhile.
+    """
     await change.conn.execute(
         "UPDATE questions SET urgent_state = 'answered' WHERE id = $1", question["id"]
     )
+    if question["deadline_at"] <= d.now():
+        await end(d, change, question, "answered", ())
+        return
     message = QuestionAnswered(
         question_id=question["id"],
         answer_count=question["answer_count"] + 1,
@@ -266,13 +271,18 @@ async def end(
     reason: Literal["answered", "closed", "expired"],
     woken: Sequence[str] | None = None,
 ) -> None:
-    """Cancel the waves and take the alert back. Pending jobs end by themselves: `rules.ended`."""
+    """Cancel the waves and take the alert back. Pending jobs end by themselves: `rules.ended`.
+
+    Nothing of an urgent question leaves after its deadline: then the alert is over by itself.
+    """
     waves = await change.conn.fetch(
         "UPDATE urgent_waves SET cancelled_at = $2 WHERE question_id = $1 AND cancelled_at IS NULL"
         " RETURNING radius_m",
         question["id"],
         d.now(),
     )
+    if question["deadline_at"] <= d.now():
+        return
     users = woken if woken is not None else await _woken(change.conn, question["id"])
     rooms = list(users)
     radius = max((row["radius_m"] or 0 for row in waves), default=0)
