@@ -327,7 +327,7 @@ async def test_no_line_of_the_access_log_is_lost(
         loud = Door(url, door.domain, http, door.key)
         await heard(loud, b"GET /api/v1/regions HTTP/1.1\r\nUser-Agent: caf\xe9\r\n")
         await heard(loud, b"GET /api/v1/questions/%ED%A0%80 HTTP/1.1\r\n")
-    await runner.cleanup()
+    await runner.close()
     assert "Logging error" not in capsys.readouterr().err
 
 
