@@ -1,5 +1,8 @@
 """The REST door, put together: the table's routes behind the gate."""
 
+import re
+from typing import Final
+
 from aiohttp import web
 
 from api.docs import docs_routes
@@ -12,6 +15,9 @@ from hub.plumbing.limits import Limits
 from hub.plumbing.telemetry import AccessLog
 from hub.plumbing.variables import Web
 from protocol.operations import PREFIX
+
+_PART: Final = re.compile(r"\{(\w+)\}")
+"""aiohttp's own form of such a part takes no braces, so an id with some would find nothing."""
 
 
 def create_app(
@@ -37,9 +43,10 @@ def create_app(
         routes.append(METRICS)
     for route in routes:
         handler = gate.handler(route)
-        app.router.add_route(route.method, route.path, handler, expect_handler=_not_yet)
+        path = _PART.sub(r"{\1:[^/]+}", route.path)
+        app.router.add_route(route.method, path, handler, expect_handler=_not_yet)
         if route.method == "GET":
-            app.router.add_route("HEAD", route.path, handler)
+            app.router.add_route("HEAD", path, handler)
     return app
 
 

@@ -15,7 +15,7 @@ from aiohttp import web
 from api.admission import Meter, identify, seconds, subject
 from api.headers import finish, is_preflight
 from api.peer import address_of, origin_allowed
-from api.reading import body_of, key_of, path_of, query_of
+from api.reading import agent_of, body_of, key_of, path_of, query_of
 from api.refusals import Refusal
 from api.route import Call, Caller, Route
 from hub.domain.context import Domain, Once
@@ -68,7 +68,7 @@ class Gate:
             query=query_of(request, route.query),
             once=_once(route, request, caller, raw),
             address=address,
-            user_agent=request.headers.get("User-Agent"),
+            user_agent=agent_of(request),
             accept=request.headers.get("Accept", ""),
         )
         return _answered(route, request, caller, await route.handler(call))

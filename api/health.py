@@ -1,7 +1,8 @@
 """Health of this process (C07–C09): whoever starts it says what it needs and what it reports."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Final
 
 from aiohttp import web
@@ -13,7 +14,9 @@ from hub.plumbing.health import (
     READY_PATHS,
     STARTUP_PATHS,
     Check,
+    Health,
     examine,
+    held,
     live_body,
     ready_body,
     startup_body,
@@ -28,19 +31,26 @@ def _yes() -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Vitals:
-    """`needed` decide readiness, `reported` are only told; `started` and `leaving` are asked."""
+    """`needed` decide readiness, `reported` are only told; `started` and `leaving` are asked.
+    `latest` is what the checks have found, at most a second old.
+    """
 
     needed: Mapping[str, Check]
     reported: Mapping[str, Check] = field(default_factory=dict)
     started: Callable[[], bool] = _yes
     leaving: Callable[[], bool] = lambda: False
     clock: Clock = field(default_factory=SystemClock)
+    latest: Callable[[], Awaitable[Health]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        look = held(partial(examine, self.needed, self.reported))
+        object.__setattr__(self, "latest", look)
 
     async def live(self, _: object) -> web.Response:
         return _json(live_body(self.clock.now()))
 
     async def ready(self, _: object) -> web.Response:
-        health = await examine(self.needed, self.reported, going_away=self.leaving())
+        health = replace(await self.latest(), going_away=self.leaving())
         return _json(ready_body(health, self.clock.now()))
 
     async def startup(self, _: object) -> web.Response:

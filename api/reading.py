@@ -12,7 +12,8 @@ from api.refusals import Refusal
 from api.route import Route
 from hub.plumbing.http import BodyLate
 from protocol.errors import invalid
-from protocol.payload import check, read_json, sentence
+from protocol.names import is_plain
+from protocol.payload import check, read, read_json
 
 MAX_BODY: Final = 1 << 20
 CODINGS: Final = ("gzip", "x-gzip", "deflate")
@@ -25,6 +26,8 @@ MAX_KEY: Final = 200
 def path_of(request: web.Request) -> dict[str, str]:
     path = dict(request.match_info)
     check(path)
+    if not all(is_plain(value) for value in path.values()):
+        raise invalid("A part of the path holds a line break or a control character.")
     if any(len(value) > MAX_NAME for value in path.values()):
         raise invalid("A part of the path is too long.")
     return path
@@ -35,15 +38,12 @@ def query_of(request: web.Request, form: type[msgspec.Struct] | None) -> Any:
     given = request.query
     if len(set(given)) != len(given):
         raise invalid("A query parameter is given twice.")
-    check(dict(given))
     if form is None:
+        check(dict(given))
         if given:
             raise invalid("This route takes no query parameters.")
         return None
-    try:
-        return msgspec.convert(dict(given), form, strict=False)
-    except msgspec.ValidationError as error:
-        raise invalid(sentence(error)) from None
+    return read(dict(given), form, strict=False)
 
 
 async def body_of(request: web.Request, route: Route) -> tuple[bytes, Any]:
@@ -129,3 +129,13 @@ def key_of(request: web.Request) -> str | None:
     if len(keys) > 1 or not 0 < len(key) <= MAX_KEY or not (key.isascii() and key.isprintable()):
         raise invalid(f"An Idempotency-Key has 1 to {MAX_KEY} printable ASCII characters.")
     return key
+
+
+def agent_of(request: web.Request) -> str | None:
+    """The User-Agent, which is kept and logged. Raises INVALID_PAYLOAD for one that is not UTF-8:
+    aiohttp gives its other bytes as lone surrogates, which no store takes.
+    """
+    agent = request.headers.get("User-Agent")
+    if agent is not None and not is_plain(agent.replace("\t", " ")):
+        raise invalid("The User-Agent is not UTF-8.")
+    return agent

@@ -25,6 +25,7 @@ from hub.plumbing.settings import Settings
 from hub.tail_lines import Lines
 from protocol.names import Channels, Keys
 from protocol.redis_wire import of_emit
+from protocol.stock import Untellable
 
 LOOK_EVERY: Final = 0.1
 TELL_EVERY: Final = 2.0
@@ -40,6 +41,8 @@ def run(settings: Settings, work: Coroutine[Any, Any, None]) -> int:
         asyncio.run(work)
     except (RedisError, Refused) as error:
         return _complain(settings, str(error), 1)
+    except Untellable as error:
+        return _complain(settings, f"{error.code}: {error}", 2)
     except ValueError as error:
         return _complain(settings, str(error), 2)
     return 0

@@ -72,7 +72,7 @@ def token(
 
     from hub.plumbing.settings import SettingsError, with_development_secrets
     from hub.plumbing.values import parse_duration
-    from protocol.tokens import sign_access
+    from protocol.tokens import LONGEST_LIFE_S, sign_access
 
     if role not in ("user", "admin"):
         raise typer.BadParameter("must be user or admin", param_hint="--role")
@@ -81,6 +81,8 @@ def token(
     try:
         auth = load_settings(with_development_secrets(os.environ), complete=False).auth
         ttl_s = parse_duration(ttl) if ttl else auth.access_ttl_s
+        if ttl_s > LONGEST_LIFE_S:
+            raise ValueError("must be 7d at most")
     except SettingsError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from None

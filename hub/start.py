@@ -23,7 +23,8 @@ from hub.console.page import mount
 from hub.domain.context import Domain
 from hub.domain.opening import open_domain
 from hub.domain.sessions import ALL_SCOPES, add_service
-from hub.plumbing import telemetry
+from hub.engine.process import freeze_start, watch_lag
+from hub.plumbing import redis_client, telemetry
 from hub.plumbing.connections import raise_descriptors
 from hub.plumbing.embedded import Postgres, Valkey, keep
 from hub.plumbing.embedded.supervisor import free_port
@@ -72,7 +73,9 @@ def run_hub_of_many(environ: Mapping[str, str], report: int) -> int:
 async def open_hub_alone(life: Lifecycle, settings: Settings, environ: object) -> None:
     door, vitals = await hub_door(life, settings)
     await serve_metrics(life, settings, vitals)
-    port = await door.start(settings.web.host, settings.web.port, health_app(vitals))
+    public = health_app(vitals, metrics=None)  # figures are not for whoever reaches PORT
+    port = await door.start(settings.web.host, settings.web.port, public)
+    settle(life, door)
     pause_before_stop(life, settings)
     echo(f"dongne hub ready on {address(settings, port)}")
 
@@ -82,9 +85,16 @@ async def open_hub_of_many(life: Lifecycle, settings: Settings, report: int) -> 
     own = await listen_at(life, "metrics", health_app(vitals), settings, "127.0.0.1", 0)
     shared = health_app(vitals, metrics=None)  # whose figures it would be is chance
     await door.start(settings.web.host, settings.web.port, shared)
+    settle(life, door)
     pause_before_stop(life, settings)
     os.write(report, str(own).encode())
     os.close(report)
+
+
+def settle(life: Lifecycle, door: Door) -> None:
+    """What a process with many sockets does once, when everything of it is loaded."""
+    freeze_start()
+    life.spawn("loop lag", watch_lag(door.node.server.eio.counters))
 
 
 async def hub_door(life: Lifecycle, settings: Settings) -> tuple[Door, Vitals]:
@@ -138,10 +148,12 @@ async def open_all(life: Lifecycle, settings: Settings, environ: Mapping[str, st
     if settings.process.console_enabled:
         mount(app, domain, caught.http_url if caught else None)
     port = await door.start(settings.web.host, settings.web.port, app)
+    settle(life, door)
     url = address(settings, port)
     if caught:
         caught.allow(url)
-    await write_credentials(domain, directory, url, redis_url(settings), caught)
+    if settings.environment == "development":
+        await write_credentials(domain, directory, url, redis_url(settings), caught)
     echo(f"dongne up ready on {url}")
 
 
@@ -161,10 +173,10 @@ def pause_before_stop(life: Lifecycle, settings: Settings) -> None:
 
 
 def checks(domain: Domain) -> tuple[dict[str, Check], dict[str, Check]]:
-    """Whether Postgres, and whether Redis answers."""
+    """Whether Postgres answers, and whether Redis takes writes."""
     return (
         {"database": lambda: domain.pool.fetchval("SELECT 1", timeout=2)},
-        {"redis": domain.redis.ping},
+        {"redis": partial(redis_client.probe, domain.redis, domain.keys.probe)},
     )
 
 
@@ -240,7 +252,10 @@ def providers(caught: Catcher | None, url: str) -> dict[str, str]:
 async def write_credentials(
     domain: Domain, directory: Path, url: str, redis: str | None, caught: Catcher | None
 ) -> None:
-    """Make the key `local` anew and write it where scripts look (mode 0600)."""
+    """Make the key `local` anew and write it where scripts look (mode 0600).
+
+    In development only: it may do everything, and one that was disabled comes back.
+    """
     key = await add_service(domain, "local")
     content = {
         "url": url,

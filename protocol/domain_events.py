@@ -1,12 +1,12 @@
 """Events between services: the envelope, and one row an event type (S2-044)."""
 
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
 from msgspec import Meta
 
+from protocol.normal import code_of, hashtags_of
 from protocol.payload import (
     Code,
     Content,
@@ -28,7 +28,7 @@ class Envelope(Message):
 
     event_id: UUID
     event_type: str
-    occurred_at: datetime
+    occurred_at: Moment
     payload: dict[str, Any]
     version: int = 1
     publisher: str = ""
@@ -55,6 +55,9 @@ class UserUpdated(Message):
     role: Literal["user", "admin"] | None = None
     location_consent_at: Moment | None = None
 
+    def __post_init__(self) -> None:
+        self.region_code = code_of(self.region_code)
+
 
 class QuestionCreatedEvent(Message):
     question_id: Id
@@ -65,6 +68,10 @@ class QuestionCreatedEvent(Message):
     title: Title | None = None
     content: Content | None = None
     category: Code | None = None
+
+    def __post_init__(self) -> None:
+        self.hashtags = hashtags_of(self.hashtags)
+        self.category = code_of(self.category)
 
 
 class QuestionClosedEvent(Message):

@@ -144,7 +144,9 @@ class Viewers(Message):
 
 
 class InboxItem(Message, omit_defaults=True):
-    """A row of the inbox; of a deleted one only `id` and `deleted` go out."""
+    """A row of the inbox; of a deleted one only `id` and `deleted` go out. After `expiresAt` it is
+    not unread, whether it was read or not.
+    """
 
     id: str
     deleted: bool = False
@@ -160,6 +162,7 @@ class InboxItem(Message, omit_defaults=True):
     acknowledged_at: datetime | None = None
     seen_at: datetime | None = None
     read_at: datetime | None = None
+    expires_at: datetime | None = None
     retracted_at: datetime | None = None
 
 

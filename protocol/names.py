@@ -62,6 +62,15 @@ def room_kind(room: str) -> str:
     return head + colon if colon else ""
 
 
+_NOT_PLAIN: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+def is_plain(name: str) -> bool:
+    """Whether a name holds no control characters, no line breaks of any kind and no half of a
+    character; joiners of emoji and blanks are welcome."""
+    return _NOT_PLAIN.search(name) is None
+
+
 @dataclass(frozen=True, slots=True)
 class Keys:
     """Our own Redis keys, each behind REDIS_PREFIX."""
@@ -69,8 +78,9 @@ class Keys:
     prefix: str = ""
 
     def presence(self, user_id: str, namespace: str = "/") -> str:
-        """Sorted set: one member a socket, scored by its expiry (epoch seconds)."""
-        return f"{self.prefix}presence:{user_id}{namespace.removesuffix('/')}"
+        """Sorted set: one member a socket, scored by its expiry (epoch seconds). Outside of / the
+        namespace (without a colon) stands first: whatever an id holds, no two keys are the same."""
+        return f"{self.prefix}presence{namespace.removesuffix('/')}:{user_id}"
 
     def room_online(self, room: str) -> str:
         return f"{self.prefix}room:{room}:online"
@@ -101,6 +111,11 @@ class Keys:
 
     def log(self, name: str) -> str:
         return f"{self.prefix}log:{name}"
+
+    @property
+    def probe(self) -> str:
+        """Written by readiness: a Redis that answers PING may yet take no write."""
+        return f"{self.prefix}probe"
 
     @property
     def epoch(self) -> str:

@@ -2,22 +2,40 @@
 
 import re
 from datetime import UTC, datetime
+from functools import cache
 from math import isfinite
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar, get_args
 
 import msgspec
-from msgspec import Meta
+from msgspec import Meta, inspect
 
 from protocol.errors import invalid
+from protocol.names import is_plain
 
 MAX_DEPTH: Final = 8
 MAX_ITEMS: Final = 2000
 """Nested levels, and values in all, of one payload."""
 
+LEAST: Final = -(2**63)
+MOST: Final = 2**64 - 1
+"""Integers that msgpack and the JSON of every store can carry: 64 bits, signed or not."""
+
 _NESTED: Final = frozenset((dict, list, tuple))
 _FORBIDDEN_CHARS: Final = {*range(0x20), 0x7F} - {0x09, 0x0A, 0x0D}
 
-Id = Annotated[str, Meta(min_length=1, max_length=128)]
+_PATTERN: Final = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]+(?![\s\S])"
+Id = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=128,
+        extra={"plain": True},
+        extra_json_schema={"pattern": _PATTERN},
+    ),
+]
+"""No control characters and no line breaks of any kind. A `pattern` of msgspec would cost each
+event 3 us; `read` looks only where a text of the message holds any."""
+
 Code = Annotated[str, Meta(min_length=1, max_length=64)]
 Title = Annotated[str, Meta(min_length=1, max_length=200)]
 Content = Annotated[str, Meta(min_length=1, max_length=5000)]
@@ -43,16 +61,74 @@ class Request(Message, forbid_unknown_fields=True):
 T = TypeVar("T")
 
 
-def read(value: Any, form: type[T], *, max_items: int = MAX_ITEMS) -> T:
-    """Turn plain JSON values into `form`.
+def read(value: Any, form: type[T], *, max_items: int = MAX_ITEMS, strict: bool = True) -> T:
+    """Turn plain JSON values into `form`; not `strict`: from texts, as a query holds them.
 
     Raises HubError INVALID_PAYLOAD; its message names the path, never the value.
     """
-    check(value, max_items)
+    plain_texts = check(value, max_items)
     try:
-        return msgspec.convert(value, form, strict=True)
+        made = msgspec.convert(value, form, strict=strict)
     except msgspec.ValidationError as error:
         raise invalid(sentence(error)) from None
+    if not plain_texts:
+        _check_ids(made, _shape(form))  # type: ignore[arg-type]
+    _check_moments(made)
+    return made
+
+
+def _check_moments(made: Any) -> None:
+    if isinstance(made, tuple):
+        for item in made:
+            _check_moments(item)
+        return
+    for name in moments_of(made.__class__):
+        moment = getattr(made, name)
+        if moment is not None:
+            in_utc(moment)
+
+
+@cache
+def moments_of(form: type) -> tuple[str, ...]:
+    """The fields of a form that hold a time."""
+    if not issubclass(form, msgspec.Struct):
+        return ()
+    return tuple(f.name for f in msgspec.structs.fields(form) if _holds_a_time(f.type))
+
+
+def _holds_a_time(kind: Any) -> bool:
+    return kind is datetime or any(_holds_a_time(part) for part in get_args(kind))
+
+
+def in_utc(moment: datetime) -> datetime:
+    """The same moment in UTC. Raises INVALID_PAYLOAD for one that has none: the first and the last
+    hours of what a calendar knows lie outside of it in some zones (RFC 3339 §4.1 asks for UTC).
+    """
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise invalid("A time lies outside the years 1 to 9999 of UTC.") from None
+
+
+@cache
+def _shape(form: Any) -> inspect.Type:
+    return inspect.type_info(form)
+
+
+def _check_ids(value: Any, shape: inspect.Type) -> None:
+    if isinstance(shape, inspect.Metadata):
+        if isinstance(value, str) and (shape.extra or {}).get("plain") and not is_plain(value):
+            raise invalid("An id holds no control characters and no line breaks.")
+        _check_ids(value, shape.type)
+    elif isinstance(shape, inspect.UnionType):
+        for one in shape.types:
+            _check_ids(value, one)
+    elif isinstance(shape, inspect.VarTupleType) and isinstance(value, tuple):
+        for item in value:
+            _check_ids(item, shape.item_type)
+    elif isinstance(shape, inspect.StructType) and isinstance(value, shape.cls):
+        for field in shape.fields:
+            _check_ids(getattr(value, field.name), field.type)
 
 
 _ENUM: Final = re.compile(r"^Invalid enum value .*?(?= - at |$)", re.DOTALL)
@@ -68,18 +144,21 @@ def read_json(body: bytes, form: type[T], *, max_items: int = MAX_ITEMS) -> T:
     """`read` for the bytes of a request body (JSON in UTF-8)."""
     try:
         value = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except (msgspec.DecodeError, ValueError, RecursionError):
         raise invalid("The body is not JSON in UTF-8.") from None
     return read(value, form, max_items=max_items)
 
 
-def check(value: Any, max_items: int = MAX_ITEMS) -> None:
-    """Refuse what no form may hold: depth, size, control characters, lone surrogates, NaN.
+def check(value: Any, max_items: int = MAX_ITEMS) -> bool:
+    """Refuse what no form may hold: depth, size, control characters, lone surrogates, NaN,
+    integers over 64 bits, bytes. False when a text holds line breaks or such, as texts may and ids
+    may not.
 
     `value` is what a parser of JSON or msgpack made, so its types are plain.
-    PostgreSQL cannot store NUL or surrogates, NaN breaks JSON parsers of clients.
+    PostgreSQL cannot store NUL or surrogates, msgpack no longer integers, and NaN breaks JSON
+    parsers of clients.
     """
-    left = max_items
+    left, plain_texts = max_items, True
     stack: list[tuple[Any, int]] = [((value,), 0)]
     while stack:
         items, depth = stack.pop()
@@ -97,21 +176,29 @@ def check(value: Any, max_items: int = MAX_ITEMS) -> None:
         for item in items:
             kind = type(item)
             if kind is str:
-                _check_text(item)
+                if not _check_text(item):
+                    plain_texts = False
             elif kind is float:
                 if not isfinite(item):
                     raise invalid("Numbers must be finite.")
+            elif kind is int:
+                if not LEAST <= item <= MOST:
+                    raise invalid("Integers have 64 bits at most.")
+            elif kind is bytes:
+                raise invalid("Bytes are taken nowhere.")
             elif kind in _NESTED:
                 stack.append((item, depth + 1))
+    return plain_texts
 
 
-def _check_text(text: str) -> None:
+def _check_text(text: str) -> bool:
     if text.isascii() and text.isprintable():
-        return
+        return True
     for char in text:
         point = ord(char)
         if point in _FORBIDDEN_CHARS or 0xD800 <= point <= 0xDFFF:
             raise invalid("Text holds control characters or is not UTF-8.")
+    return is_plain(text)
 
 
 def plain(message: msgspec.Struct) -> dict[str, Any]:

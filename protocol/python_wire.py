@@ -7,7 +7,17 @@ from typing import Any, Final
 import msgspec
 import orjson
 
-from protocol.redis_wire import Broadcast, WireError, room_names
+from protocol.redis_wire import (
+    Broadcast,
+    ForeignWire,
+    WireError,
+    event_name,
+    room_names,
+    told,
+)
+
+_PICKLE: Final = b"\x80"
+"""The PROTO opcode, with which every pickle of protocol 2 and later begins; no JSON does."""
 
 _METHODS: Final = frozenset({"disconnect", "enter_room", "leave_room", "close_room"})
 
@@ -25,7 +35,11 @@ class Order(msgspec.Struct, kw_only=True):
 
 
 def decode_order(data: bytes) -> Order | None:
-    """None for methods that are no business of ours (`callback`). Raises WireError."""
+    """None for methods that are no business of ours (`callback`). Raises WireError; ForeignWire for
+    a pickle, which is never opened: whoever may publish could run anything here.
+    """
+    if data[:1] == _PICKLE:
+        raise ForeignWire("python-socketio before 5.14 publishes pickles, which are not read")
     try:
         body = orjson.loads(data)
     except orjson.JSONDecodeError:
@@ -48,19 +62,19 @@ def decode_order(data: bytes) -> Order | None:
 
 
 def _broadcast(body: dict[str, Any], namespace: str) -> Broadcast:
-    event = body.get("event")
-    if not isinstance(event, str):
-        raise WireError("an event has a name")
+    event = event_name(body.get("event"))
     data = body.get("data")
     if body.get("binary"):
         data = _with_bytes(data)
-    return Broadcast(
-        event=event,
-        args=_args(data),
-        namespace=namespace,
-        rooms=_rooms(body.get("room")),
-        except_rooms=_rooms(body.get("skip_sid")),
-        uid="python",
+    return told(
+        Broadcast(
+            event=event,
+            args=_args(data),
+            namespace=namespace,
+            rooms=_rooms(body.get("room")),
+            except_rooms=_rooms(body.get("skip_sid")),
+            uid="python",
+        )
     )
 
 

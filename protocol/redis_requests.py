@@ -16,11 +16,14 @@ from protocol.redis_wire import (
     WireError,
     decode_parts,
     encode_packet,
+    event_name,
     iso,
     pack,
     room_names,
+    told,
     unpack,
 )
+from protocol.stock import check_event
 
 _ALLOWED_HEADERS: Final = frozenset({"host", "origin", "user-agent", "accept-language"})
 _ALLOWED_QUERY: Final = frozenset({"EIO", "transport"})
@@ -51,7 +54,8 @@ class RemoteSocket(msgspec.Struct, kw_only=True):
 
 class Request(msgspec.Struct, kw_only=True):
     """`rooms` and `except_rooms` select sockets; `into` are the rooms to join or leave. With `sid`
-    (the older form of 2, 3 and 4) it is about one socket and wants an answer.
+    (the older form of 2, 3 and 4) it is about one socket and wants an answer. `keep_asked` stands
+    in orders to leave of the hub's own: what a client asked for itself it keeps.
     """
 
     kind: Kind
@@ -61,6 +65,7 @@ class Request(msgspec.Struct, kw_only=True):
     except_rooms: tuple[str, ...] = ()
     into: tuple[str, ...] = ()
     sid: str = ""
+    keep_asked: bool = False
     close: bool = False
     data: Sequence[Any] = ()
     broadcast: Broadcast | None = None
@@ -82,7 +87,7 @@ class Response(msgspec.Struct, kw_only=True):
 
 
 def encode_request(request: Request) -> bytes:
-    """Raises WireError."""
+    """Raises Untellable for an event that no stock client could be told, and WireError."""
     kind = request.kind
     body: dict[str, Any] = {"uid": request.uid, "type": int(kind)}
     if request.request_id:
@@ -92,6 +97,7 @@ def encode_request(request: Request) -> bytes:
     if kind is Kind.SOCKETS:
         body["rooms"] = request.rooms
     elif kind is Kind.SERVER_SIDE_EMIT:
+        check_event(request.data[0], request.data[1:])
         body["data"] = request.data
     elif kind is not Kind.ALL_ROOMS:
         body["opts"] = {"rooms": request.rooms, "except": request.except_rooms}
@@ -105,6 +111,7 @@ def encode_request(request: Request) -> bytes:
 def _encode_asking(request: Request, body: dict[str, Any]) -> bytes:
     assert request.broadcast is not None
     asked = request.broadcast
+    check_event(asked.event, asked.args)
     body["packet"] = encode_packet(asked)
     flags = {"timeout": round(request.timeout * 1000)}
     body["opts"] = {"rooms": asked.rooms, "except": asked.except_rooms, "flags": flags}
@@ -139,10 +146,14 @@ def _read_kind(request: Request, body: dict[str, Any], opts: dict[str, Any]) -> 
         request.rooms = room_names(body.get("rooms"))
     elif kind in {Kind.JOIN, Kind.LEAVE}:
         request.into = room_names([body.get("room")] if request.sid else body.get("rooms"))
+        hub = opts.get("hub")
+        request.keep_asked = isinstance(hub, dict) and hub.get("keepAsked") is True
     elif kind is Kind.SERVER_SIDE_EMIT:
-        if not isinstance(data, list) or not data or not isinstance(data[0], str):
+        if not isinstance(data, list) or not data:
             raise WireError("a server-side emit's data is [event, …]")
-        request.data = data
+        name, args = event_name(data[0]), data[1:]
+        told(Broadcast(event=name, args=args))
+        request.data = [name, *args]
     elif kind is Kind.BROADCAST:
         request.broadcast = decode_parts(body.get("packet"), opts)
         flags = opts.get("flags")

@@ -9,12 +9,14 @@ finish a ready-made message by appending 26 bytes.
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from math import isfinite
 from typing import Any, Final
 
 import msgpack
 import msgspec
 
 from protocol.events import Class, Emit
+from protocol.stock import Untellable, check_event
 
 EMITTER_UID: Final = "emitter"
 """Sender of everything no server has delivered to its own sockets yet: every server acts on it."""
@@ -35,6 +37,10 @@ _TIMESTAMP_MARKS: Final = (b"\xd6\xff", b"\xd7\xff", b"\xc7\x0c\xff")
 
 class WireError(ValueError):
     """A message on Redis that is not of this format. The text never quotes the message."""
+
+
+class ForeignWire(WireError):
+    """A message of a peer that speaks a wire which is not read here; the text names the peer."""
 
 
 class Broadcast(msgspec.Struct, kw_only=True):
@@ -145,12 +151,32 @@ def _packet(packet: Any) -> Broadcast:
     if not isinstance(packet, dict) or packet.get("type") not in (_EVENT, _BINARY_EVENT):
         raise WireError("a broadcast carries a packet of type 2")
     data = packet.get("data")
-    if not isinstance(data, list) or not data or not isinstance(data[0], str):
+    if not isinstance(data, list) or not data:
         raise WireError("a packet's data is [event, …]")
     namespace = packet.get("nsp") or "/"
     if not isinstance(namespace, str):
         raise WireError("a namespace is a string")
-    return Broadcast(event=data[0], args=data[1:], namespace=namespace)
+    return told(Broadcast(event=event_name(data[0]), args=data[1:], namespace=namespace))
+
+
+def event_name(value: Any) -> str:
+    """JavaScript's servers take numbers for names, too. Raises WireError."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise WireError("an event's name is a string or a number")
+    return _number(value)
+
+
+def told(broadcast: Broadcast) -> Broadcast:
+    """The same, if stock clients can decode it: one event of another server would end all their
+    connections. Raises WireError.
+    """
+    try:
+        check_event(broadcast.event, broadcast.args)
+    except Untellable as error:
+        raise WireError(f"{error.code}: {error}") from None
+    return broadcast
 
 
 def encode_packet(broadcast: Broadcast) -> dict[str, Any]:
@@ -208,7 +234,13 @@ def _room(room: Any) -> str:
         return room
     if isinstance(room, bool) or not isinstance(room, int | float):
         raise WireError("a room is a string or a number")
-    return str(int(room)) if room == int(room) else repr(room)
+    return _number(room)
+
+
+def _number(value: float) -> str:
+    if isinstance(value, float) and not isfinite(value):
+        raise WireError("a number is finite")
+    return str(int(value)) if value == int(value) else repr(value)
 
 
 def _mapping(value: Any) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from msgspec import Meta
 
 from protocol.domain_events import Envelope
 from protocol.events import Author, InboxItem, Place
+from protocol.normal import code_of, hashtags_of, normal
 from protocol.payload import (
     Code,
     Content,
@@ -43,6 +44,10 @@ class Ask(Request):
     urgency: Literal["normal", "urgent"] = "normal"
     lat: Latitude | None = None
     lng: Longitude | None = None
+
+    def __post_init__(self) -> None:
+        self.hashtags = hashtags_of(self.hashtags)
+        self.category = code_of(self.category)
 
 
 class QuestionChange(Request):
@@ -81,6 +86,16 @@ class QuestionsQuery(Request):
     hashtags: Annotated[str, Meta(min_length=1, max_length=520)] | None = None
     page: Annotated[int, Meta(ge=1, le=500)] = 1
     sort_by: Literal["created_at", "urgent"] = "created_at"
+
+    def __post_init__(self) -> None:
+        self.region = code_of(self.region)
+        self.category = code_of(self.category)
+        if self.hashtags is not None:
+            self.hashtags = ",".join(hashtags_of(normal(self.hashtags).split(","))) or None
+
+    @property
+    def tags(self) -> list[str]:
+        return self.hashtags.split(",") if self.hashtags else []
 
 
 class Pagination(msgspec.Struct, kw_only=True):
@@ -129,6 +144,9 @@ class InboxQuery(PageQuery):
     unread: bool = False
     kind: Code | None = None
 
+    def __post_init__(self) -> None:
+        self.kind = code_of(self.kind)
+
 
 class InboxList(Message):
     items: tuple[InboxItem, ...]
@@ -137,6 +155,8 @@ class InboxList(Message):
 
 
 class UnreadCount(Message):
+    """Of many kinds the most frequent stand under their names, the rest under `other`."""
+
     count: int
     by_kind: dict[str, int]
 
@@ -168,14 +188,21 @@ class Notify(Request):
     dedup_key: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
     expires_at: Moment | None = None
 
+    def __post_init__(self) -> None:
+        self.kind = code_of(self.kind)
+
 
 class Accepted(Message):
     ids: tuple[str, ...]
 
 
 class DeviceRequest(Request):
+    """A token is printable ASCII, as every provider's is, and no longer than its index takes
+    (2,704 bytes a row of PostgreSQL's B-tree).
+    """
+
     platform: Literal["ios", "android", "web"]
-    token: Annotated[str, Meta(min_length=1, max_length=4096)]
+    token: Annotated[str, Meta(pattern=r"^[ -~]+$(?!\n)", min_length=1, max_length=2048)]
     environment: Literal["production", "sandbox"] = "production"
     app_version: Annotated[str, Meta(max_length=50)] | None = None
     locale: Annotated[str, Meta(max_length=35)] | None = None
@@ -229,6 +256,9 @@ class Region(Message):
 
 class NeighbourhoodsQuery(Request):
     region: Code | None = None
+
+    def __post_init__(self) -> None:
+        self.region = code_of(self.region)
 
 
 class Neighbourhood(Message):

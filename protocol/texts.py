@@ -133,10 +133,10 @@ def render_push(kind: str, locale: str | None, fields: Mapping[str, object]) -> 
     return shorten(title, TITLE_CHARACTERS), shorten(body, BODY_CHARACTERS)
 
 
-def language_of(locale: str | None) -> str:
-    """`en-GB` or `en_GB` → `en`; a language we do not speak, or none → Korean."""
-    language = (locale or "").replace("_", "-").partition("-")[0].lower()
-    return language if language in LANGUAGES else DEFAULT_LANGUAGE
+def language_of(*locales: str | None) -> str:
+    """`en-GB` or `en_GB` → `en`; of several the first one that we speak, of none Korean."""
+    spoken = ((one or "").strip().replace("_", "-").partition("-")[0].lower() for one in locales)
+    return next((language for language in spoken if language in LANGUAGES), DEFAULT_LANGUAGE)
 
 
 def usable(fields: Mapping[str, object]) -> dict[str, Field]:

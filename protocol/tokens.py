@@ -6,14 +6,23 @@ import secrets
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
+from math import isfinite
 from typing import Any, Literal
 
 import jwt
 from jwt.algorithms import HMACAlgorithm
 
 from protocol.errors import Code, HubError
+from protocol.names import is_plain
 
 Role = Literal["user", "admin"]
+
+LONGEST_LIFE_S = 7 * 86_400
+"""From `iat` to `exp`, whoever signed: what was stolen ends with it (JWT_EXPIRATION is at most
+this)."""
+
+SKEW_S = 60.0
+"""How far the clock of who signed may be ahead of ours (RFC 7519 §4.1.4: "a few minutes")."""
 
 _prepared = lru_cache(maxsize=16)(HMACAlgorithm(HMACAlgorithm.SHA256).prepare_key)
 
@@ -72,7 +81,8 @@ def _sign(keys: TokenKeys, claims: dict[str, Any], now: datetime, ttl_s: float, 
 def read_access(keys: TokenKeys, text: object, *, now: datetime) -> Token:
     """Verify an access token.
 
-    Raises HubError UNAUTHENTICATED for anything malformed or forged, TOKEN_EXPIRED past `exp`.
+    Raises HubError UNAUTHENTICATED for anything malformed or forged and before `nbf`,
+    TOKEN_EXPIRED past `exp`. Times are finite numbers (RFC 7519 §2, NumericDate).
     The caller compares `issued_at` and `jti` with what was revoked (S5-44): PyJWT looks at the
     integer part of `iat` only, which would cut a login in the second of a revocation.
     """
@@ -84,18 +94,40 @@ def read_access(keys: TokenKeys, text: object, *, now: datetime) -> Token:
             user_id=claims["sub"],
             role=claims["role"],
             jti=claims["jti"],
-            issued_at=float(claims["iat"]),
-            expires_at=float(claims["exp"]),
+            issued_at=_numeric_date(claims["iat"]),
+            expires_at=_numeric_date(claims["exp"]),
         )
-    except (KeyError, TypeError, ValueError):
+        not_before = _numeric_date(claims.get("nbf", 0))
+    except (KeyError, TypeError, ValueError, OverflowError):
         raise HubError(Code.UNAUTHENTICATED) from None
+    if not_before > now.timestamp() + SKEW_S:  # RFC 7519 §4.1.5
+        raise HubError(Code.UNAUTHENTICATED)
     if claims.get("typ") != "access" or token.role not in ("user", "admin"):
         raise HubError(Code.UNAUTHENTICATED)
-    if not 0 < len(token.user_id) <= 128 or not isinstance(token.jti, str):
+    if not (_is_name(token.user_id, 128) and _is_name(token.jti, 256)):
         raise HubError(Code.UNAUTHENTICATED)
     if token.expires_at <= now.timestamp():
         raise HubError(Code.TOKEN_EXPIRED)
+    if token.issued_at > now.timestamp() + SKEW_S:  # a revocation by time would never reach it
+        raise HubError(Code.UNAUTHENTICATED)
+    if token.expires_at - token.issued_at > LONGEST_LIFE_S:
+        raise HubError(Code.UNAUTHENTICATED)
     return token
+
+
+def _numeric_date(value: object) -> float:
+    """Raises TypeError for what is no number, ValueError or OverflowError for one without end."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError
+    at = float(value)
+    if not isfinite(at):
+        raise ValueError
+    return at
+
+
+def _is_name(value: object, most: int) -> bool:
+    """Names go into keys of Redis and rows of PostgreSQL."""
+    return isinstance(value, str) and 0 < len(value) <= most and is_plain(value)
 
 
 def _verified(keys: TokenKeys, text: str) -> dict[str, Any]:
@@ -134,7 +166,7 @@ def new_service_key(client_id: str) -> tuple[str, bytes]:
 
 def split_service_key(key: str) -> tuple[str, str] | None:
     """Client id and secret of a service key; None when the text is no service key."""
-    if not key.startswith(SERVICE_KEY_PREFIX) or len(key) > 512:
+    if not key.startswith(SERVICE_KEY_PREFIX) or len(key) > 512 or not is_plain(key):
         return None
     client_id, dot, secret = key[len(SERVICE_KEY_PREFIX) :].rpartition(".")
     return (client_id, secret) if dot and client_id and secret else None

@@ -1,18 +1,16 @@
 """A breaker for each provider: after errors in a row it is left alone, then asked by one call."""
 
-import re
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final
-
-from purgatory import SyncCircuitBreakerFactory
+from typing import Final, Literal
 
 from hub.plumbing.metrics import BREAKER_STATE
-from workers.senders import Outcome, Temporary
+from workers.senders import About, Outcome, Permanent, Sent, Temporary
+from workers.senders.outcome import NOT_ASKED
 
-_STATES: Final = {"closed": 0, "half-opened": 1, "opened": 2}
-_ONE_MAILBOX: Final = re.compile(r"\b4\.[12]\.\d+$")  # RFC 3463 §3.2, §3.3: address, mailbox
+State = Literal["closed", "half-open", "open"]
+_GAUGE: Final[dict[State, int]] = {"closed": 0, "half-open": 1, "open": 2}
 _PROBE_S: Final = 0.25
 """How long to wait before asking again whether the one call that tries the provider is back."""
 
@@ -25,34 +23,39 @@ class Blocked(Exception):
         self.seconds = seconds
 
 
-class _Failed(Exception):
-    """How purgatory is told of an outcome: it counts exceptions."""
-
-
 class Breaker:
-    """Opens after `errors` temporary failures in a row; `reset_s` later one call may try.
+    """Opens after `errors` failures of the provider in a row; `reset_s` later one call may try.
 
-    What a provider says about one message, one token or one mailbox is no failure of its own.
+    What a provider says about one message, one device, one mailbox or about us is no failure of
+    its own. Failures of calls that were under way together have one cause and count once: a
+    failure counts only if its call began after the last one that counted was known. So an outage
+    that calls wait for (a time-out) opens it after so many time-outs, not after so many calls.
     """
 
-    def __init__(self, provider: str, errors: int, reset_s: float) -> None:
-        factory = SyncCircuitBreakerFactory(default_threshold=errors, default_ttl=reset_s)
-        factory.add_listener(self._note)
+    def __init__(
+        self,
+        provider: str,
+        errors: int,
+        reset_s: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._errors = errors
+        self._reset_s = reset_s
+        self._clock = clock
         self._gauge = BREAKER_STATE.labels(provider=provider)
+        self._failures = 0
+        self._counted_at = -float("inf")
+        self._opened_at = 0.0
+        self._state: State = "closed"
         self._gauge.set(0)
-        self._circuit = factory.get_breaker(provider)
-        self._probing = False
 
     def blocked_s(self) -> float:
         """Seconds until a call may be made; 0 when it may."""
-        context = self._circuit.context
-        if context.state == "closed":
+        if self._state == "closed":
             return 0.0
-        if self._probing:
+        if self._state == "half-open":
             return _PROBE_S
-        opened = context.opened_at if context.state == "opened" else None
-        # purgatory wants a moment more than the time to live
-        return 0.0 if opened is None else max(0.0, opened + context.ttl + 0.001 - time.time())
+        return max(0.0, self._opened_at + self._reset_s - self._clock())
 
     @contextmanager
     def admission(self) -> Iterator[None]:
@@ -60,31 +63,45 @@ class Breaker:
         blocked = self.blocked_s()
         if blocked:
             raise Blocked(blocked)
-        probe = self._circuit.context.state != "closed"
-        self._probing = self._probing or probe
+        probe = self._state == "open"
+        if probe:
+            self._enter("half-open")
         try:
             yield
         finally:
-            if probe:
-                self._probing = False
+            if probe and self._state == "half-open":
+                self._enter("open")  # it called nobody: the next one may try at once
 
     async def call(self, send: Callable[[], Awaitable[Outcome]]) -> Outcome:
         """Send, and count what came of it. A job that was let in finishes all its calls."""
-        if self._circuit.context.state == "opened" and not self._probing:
-            return await send()
-        try:
-            with self._circuit:
-                outcome = await send()
-                if _is_failure(outcome):
-                    raise _Failed
-        except _Failed:
-            pass
+        began = self._clock()
+        outcome = await send()
+        if isinstance(outcome, Temporary) and outcome.about is About.PROVIDER:
+            self._failed(began)
+        elif isinstance(outcome, Sent | Permanent | Temporary) and _was_asked(outcome):
+            self._answered(began)
         return outcome
 
-    def _note(self, _name: str, event: str, change: Any) -> None:
-        if event == "state_changed":
-            self._gauge.set(_STATES[change.state])
+    def _failed(self, began: float) -> None:
+        if began < self._counted_at or self._state == "open":
+            return
+        self._counted_at = self._clock()
+        self._failures += 1
+        if self._state == "half-open" or self._failures >= self._errors:
+            self._opened_at = self._counted_at
+            self._enter("open")
+
+    def _answered(self, began: float) -> None:
+        """While it is tried, an answer to a call of before says nothing of what came since."""
+        if self._state == "open" or (self._state == "half-open" and began < self._counted_at):
+            return
+        self._failures = 0
+        self._enter("closed")
+
+    def _enter(self, state: State) -> None:
+        self._state = state
+        self._gauge.set(_GAUGE[state])
 
 
-def _is_failure(outcome: Outcome) -> bool:
-    return isinstance(outcome, Temporary) and _ONE_MAILBOX.search(outcome.code) is None
+def _was_asked(outcome: Sent | Permanent | Temporary) -> bool:
+    return isinstance(outcome, Sent) or outcome.code not in NOT_ASKED

@@ -115,7 +115,7 @@ class Execution:
 
     async def _try(self, job: Job, withhold: Reason | None) -> None:
         try:
-            begun = await self._queries.begin(job.id)
+            begun = await self._queries.begin(job)
         except Exception as error:
             if not is_away(error):
                 raise
@@ -168,7 +168,7 @@ class Execution:
     async def _hold(self, job: Job, why: str) -> None:
         self._count("held")
         log.error("a job is held", job=job.entrypoint, id=job.id, reason=why)
-        await self._queries.mark_held(job.id)
+        await self._queries.mark_held(job)
 
     def _put_back(self, job: Job, seconds: float, why: str) -> RetryRequested:
         """As if the try had not begun."""

@@ -8,6 +8,7 @@ from hub.plumbing.clock import Clock, SystemClock
 from hub.plumbing.figures import Channels
 from hub.plumbing.lifecycle import Lifecycle
 from workers.breaker import Breaker
+from workers.refusals import Refusals
 from workers.senders.fcm import DEFAULT_URL, FcmSender
 from workers.senders.smtp import SmtpSender
 
@@ -18,6 +19,8 @@ class Senders:
     mail: SmtpSender
     push_breaker: Breaker
     mail_breaker: Breaker
+    push_refusals: Refusals
+    mail_refusals: Refusals
     push_timeout_s: float
     mail_timeout_s: float
 
@@ -42,6 +45,8 @@ async def open_senders(life: Lifecycle, part: Channels, clock: Clock | None = No
         mail=SmtpSender(url, part.mail_from, timeout_s=mail_s, clock=clock),
         push_breaker=Breaker("fcm", part.breaker_errors, reset_s),
         mail_breaker=Breaker("smtp", part.breaker_errors, reset_s),
+        push_refusals=Refusals("fcm"),
+        mail_refusals=Refusals("smtp"),
         push_timeout_s=push_s,
         mail_timeout_s=mail_s,
     )

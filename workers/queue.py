@@ -12,6 +12,7 @@ from uuid import UUID
 
 from pgqueuer.adapters.persistence.queries import Queries
 from pgqueuer.domain.models import Job, TableChangedEvent, TracebackRecord, utc_now
+from pgqueuer.domain.types import JOB_STATUS
 from pgqueuer.ports.driver import Driver
 
 HELD_BEFORE = "held"
@@ -33,13 +34,15 @@ class JobQueries(Queries):
         super().__init__(driver)
         self._forgiven: set[int] = set()
 
-    async def begin(self, job_id: int) -> Begun | None:
-        """Count a try before it runs; None when the job is gone."""
+    async def begin(self, job: Job) -> Begun | None:
+        """Count a try before it runs; None when the job is gone, or somebody else's by now."""
         rows: list[Any] = await self.driver.fetch(
-            "UPDATE pgqueuer SET attempts = attempts + 1 WHERE id = $1 RETURNING attempts,"
+            "UPDATE pgqueuer SET attempts = attempts + 1"
+            " WHERE id = $1 AND status = 'picked' AND updated = $2 RETURNING attempts,"
             " (SELECT status = 'picked' FROM pgqueuer_log WHERE job_id = $1"
             "  ORDER BY created DESC, id DESC OFFSET 1 LIMIT 1) AS redelivered",
-            job_id,
+            job.id,
+            job.updated,
         )
         return Begun(rows[0]["attempts"], bool(rows[0]["redelivered"])) if rows else None
 
@@ -50,13 +53,18 @@ class JobQueries(Queries):
     async def retry_job(
         self, job: Job, delay: timedelta, traceback_record: TracebackRecord | None
     ) -> None:
-        """Back into the queue; its try was counted when it began, unless it is forgiven."""
+        """Back into the queue; its try was counted when it began, unless it is forgiven.
+
+        Not when the claim was lost meanwhile: whoever has the job now says what becomes of it. A
+        claim is known by its moment, which `updated` holds until the job leaves it.
+        """
         forgiven = job.id in self._forgiven
         self._forgiven.discard(job.id)
         await self.driver.execute(
             "WITH again AS (UPDATE pgqueuer SET status = 'queued', updated = NOW(),"
             " execute_after = NOW() + $2::interval, queue_manager_id = NULL,"
-            " attempts = greatest(attempts - $3::int, 0) WHERE id = $1"
+            " attempts = greatest(attempts - $3::int, 0)"
+            " WHERE id = $1 AND status = 'picked' AND updated = $7"
             " RETURNING id, entrypoint, priority)"
             " INSERT INTO pgqueuer_log (job_id, status, entrypoint, priority, traceback)"
             " SELECT id, 'queued', entrypoint, priority, $4::jsonb FROM again"
@@ -67,7 +75,22 @@ class JobQueries(Queries):
             traceback_record.model_dump_json() if traceback_record else None,
             self.qbq.settings.channel,
             self._changed(),
+            job.updated,
         )
+
+    async def log_jobs(
+        self, job_status: list[tuple[Job, JOB_STATUS, TracebackRecord | None]]
+    ) -> None:
+        """The end of jobs, but for those whose claim was lost meanwhile (see retry_job)."""
+        kept = await self.driver.fetch(
+            "SELECT j.id FROM pgqueuer j JOIN unnest($1::bigint[], $2::timestamptz[])"
+            " AS c (id, updated) ON j.id = c.id AND j.updated = c.updated"
+            " WHERE j.status = 'picked'",
+            [job.id for job, _, _ in job_status],
+            [job.updated for job, _, _ in job_status],
+        )
+        ours = {row["id"] for row in kept}
+        await super().log_jobs([ended for ended in job_status if ended[0].id in ours])
 
     async def release(self, managers: Sequence[UUID]) -> int:
         """Give back what claims of ours still hold: this process lives, the jobs did not kill it.
@@ -87,14 +110,16 @@ class JobQueries(Queries):
         )
         return len(rows)
 
-    async def mark_held(self, job_id: int) -> None:
+    async def mark_held(self, job: Job) -> None:
         """So that a try after it was put back knows that it is one."""
         await self.driver.execute(
             # the engine writes a JSON null where there are no headers
             "UPDATE pgqueuer SET headers = CASE jsonb_typeof(headers) WHEN 'object' THEN headers"
-            " ELSE '{}' END || jsonb_build_object($2::text, true) WHERE id = $1",
-            job_id,
+            " ELSE '{}' END || jsonb_build_object($2::text, true)"
+            " WHERE id = $1 AND status = 'picked' AND updated = $3",
+            job.id,
             HELD_BEFORE,
+            job.updated,
         )
 
     def _changed(self) -> str:

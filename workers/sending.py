@@ -1,14 +1,15 @@
 """From an order to the provider and back: every target is sent to and settled by itself."""
 
 import asyncio
-import time
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
+from urllib.parse import quote
 
 from hub.domain import delivery
 from hub.domain.context import Domain
-from hub.domain.delivery import Order, Status, Target
+from hub.domain.delivery import Status
+from hub.domain.orders import Order, Target
 from hub.domain.rules import EMAIL_NEEDS_LEFT, Reason
 from hub.plumbing.metrics import PROVIDER_DURATION
 from hub.plumbing.trace import outgoing_headers
@@ -16,6 +17,7 @@ from workers.attempt import Attempt, GaveUp, TryAgain
 from workers.providers import Senders
 from workers.senders import (
     Expired,
+    Gone,
     MailMessage,
     NotConfigured,
     Outcome,
@@ -28,8 +30,6 @@ from workers.templates.mails import render_mail
 
 URGENT_PUSH_S: Final = 15.0
 """An urgent push that no try can hand over by then leaves the field to the next channel."""
-
-_GONE: Final = Permanent("device_gone", token_dead=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ async def _deliver_to(
     else:
         outcome = await _mail(d, senders, order, target)
     verdict = judge(d, order, outcome, this)
-    await delivery.settle(
+    still = await delivery.settle(
         d,
         order,
         target,
@@ -88,8 +88,12 @@ async def _deliver_to(
         reason=verdict.reason,
         error_code=verdict.error_code,
         provider_message_id=verdict.provider_message_id,
+        last=this.last,
     )
-    return verdict
+    if still:
+        return verdict
+    status: Status = "failed" if this.last else "queued"
+    return Verdict(status, None, verdict.error_code, again_s=this.retry_s, gave_up=this.last)
 
 
 def judge(d: Domain, order: Order, outcome: Outcome, this: Attempt) -> Verdict:
@@ -105,6 +109,8 @@ def judge(d: Domain, order: Order, outcome: Outcome, this: Attempt) -> Verdict:
         case Permanent(code, token_dead):
             dead = Reason.TOKEN_DEAD if order.channel == "push" else Reason.ADDRESS_SUPPRESSED
             return Verdict("failed", dead if token_dead else None, code)
+        case Gone(code):
+            return Verdict("suppressed", Reason.NO_DEVICE, code)
         case Expired():
             return Verdict("expired", Reason.EXPIRED)
         case NotConfigured():
@@ -128,36 +134,34 @@ async def _push(d: Domain, senders: Senders, order: Order, target: Target) -> Ou
     if target.platform == "web":
         return NotConfigured()
     if not target.address:
-        return _GONE
-    message = push_message(order, d.policy.public_base_url)
+        return Gone()
+    message = push_message(order, target, d.policy.public_base_url)
 
     async def send() -> Outcome:
         return await senders.push.send(target.address, message, headers=outgoing_headers())
 
-    start = time.perf_counter()
-    try:
-        return await senders.push_breaker.call(send)
-    finally:
-        PROVIDER_DURATION.labels(provider="fcm").observe(time.perf_counter() - start)
+    with PROVIDER_DURATION.labels(provider="fcm").time():
+        outcome = await senders.push_breaker.call(send)
+    senders.push_refusals.note(outcome)
+    return outcome
 
 
 async def _mail(d: Domain, senders: Senders, order: Order, target: Target) -> Outcome:
     message = mail_message(d, order, target)
-    start = time.perf_counter()
-    try:
-        return await senders.mail_breaker.call(lambda: senders.mail.send(message))
-    finally:
-        PROVIDER_DURATION.labels(provider="smtp").observe(time.perf_counter() - start)
+    with PROVIDER_DURATION.labels(provider="smtp").time():
+        outcome = await senders.mail_breaker.call(lambda: senders.mail.send(message))
+    senders.mail_refusals.note(outcome)
+    return outcome
 
 
-def push_message(order: Order, base_url: str) -> PushMessage:
+def push_message(order: Order, target: Target, base_url: str) -> PushMessage:
     """An urgent question's pushes replace each other; every other notification stands alone."""
     question = order.question_id if order.urgent else None
     return PushMessage(
         notification_id=str(order.notification_id),
         kind=order.kind,
-        title=order.title,
-        body=order.body,
+        title=target.title,
+        body=target.body,
         unread=order.unread,
         url=link(order, base_url),
         collapse_id=question or str(order.notification_id),
@@ -174,8 +178,8 @@ def mail_message(d: Domain, order: Order, target: Target) -> MailMessage:
     words = render_mail(
         order.kind,
         target.locale,
-        title=order.title,
-        body=order.body,
+        title=target.title,
+        body=target.body,
         url=url,
         now=d.now(),
         created_at=order.created_at,
@@ -195,6 +199,9 @@ def mail_message(d: Domain, order: Order, target: Target) -> MailMessage:
 
 
 def link(order: Order, base_url: str) -> str:
-    """Where a tap leads: the question, or the inbox; a path alone where no base is configured."""
-    path = f"/questions/{order.question_id}" if order.question_id else "/inbox"
+    """Where a tap leads: the question, or the inbox; a path alone where no base is configured.
+
+    An id is another service's text, and one segment of the path (RFC 3986 §3.3).
+    """
+    path = f"/questions/{quote(order.question_id, safe='')}" if order.question_id else "/inbox"
     return base_url.rstrip("/") + path

@@ -3,6 +3,10 @@
 One connection listens. Numbered events arrive in order of their offsets, so `position`, the
 highest offset heard, says what this node has: after a lost connection the logs fill in
 everything after it before anything live is handed on.
+
+A connection can outlive the server's place: it then hears by replication, after a gap. Two signs
+prove one, a beat of ours that never came and an epoch that begins while we listen. What was heard
+up to the last unbroken beat is sure; from there on the logs are compared with what was handed on.
 """
 
 import asyncio
@@ -15,24 +19,28 @@ from redis.exceptions import RedisError
 
 from hub.cluster.line import backoff
 from hub.cluster.link import Link
-from hub.cluster.local import Local
+from hub.cluster.local import Local, Rooms
 from hub.cluster.log import Log, LogName, merged, trimmed
 from hub.cluster.pulse import Pulse
 from hub.cluster.server import Server
 from hub.cluster.subscriptions import Subscriptions
 from hub.plumbing.lasting import Lasting
 from protocol.names import Channels
-from protocol.redis_wire import OFFSET_BYTES, Broadcast, WireError, decode_broadcast
+from protocol.redis_wire import OFFSET_BYTES, Broadcast, ForeignWire, WireError, decode_broadcast
 
 HELD_AT_MOST: Final = 100_000
 """Messages kept while the logs are read; with more the connection is given up and tried again."""
+
+CATCH_UP_TIMEOUT: Final = 30.0
+"""s until a connection that should listen again, and was told nothing more, is given up."""
 
 log = structlog.get_logger(__name__)
 
 
 class Bus:
     """`pulse` is set by whoever builds both (it hears through the bus). `resumed` is called each
-    time it listens again. Counters only grow.
+    time it listens again; `lost` with the namespace and rooms (none: all) of sockets that missed
+    something no log can mend. Counters only grow.
     """
 
     pulse: Pulse
@@ -47,6 +55,7 @@ class Bus:
         name: str = "dongne-bus",
         lag_limit: float = 2.0,
         resumed: Callable[[], None] = lambda: None,
+        lost: Callable[[str, Rooms], Awaitable[None]],
     ):
         self._server = server
         self._logs = logs
@@ -55,6 +64,7 @@ class Bus:
         self._name = name
         self._lag_limit = lag_limit
         self._resumed = resumed
+        self._lose = lost
         self._subscriptions = Subscriptions()
         self._handlers: dict[bytes, Callable[[bytes], None]] = {}
         self._rooms: dict[LogName, None] = {}
@@ -64,6 +74,11 @@ class Bus:
         self._last: bytes | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._passed = ""
+        self._sure = ""
+        self._handed: list[str] = []
+        self._gap = False
+        self._epoch_end = ""
+        self._foreign: set[str] = set()
         self._away = Lasting(log, "bus_lost", "bus_listens_again")
         self._waits: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
         self.position = ""
@@ -72,6 +87,7 @@ class Bus:
         self.failed = 0
         self.reconnects = 0
         self.repaired = 0
+        self.gaps = 0
 
     # --- what it listens to ----------------------------------------------------------------------
 
@@ -146,12 +162,14 @@ class Bus:
             try:
                 lost = partial(self._lost, gone)
                 self._link = await self._server.open(self._name, self._push, lost)
-                if await self._catch_up(self._link, gone):
+                async with asyncio.timeout(CATCH_UP_TIMEOUT):
+                    caught_up = await self._catch_up(self._link, gone)
+                if caught_up:
                     failures = 0
                     self._away.over(position=self.position)
                 await gone.wait()
                 self._away.seen(position=self.position)
-            except RedisError as error:
+            except (RedisError, TimeoutError) as error:
                 self._away.seen(error=type(error).__name__, failures=failures)
             except Exception:  # whatever it is, a deaf node is worse
                 self._away.seen(exc_info=True, failures=failures)
@@ -185,10 +203,10 @@ class Bus:
         """
         self._held = []
         self._passed = ""
-        self.pulse.restart()
         self._subscriptions.attach(link)
         if not await _unless(gone, self._subscriptions.confirmed()):
             return False
+        self.pulse.restart()
         missed: dict[str, Broadcast] = {}
         if self.position:
             offset, missed = await self._missed()
@@ -198,20 +216,27 @@ class Bus:
             offset = await self.pulse.send("start")
         self._hand_on(missed)
         self._advance(offset)
+        self.unbroken(offset)
+        self._gap = False
         self._live.set()
         self._resumed()
         return True
 
     async def _missed(self) -> tuple[str, dict[str, Broadcast]]:
-        """Where the log stood when all was read, and what it holds after `position`."""
-        since = self.position
+        """Where the log stood when all was read, and what it holds after `position`. After a gap,
+        whoever should have had something before the last that was handed on has lost it: clients
+        keep one position.
+        """
+        since = self._sure if self._gap else self.position
+        handed = frozenset(self._handed)
         reading = await self._logs.read(dict.fromkeys(self._rooms, since), self.pulse.channel)
         for (namespace, room), entries in reading.entries.items():
-            if trimmed(entries, since) or len(entries) > self._logs.limit:
-                self._local.lost(namespace, () if room is None else (room,))
+            late = (one.offset < self.position and one.offset not in handed for one in entries)
+            if trimmed(entries, since) or len(entries) > self._logs.limit or any(late):
+                await self._lose(namespace, () if room is None else (room,))
         missed = {}
         for offset, entry in merged(reading.entries).items():
-            broadcast = self._decoded(entry.payload)
+            broadcast = self._decoded(entry.payload) if offset > self.position else None
             if broadcast is not None:
                 missed[offset] = broadcast
         log.info("bus_repaired", events=len(missed), since=since, position=reading.offset)
@@ -242,13 +267,32 @@ class Bus:
     def heard(self, offset: str) -> None:
         """A message of the node itself says where the log stands."""
         self._passed = max(self._passed, offset)
-        if self._held is None:
-            self._advance(offset)
-        else:
+        if self._held is not None:
             self._wake()
+        elif offset > self._epoch_end:
+            self.gap("epoch")
+        else:
+            self._advance(offset)
+
+    def unbroken(self, offset: str) -> None:
+        """Everything numbered up to it was heard, also by what came in between."""
+        self._sure = offset
+        self._handed = [one for one in self._handed if one > offset]
+
+    def gap(self, proof: str = "beat") -> None:
+        """Something may have passed unheard although the connection stands: another one, to
+        whoever is the master now, and what is missing from the logs.
+        """
+        if self._link is None or not self._live.is_set():
+            return
+        self.gaps += 1
+        self._gap = True
+        log.warning("bus_gap", proof=proof, sure=self._sure, position=self.position)
+        self._link.close()
 
     def _advance(self, offset: str) -> None:
         self.position = max(self.position, offset)
+        self._epoch_end = self.position.partition("-")[0] + "."  # above each offset of its epoch
         self._wake()
 
     def _wake(self) -> None:
@@ -285,7 +329,11 @@ class Bus:
         if self._held is not None:
             self._hold(payload)
         elif payload[-OFFSET_BYTES:] != self._last:  # else: on the channel of another of its rooms
-            self._deliver(decode_broadcast(payload))
+            broadcast = decode_broadcast(payload)
+            if broadcast.offset > self._epoch_end:
+                self.gap("epoch")
+            else:
+                self._deliver(broadcast)
 
     def _hold(self, payload: bytes) -> None:
         assert self._held is not None
@@ -297,6 +345,7 @@ class Bus:
     def _deliver(self, broadcast: Broadcast) -> None:
         if broadcast.offset:
             self._last = broadcast.offset.encode()
+            self._handed.append(broadcast.offset)
             self.position = max(self.position, broadcast.offset)
         try:
             self._local.deliver(broadcast)
@@ -312,7 +361,12 @@ class Bus:
 
     def _count(self, error: Exception) -> None:
         """One bad message must not end the reader."""
-        if isinstance(error, ValueError):
+        if isinstance(error, ForeignWire):
+            self.malformed += 1
+            if str(error) not in self._foreign:
+                self._foreign.add(str(error))
+                log.warning("bus_peer_not_understood", why=str(error))
+        elif isinstance(error, ValueError):
             self.malformed += 1
             log.warning("bus_malformed", error=str(error) if isinstance(error, WireError) else "")
         else:

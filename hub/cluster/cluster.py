@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 from hub.cluster.bus import Bus
 from hub.cluster.emitter import Emitter, LogLimits
 from hub.cluster.line import Line
-from hub.cluster.local import Local
+from hub.cluster.local import Local, Rooms
 from hub.cluster.log import Log
 from hub.cluster.presence import PRESENCE_TTL, Presence
 from hub.cluster.pulse import Pulse
@@ -62,6 +62,7 @@ class Cluster:
     def __init__(self, options: ClusterOptions, local: Local):
         keys, channels, node = options.keys, options.channels, options.node
         self.node = node
+        self._local = local
         self.line = Line(options.server, f"{node}-line")
         self.emitter = Emitter(self.line, keys, channels, options.limits)
         self.presence = Presence(
@@ -79,12 +80,15 @@ class Cluster:
             name=f"{node}-bus",
             lag_limit=options.lag_limit,
             resumed=self._resumed,
+            lost=self._lose,
         )
         self.pulse = Pulse(
             self.line,
             keys,
             node,
             heard=self.bus.heard,
+            unbroken=self.bus.unbroken,
+            gap=self.bus.gap,
             evict=local.evict,
             drain=options.drain,
         )
@@ -92,6 +96,8 @@ class Cluster:
         self.recovery = Recovery(logs, self.bus, self.pulse)
         self.requests = Requests(self.line, channels, local)
         self._listen(options, local)
+        self._namespaces = options.namespaces
+        self._stranger = False
         self._renew_every = options.renew_every
         self._leaseless = Lasting(log, "leases_not_renewed", "leases_renewed_again")
         self._due = asyncio.Event()
@@ -128,6 +134,11 @@ class Cluster:
         """Redis may have come back empty: leases are written anew at once."""
         self._due.set()
 
+    async def _lose(self, namespace: str, rooms: Rooms) -> None:
+        """Their sessions end first: however quick they return, they hear `recovered: false`."""
+        await self.sessions.forget(namespace, rooms)
+        self._local.lost(namespace, rooms)
+
     async def _renew(self) -> None:
         while True:
             self._due.clear()
@@ -136,10 +147,24 @@ class Cluster:
                 async with asyncio.timeout(pause):
                     await self._due.wait()
 
+    async def _look_for_strangers(self) -> None:
+        """Once, when it is seen: such a server takes part in nothing, and nothing else says so."""
+        if self._stranger:
+            return
+        count = await self.requests.sharded_peers(self._namespaces)
+        if count:
+            self._stranger = True
+            log.warning(
+                "bus_peer_not_understood",
+                why="a server speaks the sharded Redis adapter; only the classic one is heard here",
+                servers=count,
+            )
+
     async def _renewed(self) -> bool:
         try:
             await self.presence.renew()
             await self.sessions.renew()
+            await self._look_for_strangers()
         except RedisError as error:
             self._leaseless.seen(error=type(error).__name__)
             return False

@@ -13,8 +13,9 @@ from hub.cluster import scripts
 from hub.cluster.line import Argument, Command, Line, settled
 from hub.cluster.server import Server
 from protocol.events import SERVER_EVENTS, Class, Emit
-from protocol.names import ROOM_NAMESPACE, Channels, Keys, room_kind
+from protocol.names import ROOM_NAMESPACE, Channels, Keys, is_plain, room_kind
 from protocol.redis_wire import Broadcast, encode_closed, encode_open, of_emit
+from protocol.stock import Untellable, check_event
 
 PUBLISHED_TTL: Final = 3600
 """s an id is remembered, so that publishing it again does nothing."""
@@ -25,11 +26,6 @@ notices, and a session outlives its node by RECOVERY_WINDOW + PRESENCE_TTL: a lo
 under a session that still lives would be a gap nobody sees."""
 
 NAME_BYTES: Final = 128
-
-RESERVED: Final = frozenset(
-    {"connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"}
-)
-"""Names that clients keep for themselves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +91,8 @@ class Emitter:
         volatile event, and for an `id` that was published before.
 
         Its class is that of the events table, `room` for names of one's own; `id` is the data's or
-        a new one. Raises ValueError for what no client could be told, before anything is sent, and
+        a new one. Raises Untellable (a ValueError) for what no stock client could be told, before
+        anything is sent, and
         redis.exceptions.RedisError when it may not have gone out: again with the same `id` is safe.
         """
         rooms = (room,) if isinstance(room, str) else tuple(room)
@@ -106,8 +103,9 @@ class Emitter:
         """Sends the emits in order, in one round trip; each id goes out once (per epoch, 1 h).
 
         Raises redis.exceptions.RedisError when any of them may not have gone out, after all have
-        been tried; publishing the same emits again is safe. Raises WireError for data that
-        msgpack cannot carry, before anything is sent.
+        been tried; publishing the same emits again is safe. Raises Untellable for what no stock
+        client could be told, and WireError for data that msgpack cannot carry, before anything is
+        sent.
         """
         now = time.time()
         messages = [(emit.id, of_emit(emit, now)) for emit in emits]
@@ -140,6 +138,7 @@ class Emitter:
         return [group[-1].result() for group in replies]
 
     def _commands(self, id_: str, broadcast: Broadcast) -> list[Command]:
+        check_event(broadcast.event, broadcast.args)
         if broadcast.klass == "-":
             raise ValueError("an event of class '-' goes to one socket, not to rooms")
         if broadcast.klass == "volatile":
@@ -177,9 +176,9 @@ def free_emit(
     volatile: bool = False,
     id: str | None = None,
 ) -> Emit:
-    """An event with any name and fields, as `Emitter.emit` takes it. Raises ValueError."""
+    """An event with any name and fields, as `Emitter.emit` takes it. Raises Untellable."""
     if not rooms:
-        raise ValueError("an event goes to one room at least")
+        raise Untellable("an event goes to one room at least")
     for room in (*rooms, *except_rooms):
         _check("a room's name", room)
     klass = _class_of(event)
@@ -187,11 +186,12 @@ def free_emit(
     space = namespace or ROOM_NAMESPACE.get(room_kind(rooms[0]))
     space = space or (known.namespace if known else "/")
     if not space.startswith("/") or "#" in space:
-        raise ValueError("a namespace begins with / and holds no #")
+        raise Untellable("a namespace begins with / and holds no #")
     id = id or data.get("id") or str(uuid4())
     _check("an id", id)
     if data.get("id", id) != id:
-        raise ValueError("the data has another id")
+        raise Untellable("the data has another id")
+    check_event(event, (data,))
     return Emit(
         id=id,
         event=event,
@@ -205,15 +205,13 @@ def free_emit(
 
 def _class_of(event: str) -> Class:
     _check("an event's name", event)
-    if event in RESERVED:
-        raise ValueError(f"clients keep the name {event} for themselves")
     klass = SERVER_EVENTS[event].klass if event in SERVER_EVENTS else "room"
     if klass == "-":
-        raise ValueError(f"{event} is what a node tells one of its sockets, never a room")
+        raise Untellable(f"{event} is what a node tells one of its sockets, never a room")
     return klass
 
 
 def _check(what: str, name: object) -> None:
-    if isinstance(name, str) and name.isprintable() and 0 < len(name.encode()) <= NAME_BYTES:
+    if isinstance(name, str) and is_plain(name) and 0 < len(name.encode()) <= NAME_BYTES:
         return
-    raise ValueError(f"{what} has 1 to {NAME_BYTES} bytes and no control characters")
+    raise Untellable(f"{what} has 1 to {NAME_BYTES} bytes and no control characters")

@@ -6,8 +6,11 @@ from collections.abc import Callable
 from typing import Any, Final, cast
 
 import hiredis
+import structlog
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import NoScriptError, ReadOnlyError, ResponseError, TimeoutError
+from redis.exceptions import NoScriptError, ResponseError, TimeoutError
+
+from hub.plumbing.redis_client import DEMOTED, Refused, refusal
 
 REPLY_TIMEOUT: Final = 3.0
 """s a reply may take before the connection is given up (a stopped Redis still accepts bytes)."""
@@ -16,6 +19,8 @@ PUSHES: Final = frozenset({b"message", b"pmessage", b"subscribe", b"psubscribe",
 """How a reply begins that nobody asked for on this connection (RESP2); ROLE answers a list, too."""
 
 Push = Callable[[list[Any]], None]
+
+log = structlog.get_logger(__name__)
 
 
 class Link(asyncio.Protocol):
@@ -83,6 +88,8 @@ class Link(asyncio.Protocol):
 
     def _settle(self, reply: Any) -> None:
         if not self._waiting:
+            if isinstance(reply, Exception):
+                self._refuse(reply)
             return
         self._last_reply = self._loop.time()
         future = self._waiting.popleft()
@@ -92,8 +99,16 @@ class Link(asyncio.Protocol):
             future.set_exception(reply)
         else:
             future.set_result(reply)
-        if isinstance(reply, ReadOnlyError):
+        if isinstance(reply, Refused) and reply.word in DEMOTED:
             self.close()
+
+    def _refuse(self, error: Exception) -> None:
+        """A SUBSCRIBE was refused. Nobody would ever be told that its channel is deaf; the next
+        connection asks for it again.
+        """
+        word = error.word if isinstance(error, Refused) else str(error).partition(" ")[0]
+        log.warning("redis_refused_to_listen", word=word)
+        self.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._transport is None:
@@ -131,10 +146,8 @@ _packed: Callable[[tuple[str | bytes | int | float, ...]], bytes] = cast(
 
 
 def _reply_error(message: str) -> Exception:
-    """Error replies as redis-py's classes, by their first word."""
+    """Error replies as redis-py's classes, refusals as what `redis_client.AWAY` names."""
     kind, _, rest = message.partition(" ")
     if kind == "NOSCRIPT":
         return NoScriptError(rest)
-    if kind in {"READONLY", "MASTERDOWN", "LOADING"} or "READONLY" in message:
-        return ReadOnlyError(message)
-    return ResponseError(message)
+    return refusal(message) or ResponseError(message)

@@ -22,8 +22,8 @@ class Local(Protocol):
         """
 
     def ask(self, broadcast: Broadcast, timeout: float, answer: Callable[[list[Any]], None]) -> int:
-        """Sends it with an ack (`timeout` in s). Returns to how many sockets; `answer` gets the
-        arguments of each ack, after this has returned.
+        """Sends it with an ack (`timeout` in s, positive and bounded). Returns to how many sockets;
+        `answer` gets the arguments of each ack, after this has returned.
         """
 
     def sockets(self, namespace: str, rooms: Rooms, except_rooms: Rooms) -> list[RemoteSocket]:
@@ -35,8 +35,18 @@ class Local(Protocol):
     def join(self, namespace: str, rooms: Rooms, except_rooms: Rooms, into: Rooms) -> None:
         """The sockets selected join rooms."""
 
-    def leave(self, namespace: str, rooms: Rooms, except_rooms: Rooms, out_of: Rooms) -> None:
-        """The sockets selected leave rooms."""
+    def leave(
+        self,
+        namespace: str,
+        rooms: Rooms,
+        except_rooms: Rooms,
+        out_of: Rooms,
+        *,
+        keep_asked: bool = False,
+    ) -> None:
+        """The sockets selected leave rooms; with `keep_asked` not those that their clients asked
+        for.
+        """
 
     def disconnect(self, namespace: str, rooms: Rooms, except_rooms: Rooms, close: bool) -> None:
         """The sockets selected leave the namespace; with `close` their transports end."""

@@ -1,7 +1,9 @@
 """What any process may order of sockets anywhere: join and leave rooms.
 
 Requests of the classic adapter as its emitters send them: without a uid, so that every node,
-the one that ordered it too, carries them out by hearing its publication (types 2 and 3).
+the one that ordered it too, carries them out by hearing its publication (types 2 and 3). A leave of
+ours says `hub.keepAsked`, which others pass over: the reason why the server had put somebody there
+ended, and what the client asked for itself it keeps. Orders without it are obeyed to the letter.
 """
 
 from collections.abc import Sequence
@@ -32,7 +34,8 @@ def _orders(one: Move) -> list[dict[str, Any]]:
     opts = {"rooms": [one.room], "except": []}
     orders = []
     if one.leave:
-        orders.append({"type": REMOTE_LEAVE, "opts": opts, "rooms": list(one.leave)})
+        ours = {**opts, "hub": {"keepAsked": True}}
+        orders.append({"type": REMOTE_LEAVE, "opts": ours, "rooms": list(one.leave)})
     if one.join:
         orders.append({"type": REMOTE_JOIN, "opts": opts, "rooms": list(one.join)})
     return orders

@@ -18,12 +18,14 @@ TIMEOUT: Final = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """Missed events in order. Everything up to `position` that concerns the socket is among them;
-    held-back live events up to it are to be dropped, later ones follow.
+    """Missed events in order. Everything after `since`, where the client stands, up to `position`
+    that concerns the socket is among them; held-back live events up to it are to be dropped, later
+    ones follow.
     """
 
     events: list[Broadcast]
     position: str
+    since: str
 
 
 class Recovery:
@@ -54,4 +56,4 @@ class Recovery:
             if isinstance(events, Refusal):
                 return events
             await self._bus.reached(reading.offset)
-        return Replay(events, reading.offset)
+        return Replay(events, reading.offset, since)

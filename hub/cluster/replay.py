@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from hub.cluster.log import LogName, Reading, merged, trimmed
 from hub.cluster.sessions import Session
-from protocol.redis_wire import Broadcast, decode_broadcast
+from protocol.redis_wire import Broadcast, WireError, decode_broadcast
 
 _OFFSET: Final = re.compile(r"[0-9]{13}-[0-9]{12}")
 
@@ -27,6 +27,14 @@ class Refusal(StrEnum):
     """A log no longer reaches back."""
     TOO_MANY = "too_many"
     """More events than one log keeps."""
+    UNREADABLE = "unreadable"
+    """The log holds what stock clients cannot decode, or was tampered with."""
+    STUCK = "stuck"
+    """Replays from where the client stands have ended before it had any of their events."""
+
+
+TRIES: Final = 2
+"""Replays from one position that may end before the client has moved on."""
 
 
 def position(session: Session, offset: Any) -> str | Refusal:
@@ -52,7 +60,7 @@ def positions(session: Session, since: str, rooms: Collection[str]) -> dict[LogN
 def plan(
     wanted: Mapping[LogName, str], session: Session, since: str, reading: Reading, limit: int
 ) -> list[Broadcast] | Refusal:
-    """The events to replay, in order. Raises WireError for a log that was tampered with."""
+    """The events to replay, in order."""
     if _epoch(since) != _epoch(reading.offset):
         return Refusal.EPOCH
     if since > reading.offset:
@@ -63,8 +71,14 @@ def plan(
     if len(missed) > limit:
         return Refusal.TOO_MANY
     joined = {room: joined_at for (_, room), joined_at in wanted.items() if room is not None}
-    broadcasts = (decode_broadcast(entry.payload) for entry in missed.values())
-    return [broadcast for broadcast in broadcasts if _is_for(broadcast, joined)]
+    try:
+        broadcasts = [decode_broadcast(entry.payload) for entry in missed.values()]
+    except WireError:
+        return Refusal.UNREADABLE
+    events = [broadcast for broadcast in broadcasts if _is_for(broadcast, joined)]
+    if events and session.tried[0] == since and session.tried[1] >= TRIES:
+        return Refusal.STUCK
+    return events
 
 
 def _is_for(broadcast: Broadcast, joined: Mapping[str, str]) -> bool:

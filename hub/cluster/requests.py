@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, Final, Generic, TypeVar
 
 import structlog
+from redis.exceptions import ResponseError
 
 from hub.cluster.line import Line
 from hub.cluster.local import Local, Rooms
@@ -18,6 +19,10 @@ from protocol.redis_wire import Broadcast, room_names
 
 TIMEOUT: Final = 5.0
 """s to wait for the other servers; a dead one is counted until Redis drops its connection."""
+
+ASK_AT_MOST: Final = 60.0
+"""s that clients are waited for on behalf of another server, whatever it says: a Go adapter gives
+nanoseconds where milliseconds stand, and a timer of theirs would stay here for 23 days."""
 
 OURS: Final = "hub-"
 """Our uids begin so: who asks with one hears answers on a channel of its own."""
@@ -76,6 +81,17 @@ class Requests:
         """Servers of the cluster, this one included."""
         channel = self._channels.request(namespace)
         return int((await self._line.call("PUBSUB", "NUMSUB", channel))[1])
+
+    async def sharded_peers(self, namespaces: Sequence[str]) -> int:
+        """Servers that speak the sharded adapter under our name: neither hears the other. 0 where
+        Redis knows no sharded channels (before 7) or does not tell.
+        """
+        channels = [self._channels.namespace(namespace) for namespace in namespaces]
+        try:
+            counts = await self._line.call("PUBSUB", "SHARDNUMSUB", *channels)
+        except ResponseError:
+            return 0
+        return max(counts[1::2], default=0)
 
     async def fetch_sockets(
         self, namespace: str, rooms: Rooms = (), except_rooms: Rooms = ()
@@ -197,7 +213,8 @@ class Requests:
         if request.kind is Kind.JOIN:
             local.join(namespace, rooms, request.except_rooms, request.into)
         elif request.kind is Kind.LEAVE:
-            local.leave(namespace, rooms, request.except_rooms, request.into)
+            keep = request.keep_asked
+            local.leave(namespace, rooms, request.except_rooms, request.into, keep_asked=keep)
         else:
             local.disconnect(namespace, rooms, request.except_rooms, request.close)
         return wire.encode_done(request.request_id) if request.sid else None
@@ -216,7 +233,7 @@ class Requests:
         def answer(args: list[Any]) -> None:
             self._answer(namespace, request, wire.encode_ack(request.request_id, args))
 
-        timeout = request.timeout or self._timeout
+        timeout = min(request.timeout, ASK_AT_MOST) if request.timeout > 0 else self._timeout
         count = self._local.ask(request.broadcast, timeout, answer)
         self._answer(namespace, request, wire.encode_client_count(request.request_id, count))
 

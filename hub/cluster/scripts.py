@@ -21,6 +21,7 @@ class Script:
 
 
 PUBLISH: Final = Script.read("publish", "_epoch")
+EVENT_OUT: Final = Script.read("event_out")
 BEAT: Final = Script.read("beat", "_epoch")
 WHERE: Final = Script.read("where", "_epoch")
 LOG_READ: Final = Script.read("log_read", "_epoch")
@@ -33,10 +34,12 @@ SESSION_OPEN: Final = Script.read("session_open", "_epoch")
 SESSION_MOVE: Final = Script.read("session_move", "_epoch")
 SESSION_CLAIM: Final = Script.read("session_claim")
 SESSION_END: Final = Script.read("session_end")
+SESSION_REPLAY: Final = Script.read("session_replay")
 SESSIONS_RENEW: Final = Script.read("sessions_renew")
 
 ALL: Final = (
     PUBLISH,
+    EVENT_OUT,
     BEAT,
     WHERE,
     LOG_READ,
@@ -49,6 +52,7 @@ ALL: Final = (
     SESSION_MOVE,
     SESSION_CLAIM,
     SESSION_END,
+    SESSION_REPLAY,
     SESSIONS_RENEW,
 )
 """Loaded on every new connection, so that a pipeline never meets NOSCRIPT half way through."""

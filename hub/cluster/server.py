@@ -8,11 +8,11 @@ from typing import Final
 
 from redis.asyncio.connection import SSLConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import ReadOnlyError, RedisError
+from redis.exceptions import RedisError
 
 from hub.cluster.link import Link, Push
 from hub.plumbing.redis_address import MASTER, RedisAddress
-from hub.plumbing.redis_client import ask_sentinels
+from hub.plumbing.redis_client import Refused, ask_sentinels
 from hub.plumbing.values import Address, parse_addresses
 
 OPEN_TIMEOUT: Final = 3.0
@@ -88,7 +88,7 @@ class Server:
                 await link.command("SELECT", options["db"])
             await link.command("CLIENT", "SETNAME", name)
             if self.address.sentinels and (await link.command("ROLE"))[0] != b"master":
-                raise ReadOnlyError("the master Sentinel named is none yet")
+                raise Refused("READONLY", "the master Sentinel named is none yet")
         except (RedisError, asyncio.CancelledError):
             link.close()
             raise

@@ -4,6 +4,7 @@ A session outlives its connection by RECOVERY_WINDOW. If its node dies nobody ca
 connection did, so the lease adds PRESENCE_TTL. Every method raises redis.exceptions.RedisError.
 """
 
+import asyncio
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -14,6 +15,10 @@ from protocol.names import Keys
 
 BATCH: Final = 500
 """Sessions renewed in one call."""
+
+PER_USER: Final = 64
+"""Sessions of a person that are kept, parked ones too; of more the one that ends first is given up,
+and its client is told `recovered: false`."""
 
 
 @dataclass(slots=True)
@@ -31,6 +36,7 @@ class Session:
     at: str
     rooms: dict[str, str] = field(default_factory=dict)
     data: bytes = b""
+    tried: tuple[str, int] = ("", 0)
 
 
 class Sessions:
@@ -59,11 +65,13 @@ class Sessions:
     ) -> Session:
         """A new session, before its rooms are joined here and before its client hears of it."""
         owner = self.owner(token)
-        offset: bytes = await self._line.run(
+        offset, *over = await self._line.run(
             scripts.SESSION_OPEN,
             [self._keys.epoch, self._keys.session(pid), self._keys.sessions(user)],
-            [self._lease, pid, user, sid, namespace, owner, data, *rooms],
+            [self._lease, pid, user, sid, namespace, owner, data, PER_USER, *rooms],
         )
+        if over:
+            await self._line.call("UNLINK", *(self._keys.session(old.decode()) for old in over))
         at = offset.decode()
         session = Session(pid, user, sid, namespace, owner, at, dict.fromkeys(rooms, at), data)
         self._held[pid] = session
@@ -79,8 +87,8 @@ class Sessions:
         owner = self.owner(token)
         fields = await self._line.run(
             scripts.SESSION_CLAIM,
-            [self._keys.session(pid)],
-            [user, namespace, owner, self._lease, self._keys.node("")],
+            [self._keys.session(pid), self._keys.sessions(user)],
+            [user, namespace, owner, self._lease, self._keys.node(""), pid],
         )
         if not fields:
             return None
@@ -108,6 +116,14 @@ class Sessions:
             session.rooms.pop(room, None)
         return True
 
+    async def note_replay(self, session: Session, since: str) -> None:
+        """Before missed events are written: whether they arrive only the client's next offset
+        tells."""
+        times = session.tried[1] + 1 if session.tried[0] == since else 1
+        session.tried = since, times
+        key = self._keys.session(session.pid)
+        await self._line.run(scripts.SESSION_REPLAY, [key], [session.owner, since, times])
+
     async def park(self, session: Session) -> None:
         """The connection broke: the session waits for its client."""
         await self._end(session, self._window)
@@ -122,13 +138,32 @@ class Sessions:
         keys = [self._keys.session(session.pid), self._keys.sessions(session.user)]
         await self._line.run(scripts.SESSION_END, keys, [session.owner, session.pid, kept])
 
-    async def remove(self, user: str, namespace: str, room: str) -> None:
+    async def forget(self, namespace: str, rooms: Collection[str]) -> None:
+        """End the sessions held here of sockets in any of these rooms (none: of all in the
+        namespace): they missed something and do not know it.
+        """
+        told = set(rooms)
+        ending = [
+            session
+            for session in self._held.values()
+            if session.namespace == namespace
+            and (not told or not told.isdisjoint((session.sid, *session.rooms)))
+        ]
+        for start in range(0, len(ending), BATCH):
+            await asyncio.gather(*map(self.close, ending[start : start + BATCH]))
+
+    async def remove(
+        self, user: str, namespace: str, room: str, *, only_parked: bool = False
+    ) -> None:
         """Out of the room in every session of a person, parked ones too."""
+        owner = "-" if only_parked else ""
         pids = await self._line.call("ZRANGE", self._keys.sessions(user), 0, -1)
         for pid in pids:
             key = self._keys.session(pid.decode())
             if await self._line.call("HGET", key, "namespace") == namespace.encode():
-                await self._line.run(scripts.SESSION_MOVE, [self._keys.epoch, key], ["", 0, room])
+                await self._line.run(
+                    scripts.SESSION_MOVE, [self._keys.epoch, key], [owner, 0, room]
+                )
 
     async def renew(self) -> None:
         """Renews the lease of every session held here."""
@@ -153,4 +188,6 @@ def _session(pid: str, fields: dict[bytes, bytes]) -> tuple[Session, str]:
     user, sid, namespace, owner, at = (
         fields[name].decode() for name in (b"user", b"sid", b"namespace", b"owner", b"at")
     )
-    return Session(pid, user, sid, namespace, owner, at, rooms, fields[b"data"]), owner
+    since, _, times = fields.get(b"replay", b"").decode().partition(" ")
+    tried = since, int(times or 0)
+    return Session(pid, user, sid, namespace, owner, at, rooms, fields[b"data"], tried), owner

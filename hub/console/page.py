@@ -1,7 +1,8 @@
 """The console at /: its files, the stock client, where the catcher is, and tokens for the page.
 
 In development only, and only for this machine: a peer on loopback that names us by a loopback
-name. Another site that points its name at 127.0.0.1 gets nothing.
+name, and speaks for itself. Another site that points its name at 127.0.0.1 gets nothing, and what
+a proxy on this machine forwards gets nothing either: it may come from anywhere.
 """
 
 import ipaddress
@@ -25,6 +26,12 @@ FILES: Final = Path(str(resources.files("hub.console")))
 CLIENT: Final = FILES / "node_modules/socket.io-client/dist/socket.io.min.js"
 TYPES: Final = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
 NAMES: Final = ("localhost", "127.0.0.1", "[::1]")
+FORWARDED: Final = frozenset(
+    {"forwarded", "via", "x-real-ip", "x-client-ip", "x-original-forwarded-for",
+     "true-client-ip", "cf-connecting-ip"}
+)  # fmt: skip
+"""With whatever begins with X-Forwarded: a proxy stands between."""
+
 NICKNAME: Final = Meta(min_length=1, max_length=50)
 
 POLICY: Final = (
@@ -105,17 +112,23 @@ class Page:
 
 
 def _for_this_machine(handler: Handler) -> Handler:
-    """Raises FORBIDDEN for a peer elsewhere, or one that calls us by another name."""
+    """Raises FORBIDDEN for a peer elsewhere, one that calls us by another name, or a proxy."""
 
     async def guarded(request: web.Request) -> web.StreamResponse:
         host = request.host
         name = host if host.endswith("]") else host.rpartition(":")[0] or host
         peer = ipaddress.ip_address(request.remote or "0.0.0.0")
-        if name not in NAMES or not peer.is_loopback:
+        if name not in NAMES or not peer.is_loopback or _is_forwarded(request):
             raise forbidden("The console is for this machine only.")
         return await handler(request)
 
     return guarded
+
+
+def _is_forwarded(request: web.Request) -> bool:
+    """Whether a header says so, in any spelling that a proxy or what is behind it may take."""
+    names = [name.lower().replace("_", "-") for name in request.headers]
+    return any(name in FORWARDED or name.startswith("x-forwarded") for name in names)
 
 
 def mount(app: web.Application, domain: Domain, catcher_url: str | None) -> None:
@@ -126,7 +139,7 @@ def mount(app: web.Application, domain: Domain, catcher_url: str | None) -> None
     page = Page(domain, catcher_url)
     for method, path, handler in (
         ("GET", "/", page.file),
-        ("GET", "/questions/{id}", page.file),  # where the links of pushes and mails lead
+        ("GET", "/questions/{id:[^/]+}", page.file),  # where the links of pushes and mails lead
         ("GET", "/inbox", page.file),
         ("GET", "/console/config.json", page.config),
         ("POST", "/console/token", page.token),

@@ -65,7 +65,7 @@ export class Person {
   }
 
   async accept(questionId, answerId) {
-    const accepted = await this.#call("PUT", `/answers/${answerId}/accept`);
+    const accepted = await this.#call("PUT", `/answers/${encodeURIComponent(answerId)}/accept`);
     this.questions.get(questionId).answers.set(answerId, accepted);
     this.changed();
   }
@@ -222,8 +222,9 @@ export class Person {
     this.reloaded = true;
     named.filter(Boolean).forEach((id) => ids.add(id));
     for (const id of [...ids].slice(-RELOADED)) {
-      const question = await this.#call("GET", `/questions/${id}`);
-      const answers = await this.#call("GET", `/questions/${id}/answers`);
+      const path = `/questions/${encodeURIComponent(id)}`;
+      const question = await this.#call("GET", path);
+      const answers = await this.#call("GET", `${path}/answers`);
       this.#keepQuestion({ ...question, mine: question.author.userId === this.id });
       for (const one of answers.items) this.questions.get(id).answers.set(one.id, one);
     }

@@ -5,18 +5,17 @@ from functools import partial
 from uuid import uuid4
 
 from hub.domain import members, urgent
-from hub.domain.context import Domain, Once, do_once
+from hub.domain.context import Domain, Known, Once, do_once
 from hub.domain.inbox import News, notify
 from hub.domain.questions import excerpt, locked, outgoing
 from hub.plumbing.metrics import ANSWERS_WITHIN_TARGET
 from hub.plumbing.outbox import Change
-from hub.plumbing.postgres import Row, acquire
+from hub.plumbing.postgres import Connection, Row, acquire
 from protocol.domain_events import AnswerAcceptedEvent, AnswerCreatedEvent, PointsCredited
 from protocol.errors import conflict, forbidden, not_found
 from protocol.events import AnswerAccepted, AnswerCreated, Author, PointsAwarded, emit
 from protocol.names import question_room, user_room
 from protocol.rest import Answer, Answers
-from protocol.texts import render_push
 
 ANSWER_TARGET_S = 600
 """Within this an urgent question should have its first answer (S2-007)."""
@@ -62,37 +61,43 @@ async def add_answer(
     content: str,
     at: datetime | None = None,
 ) -> Answer:
+    """Write an answer that was given `at` a time, now by default, and tell whom it concerns.
+
+    Raises NOT_FOUND, CONFLICT for a question that was closed then, Known for an answer that is
+    here.
+    """
     conn, now = change.conn, at or d.now()
-    question = await locked(conn, question_id)
-    if question["status"] != "active":
+    await _check_new(conn, id, answerer, question_id)
+    question = await locked(conn, question_id, now)
+    if question["status"] != "active" and not (question["closed_at"] or now) > now:
         raise conflict("The question is closed.")
     await members.ensure(conn, answerer)
     who = await members.author(conn, answerer)
-    await conn.execute(
+    written = await conn.fetchval(
         "INSERT INTO answers (id, question_id, user_id, content, created_at, updated_at)"
-        " VALUES ($1, $2, $3, $4, $5, $5)",
+        " VALUES ($1, $2, $3, $4, $5, $5) ON CONFLICT (id) DO NOTHING RETURNING id",
         id,
         question_id,
         answerer,
         content,
         now,
     )
+    if written is None:  # told by two events at once
+        await _check_new(conn, id, answerer, question_id)
     own = answerer == question["user_id"]  # an answer by the asker stops no clock
-    first = not own and question["first_answer_at"] is None
     await conn.execute(
-        "UPDATE questions SET answer_count = answer_count + 1, updated_at = $2,"
-        " first_answer_at = CASE WHEN $3 THEN $2 ELSE first_answer_at END WHERE id = $1",
+        "UPDATE questions SET answer_count = answer_count + 1,"
+        " updated_at = greatest(updated_at, $2), first_answer_at = CASE WHEN $3"
+        " THEN first_answer_at ELSE least(first_answer_at, $2) END WHERE id = $1",
         question_id,
         now,
-        first,
+        own,
     )
     if not own:
-        elapsed = (now - question["created_at"]).total_seconds()
+        elapsed = max(0.0, (now - question["created_at"]).total_seconds())
         await _tell_asker(d, change, question, id, who, content, now, elapsed)
-        if first and question["urgency"] == "urgent":
-            if elapsed <= ANSWER_TARGET_S:
-                ANSWERS_WITHIN_TARGET.inc()
-            await urgent.answered(d, change, question, now)
+        if question["urgency"] == "urgent":
+            await _stop_clock(d, change, question, now, elapsed)
     return Answer(
         id=id,
         question_id=question_id,
@@ -101,6 +106,28 @@ async def add_answer(
         is_accepted=False,
         created_at=now,
     )
+
+
+async def _check_new(conn: Connection, id: str, answerer: str, question_id: str) -> None:
+    """Raises Known for an answer that is here, CONFLICT when its id is another one's."""
+    row = await conn.fetchrow("SELECT question_id, user_id FROM answers WHERE id = $1", id)
+    if row is None:
+        return
+    if (row["question_id"], row["user_id"]) != (question_id, answerer):
+        raise conflict("Another answer has this id.")
+    raise Known("This answer is here already.")
+
+
+async def _stop_clock(
+    d: Domain, change: Change, question: Row, at: datetime, elapsed_s: float
+) -> None:
+    """What an answer means for its urgent question, which may have an earlier or a later one."""
+    known = question["first_answer_at"]
+    late = known is None or (known - question["created_at"]).total_seconds() > ANSWER_TARGET_S
+    if late and elapsed_s <= ANSWER_TARGET_S:
+        ANSWERS_WITHIN_TARGET.inc()
+    if known is None and question["status"] == "active":
+        await urgent.answered(d, change, question, at)
 
 
 async def _tell_asker(
@@ -115,14 +142,11 @@ async def _tell_asker(
 ) -> None:
     asker = question["user_id"]
     locale = await members.locale_of(change.conn, asker)
-    title, body = render_push(
-        "answer_created", locale, {"nickname": who.nickname, "excerpt": excerpt(content)}
-    )
-    news = News(
+    news = News.of_ours(
         asker,
         "answer_created",
-        title,
-        body,
+        locale,
+        {"nickname": who.nickname, "excerpt": excerpt(content)},
         priority="high",
         question_id=question["id"],
         answer_id=answer_id,
@@ -195,32 +219,43 @@ async def accept(d: Domain, asker: str, answer_id: str) -> Answer:
         return accepted
 
 
-async def accept_in(d: Domain, change: Change, answer_id: str, asker: str, points: int) -> Answer:
-    conn = change.conn
+async def accept_in(
+    d: Domain,
+    change: Change,
+    answer_id: str,
+    asker: str,
+    points: int,
+    at: datetime | None = None,
+) -> Answer:
+    """`accept` in a change of the caller's, of what was accepted `at` a time, now by default."""
+    conn, now = change.conn, at or d.now()
     found = await conn.fetchval(
         "SELECT question_id FROM answers WHERE id = $1 AND deleted_at IS NULL", answer_id
     )
     if found is None:
         raise not_found("answer")
-    question = await locked(conn, found)
+    question = await locked(conn, found, at)
     if question["user_id"] != asker:
         raise forbidden("Only the asker accepts an answer.")
+    if question["accepted_answer_id"] == answer_id:
+        raise Known("This answer is accepted already.")
     if question["accepted_answer_id"] is not None:
         raise conflict("An answer is accepted already.")
     row = await conn.fetchrow(
         "UPDATE answers a SET is_accepted = true, accepted_at = $2, updated_at = $2 FROM users u"
         " WHERE a.id = $1 AND u.id = a.user_id RETURNING a.*, u.nickname, u.is_local_verified",
         answer_id,
-        d.now(),
+        now,
     )
     assert row is not None
     if row["user_id"] == asker:
         raise conflict("One's own answer cannot be accepted.")
     await conn.execute(
-        "UPDATE questions SET accepted_answer_id = $2, updated_at = $3 WHERE id = $1",
+        "UPDATE questions SET accepted_answer_id = $2, updated_at = greatest(updated_at, $3)"
+        " WHERE id = $1",
         found,
         answer_id,
-        d.now(),
+        now,
     )
     await _reward(d, change, question, row, points)
     return _answer_view(row, points)
@@ -240,17 +275,14 @@ async def _reward(d: Domain, change: Change, question: Row, row: Row, points: in
         event_id,
     )
     balance = await change.conn.fetchval(
-        "SELECT sum(amount)::int FROM point_transactions WHERE user_id = $1", answerer
+        "SELECT sum(amount)::bigint FROM point_transactions WHERE user_id = $1", answerer
     )
     locale = await members.locale_of(change.conn, answerer)
-    title, body = render_push(
-        "answer_accepted", locale, {"points": points, "title": question["title"]}
-    )
-    news = News(
+    news = News.of_ours(
         answerer,
         "answer_accepted",
-        title,
-        body,
+        locale,
+        {"points": points, "title": question["title"]},
         question_id=question_id,
         answer_id=answer_id,
         dedup_key=f"accepted:{answer_id}",

@@ -6,7 +6,7 @@ from typing import Literal
 from uuid import UUID, uuid4
 
 from hub.domain.context import Domain
-from hub.domain.inbox import URGENT_KIND, tell_unread
+from hub.domain.inbox import URGENT_KIND, count_unread, tell_unread
 from hub.plumbing.postgres import Connection, acquire
 from protocol.events import NotificationUpdated, emit
 from protocol.names import user_room
@@ -112,7 +112,7 @@ async def _mark(
             head["seq"],
         )
         if not rows:
-            return int(head["unread"])
+            return (await count_unread(change.conn, [user_id], d.now()))[user_id].count
         seq = head["seq"] + len(rows)
         unread = head["unread"] - (len(rows) if state == "read" else 0)
         await change.conn.execute(
@@ -125,8 +125,7 @@ async def _mark(
         ids = tuple(str(row["id"]) for row in rows)
         message = NotificationUpdated(ids=ids, state=state, seq=seq)
         change.tell(room, emit("notification:updated", message, id=str(uuid4()), rooms=(room,)))
-        await tell_unread(change, [user_id])
-        return int(unread)
+        return (await tell_unread(change, [user_id], d.now()))[user_id].count
 
 
 async def about_questions(d: Domain, user_id: str, question_ids: Sequence[str]) -> list[str]:

@@ -10,10 +10,11 @@ import msgspec
 from redis.asyncio import Redis
 
 from hub.domain.places import Atlas
+from hub.domain.service_keys import ServiceKeys
 from hub.plumbing.clock import Clock
 from hub.plumbing.outbox import Change, Outbox
 from hub.plumbing.postgres import Connection, Pool, from_json, to_json
-from protocol.errors import conflict
+from protocol.errors import Code, HubError, conflict
 from protocol.names import Keys
 from protocol.payload import Message, plain
 from protocol.tokens import TokenKeys
@@ -40,7 +41,6 @@ class Policy:
     location_ttl_s: int = 86400
     location_consent_required: bool = True
     points_per_accept: int = 10
-    default_region: str = "jeju"
     access_ttl_s: int = 900
     refresh_ttl_s: int = 604_800
     public_base_url: str = ""
@@ -55,11 +55,21 @@ class Domain:
     clock: Clock
     atlas: Atlas
     tokens: TokenKeys
+    service_keys: ServiceKeys
     keys: Keys = field(default_factory=Keys)
     policy: Policy = field(default_factory=Policy)
 
     def now(self) -> datetime:
         return self.clock.now()
+
+
+class Known(HubError):
+    """What is to be made is here already, as it was told: CONFLICT for a caller who wants to make
+    it, a duplicate for an event that only tells of it.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(Code.CONFLICT, message)
 
 
 T = TypeVar("T", bound=Message)

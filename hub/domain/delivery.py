@@ -5,14 +5,13 @@ written before the provider is called and updated after, so a crash in between l
 the next try finds the same row.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Final, Literal
 from uuid import UUID, uuid4, uuid5
 
 from hub.domain.context import Domain
-from hub.domain.inbox import URGENT_KIND
+from hub.domain.inbox import UNREAD, URGENT_KIND
+from hub.domain.orders import Order, Target, addressees, order_of
 from hub.domain.rules import (
     Channel,
     Delivery,
@@ -27,44 +26,9 @@ from hub.domain.rules import (
 )
 from hub.plumbing.metrics import DELIVERIES
 from hub.plumbing.outbox import Change
-from hub.plumbing.postgres import Connection, Row, from_json, to_json
+from hub.plumbing.postgres import Connection, Row, to_json
 from protocol.jobs import email_job, notification_job, unseen_check
-
-MOST_DEVICES = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """One row of deliveries that this process has claimed; address is a token or a mail address."""
-
-    id: UUID
-    address: str
-    platform: str
-    locale: str
-    attempts: int
-    device_id: UUID | None
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What a sender is to do now for one notification."""
-
-    channel: Channel
-    reason: str
-    notification_id: UUID
-    created_at: datetime
-    user_id: str
-    kind: str
-    title: str
-    body: str
-    data: dict[str, Any]
-    question_id: str | None
-    answer_id: str | None
-    deadline_at: datetime | None
-    unread: int
-    urgent: bool
-    timezone: str
-    targets: Sequence[Target]
+from protocol.mail_address import comparison_key
 
 
 async def take_steps(
@@ -85,7 +49,7 @@ async def take_steps(
     `channel` for no fault of its own is tried anew (a dead letter that was put back).
     """
     async with d.outbox.change() as change:
-        row = await _load(change.conn, notification_id, created_at)
+        row = await _load(change.conn, notification_id, created_at, d.now())
         if row is None:
             return None
         if again and channel is not None:
@@ -110,19 +74,22 @@ async def take_steps(
             return await _claim(d, change.conn, row, step, lease_s)
 
 
-async def _load(conn: Connection, notification_id: UUID, created_at: datetime) -> Row | None:
+async def _load(
+    conn: Connection, notification_id: UUID, created_at: datetime, now: datetime
+) -> Row | None:
     """The notification, locked: two jobs for it follow the rules one after the other."""
     return await conn.fetchrow(
-        "SELECT n.*, u.email, u.locale, u.timezone, u.deleted_at AS user_deleted_at,"
+        "SELECT n.*, u.email, u.locale, u.timezone, u.deleted_at AS user_deleted_at,"  # noqa: S608 - a constant
         " p.push_enabled, p.email_enabled, p.urgent_enabled, p.answer_enabled,"
-        " q.status AS question_status, q.first_answer_at, q.deadline_at, h.unread,"
-        " EXISTS (SELECT FROM suppressions s WHERE s.address = u.email) AS suppressed"
+        " q.status AS question_status, q.first_answer_at, q.deadline_at,"
+        f" {UNREAD.format(now='$3')} AS unread"
         " FROM notifications n JOIN users u ON u.id = n.user_id"
         " JOIN notification_preferences p ON p.user_id = u.id"
         " JOIN inbox_heads h ON h.user_id = u.id LEFT JOIN questions q ON q.id = n.question_id"
         " WHERE n.id = $1 AND n.created_at = $2 FOR UPDATE OF n",
         notification_id,
         created_at,
+        now,
     )
 
 
@@ -139,10 +106,13 @@ async def _facts(d: Domain, conn: Connection, row: Row) -> Facts:
     tried = await conn.fetch(
         "SELECT channel, status, lease_until FROM deliveries WHERE notification_id = $1", row["id"]
     )
-    has_device = await conn.fetchval(
-        "SELECT EXISTS (SELECT FROM devices WHERE user_id = $1 AND disabled_at IS NULL)",
+    reach = await conn.fetchrow(
+        "SELECT EXISTS (SELECT FROM devices WHERE user_id = $1 AND disabled_at IS NULL) AS device,"
+        " EXISTS (SELECT FROM suppressions WHERE address = $2) AS suppressed",
         row["user_id"],
+        comparison_key(row["email"] or ""),
     )
+    assert reach is not None
     urgent, policy = row["kind"] == URGENT_KIND, d.policy
     return Facts(
         urgent=urgent,
@@ -162,9 +132,9 @@ async def _facts(d: Domain, conn: Connection, row: Row) -> Facts:
         else row["answer_enabled"] or not row["kind"].startswith("answer_"),
         push_on=row["push_enabled"],
         email_on=row["email_enabled"],
-        has_device=has_device,
+        has_device=reach["device"],
         has_address=bool(row["email"]),
-        address_suppressed=row["suppressed"],
+        address_suppressed=reach["suppressed"],
         deliveries=[Delivery(one["channel"], one["status"], one["lease_until"]) for one in tried],
     )
 
@@ -216,7 +186,7 @@ def delivery_id(notification_id: UUID, channel: str, device_id: UUID | None) -> 
 
 
 async def _claim(d: Domain, conn: Connection, row: Row, step: Send, lease_s: float) -> Order | None:
-    targets = await _targets(conn, row, step.channel)
+    targets = await addressees(conn, row, step.channel)
     for target in targets:
         await conn.execute(
             "INSERT INTO deliveries (id, created_at, notification_id, user_id, channel, status,"
@@ -241,60 +211,8 @@ async def _claim(d: Domain, conn: Connection, row: Row, step: Send, lease_s: flo
         return None
     await _decide(d, conn, row, step.channel, "told", step.reason)
     by_device = {target["device_id"]: target for target in targets}
-    return _order(row, step, [(one, by_device.get(one["device_id"])) for one in claimed])
-
-
-async def _targets(conn: Connection, row: Row, channel: Channel) -> list[Row]:
-    if channel == "email":
-        return list(
-            await conn.fetch(
-                "SELECT NULL::uuid AS device_id, email AS address, 'mail' AS platform, locale"
-                " FROM users WHERE id = $1",
-                row["user_id"],
-            )
-        )
-    return list(
-        await conn.fetch(
-            "SELECT id AS device_id, token AS address, platform, coalesce(locale, $2) AS locale"
-            " FROM devices WHERE user_id = $1 AND disabled_at IS NULL ORDER BY last_seen_at DESC"
-            " LIMIT $3",
-            row["user_id"],
-            row["locale"],
-            MOST_DEVICES,
-        )
-    )
-
-
-def _order(row: Row, step: Send, claimed: Sequence[tuple[Row, Row | None]]) -> Order:
-    """A claimed row whose device is gone meanwhile has an empty address: it fails as dead."""
-    urgent = row["kind"] == URGENT_KIND
-    return Order(
-        channel=step.channel,
-        reason=step.reason,
-        notification_id=row["id"],
-        created_at=row["created_at"],
-        user_id=row["user_id"],
-        kind=row["kind"],
-        title=row["title"],
-        body=row["body"],
-        data=from_json(row["data"]),
-        question_id=row["question_id"],
-        answer_id=row["answer_id"],
-        deadline_at=row["deadline_at"] if urgent else row["expires_at"],
-        unread=row["unread"],
-        urgent=urgent,
-        timezone=row["timezone"],
-        targets=[
-            Target(
-                id=one["id"],
-                address=target["address"] if target else "",
-                platform=target["platform"] if target else "",
-                locale=target["locale"] if target else row["locale"],
-                attempts=one["attempts"],
-                device_id=one["device_id"],
-            )
-            for one, target in claimed
-        ],
+    return await order_of(
+        conn, row, step, [(one, by_device.get(one["device_id"])) for one in claimed]
     )
 
 
@@ -310,18 +228,39 @@ async def settle(
     reason: Reason | None = None,
     error_code: str | None = None,
     provider_message_id: str | None = None,
-) -> None:
+    last: bool = False,
+) -> bool:
     """Write what came of one try; `queued` means it is to be tried again.
 
-    What was sent stays sent, even if the row was withheld while the provider had it. A dead token
-    disables its device; a refused mail address is suppressed by the caller's reason.
+    It touches only what is still what was sent to. A dead token disables its device unless it was
+    registered again meanwhile, a dead mailbox is suppressed as the address it was; where the device
+    or the person's address has changed, false is returned, and unless this was the `last` try the
+    row waits for another one. A row that somebody else claimed meanwhile is left alone; but what
+    was sent stays sent, even if the row was withheld while the provider had it.
     """
     async with d.outbox.change() as change:
-        await change.conn.execute(
+        conn = change.conn
+        still = reason not in _DEAD or await _is_still(conn, order, target)
+        if reason is Reason.ADDRESS_SUPPRESSED and target.address:
+            await conn.execute(
+                "INSERT INTO suppressions (address, reason) VALUES ($1, 'bounce')"
+                " ON CONFLICT DO NOTHING",
+                comparison_key(target.address),
+            )
+        if reason is Reason.TOKEN_DEAD and still:
+            await conn.execute(
+                "UPDATE devices SET disabled_at = $2, disabled_reason = 'token_dead'"
+                " WHERE id = $1 AND disabled_at IS NULL",
+                target.device_id,
+                d.now(),
+            )
+        if not still:
+            status, reason = "failed" if last else "queued", None
+        ours = await conn.fetchval(
             "UPDATE deliveries SET status = $3, reason = $4, error_code = $5,"
             " provider_message_id = coalesce($6, provider_message_id), lease_until = NULL,"
             " updated_at = $7 WHERE id = $1 AND created_at = $2"
-            " AND (status = 'sending' OR $3 = 'sent')",
+            " AND (status = 'sending' AND attempts = $8 OR $3 = 'sent') RETURNING id",
             target.id,
             order.created_at,
             status,
@@ -329,24 +268,31 @@ async def settle(
             error_code,
             provider_message_id,
             d.now(),
+            target.attempts,
         )
-        if reason is Reason.TOKEN_DEAD and target.device_id is not None:
-            await change.conn.execute(
-                "UPDATE devices SET disabled_at = $2, disabled_reason = 'token_dead'"
-                " WHERE id = $1 AND disabled_at IS NULL",
-                target.device_id,
-                d.now(),
-            )
-        if reason is Reason.ADDRESS_SUPPRESSED and target.address:
-            await change.conn.execute(
-                "INSERT INTO suppressions (address, reason) VALUES ($1, 'bounce')"
-                " ON CONFLICT DO NOTHING",
-                target.address,
-            )
-        if status not in ("sent", "queued"):
-            await _explain(d, change.conn, order, status, reason, error_code)
-    label = reason.value if reason else ""
-    DELIVERIES.labels(channel=order.channel, status=status, reason=label).inc()
+        if ours is not None and status not in ("sent", "queued"):
+            await _explain(d, conn, order, status, reason, error_code)
+    if ours is not None:
+        label = reason.value if reason else ""
+        DELIVERIES.labels(channel=order.channel, status=status, reason=label).inc()
+    return still
+
+
+_DEAD: Final = (Reason.TOKEN_DEAD, Reason.ADDRESS_SUPPRESSED)
+
+
+async def _is_still(conn: Connection, order: Order, target: Target) -> bool:
+    """Whether the device is registered as it was when it was sent to, or the person still has this
+    address. A device that another outcome has disabled since counts as the same."""
+    if order.channel == "email":
+        email = await conn.fetchval("SELECT email FROM users WHERE id = $1", order.user_id)
+        return comparison_key(email or "") == comparison_key(target.address)
+    registered_at = await conn.fetchval(
+        "SELECT last_seen_at FROM devices WHERE id = $1 AND user_id = $2 FOR UPDATE",
+        target.device_id,
+        order.user_id,
+    )
+    return registered_at is not None and registered_at == target.registered_at
 
 
 async def follow_up(d: Domain, order: Order) -> None:

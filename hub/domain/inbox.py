@@ -2,19 +2,21 @@
 
 Every change of a notification takes the next number of its person's head in the same transaction,
 so numbers come in order of commit and `unread` is exact. A batch locks people in order of user_id.
+The head counts what was not read; what expired meanwhile is taken off wherever the count is told.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any, Literal
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import Any, Final, Literal
 from uuid import UUID, uuid4
 
 from hub.domain.context import Domain
-from hub.plumbing.metrics import NOTIFICATIONS
+from hub.plumbing.metrics import NOTIFICATIONS, UNKNOWN
 from hub.plumbing.outbox import Change
 from hub.plumbing.postgres import Connection, Row, acquire, from_json, to_json
-from protocol.errors import invalid
+from protocol.errors import HubError, invalid
 from protocol.events import (
     InboxItem,
     InboxPage,
@@ -24,9 +26,31 @@ from protocol.events import (
 )
 from protocol.jobs import notification_job, unseen_check
 from protocol.names import user_room
+from protocol.payload import in_utc
 from protocol.rest import InboxList, UnreadCount
+from protocol.texts import render_push
 
 URGENT_KIND = "question_urgent"
+
+OWN_KINDS: Final = frozenset({URGENT_KIND, "answer_created", "answer_accepted", "welcome"})
+"""Labels of metrics; a service may name its kinds as it likes."""
+
+MOST_KINDS: Final = 20
+OTHER_KINDS: Final = "other"
+"""Under this stands in `byKind` whatever is over the number."""
+
+DEDUP_FOR: Final = timedelta(days=7)
+"""How long a dedupKey holds (product.md, notification_dedup)."""
+
+LIVE: Final = "(expires_at IS NULL OR expires_at > {now})"
+"""SQL: a notification that can still be unread."""
+
+UNREAD: Final = (
+    "CASE WHEN h.unread > 0 THEN h.unread - (SELECT count(*)::int FROM notifications x"
+    " WHERE x.user_id = h.user_id AND x.read_at IS NULL AND x.deleted_at IS NULL"
+    " AND x.expires_at <= {now}) ELSE 0 END"
+)
+"""SQL: what is unread of the inbox whose head is `h`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +69,16 @@ class News:
     dedup_key: str | None = None
     expires_at: datetime | None = None
     announce: bool = False
+    words: Mapping[str, str | int] | None = None
+    """What title and body were made of (protocol.texts); None: a service wrote them."""
+
+    @classmethod
+    def of_ours(
+        cls, user_id: str, kind: str, locale: str, words: Mapping[str, str | int], **more: Any
+    ) -> "News":
+        """In sentences of ours; a device of another language is told in its own."""
+        title, body = render_push(kind, locale, words)
+        return cls(user_id, kind, title, body, words=words, **more)
 
     @property
     def urgent(self) -> bool:
@@ -68,7 +102,7 @@ async def notify(d: Domain, change: Change, batch: Sequence[News], online: set[s
     they are pushed later, and only if they do not acknowledge.
     """
     now = d.now()
-    fresh = await _without_repeats(change.conn, batch)
+    fresh = await _without_repeats(change.conn, batch, now)
     if not fresh:
         return []
     heads = await _advance(change.conn, [news.user_id for _, news in fresh], unread=1)
@@ -79,22 +113,29 @@ async def notify(d: Domain, change: Change, batch: Sequence[News], online: set[s
     await _insert(change.conn, told)
     await _record_sockets(change.conn, [one for one in told if one.news.user_id in online])
     for one in told:
-        NOTIFICATIONS.labels(kind=one.news.kind).inc()
+        NOTIFICATIONS.labels(kind=one.news.kind if one.news.kind in OWN_KINDS else UNKNOWN).inc()
         _follow_up(d, change, one, one.news.user_id in online)
-    await tell_unread(change, [one.news.user_id for one in told])
+    await tell_unread(change, [one.news.user_id for one in told], now)
     return told
 
 
-async def _without_repeats(conn: Connection, batch: Sequence[News]) -> list[tuple[UUID, News]]:
+async def _without_repeats(
+    conn: Connection, batch: Sequence[News], now: datetime
+) -> list[tuple[UUID, News]]:
+    """Without those whose dedup_key still holds; a key that held its time begins anew."""
     fresh = [(uuid4(), news) for news in batch]
     keyed = [(id, news) for id, news in fresh if news.dedup_key is not None]
     rows = await conn.fetch(
-        "INSERT INTO notification_dedup (user_id, dedup_key, notification_id)"
-        " SELECT * FROM unnest($1::text[], $2::text[], $3::uuid[]) ORDER BY 1, 2"
-        " ON CONFLICT DO NOTHING RETURNING notification_id",
+        "INSERT INTO notification_dedup AS held (user_id, dedup_key, notification_id, created_at)"
+        " SELECT *, $4 FROM unnest($1::text[], $2::text[], $3::uuid[]) ORDER BY 1, 2"
+        " ON CONFLICT (user_id, dedup_key) DO UPDATE SET created_at = $4,"
+        " notification_id = excluded.notification_id WHERE held.created_at <= $5"
+        " RETURNING notification_id",
         [news.user_id for _, news in keyed],
         [news.dedup_key for _, news in keyed],
         [id for id, _ in keyed],
+        now,
+        now - DEDUP_FOR,
     )
     kept = {row["notification_id"] for row in rows}
     return [(id, news) for id, news in fresh if news.dedup_key is None or id in kept]
@@ -116,8 +157,8 @@ async def _advance(conn: Connection, users: Sequence[str], *, unread: int) -> di
 async def _insert(conn: Connection, told: Sequence[Told]) -> None:
     await conn.executemany(
         "INSERT INTO notifications (id, created_at, user_id, kind, priority, title, body, data,"
-        " event_id, question_id, answer_id, seq, expires_at)"
-        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+        " event_id, question_id, answer_id, seq, expires_at, words)"
+        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
         [
             (
                 one.id,
@@ -133,6 +174,7 @@ async def _insert(conn: Connection, told: Sequence[Told]) -> None:
                 one.news.answer_id,
                 one.seq,
                 one.news.expires_at,
+                None if one.news.words is None else to_json(dict(one.news.words)),
             )
             for one in told
         ],
@@ -169,37 +211,50 @@ def _follow_up(d: Domain, change: Change, told: Told, online: bool) -> None:
         change.tell(room, emit("notification:new", message, id=key, rooms=(room,)))
 
 
-async def tell_unread(change: Change, users: Sequence[str]) -> None:
+async def tell_unread(
+    change: Change, users: Sequence[str], now: datetime
+) -> dict[str, UnreadCount]:
     """`inbox:unread` to each person's sockets; a newer one replaces one that still waits."""
-    counts = await _unread(change.conn, users)
-    for user_id in users:
-        total, by_kind = counts.get(user_id, (0, {}))
+    counts = await count_unread(change.conn, users, now)
+    for user_id, found in counts.items():
         room = user_room(user_id)
-        message = InboxUnread(count=total, by_kind=by_kind)
+        message = InboxUnread(count=found.count, by_kind=found.by_kind)
         event = emit("inbox:unread", message, id=str(uuid4()), rooms=(room,), key=user_id)
         change.tell(room, event)
-
-
-async def _unread(conn: Connection, users: Sequence[str]) -> dict[str, tuple[int, dict[str, int]]]:
-    rows = await conn.fetch(
-        "SELECT h.user_id, h.unread, k.kind, k.n FROM inbox_heads h LEFT JOIN ("
-        "  SELECT user_id, kind, count(*) AS n FROM notifications WHERE user_id = ANY($1::text[])"
-        "  AND read_at IS NULL AND deleted_at IS NULL GROUP BY user_id, kind) k USING (user_id)"
-        " WHERE h.user_id = ANY($1::text[])",
-        list(users),
-    )
-    counts: dict[str, tuple[int, dict[str, int]]] = {}
-    for row in rows:
-        _, by_kind = counts.setdefault(row["user_id"], (row["unread"], {}))
-        if row["kind"] is not None:
-            by_kind[row["kind"]] = row["n"]
     return counts
+
+
+async def count_unread(
+    conn: Connection, users: Sequence[str], now: datetime
+) -> dict[str, UnreadCount]:
+    rows = await conn.fetch(
+        "SELECT user_id, kind, count(*) AS n FROM notifications WHERE user_id = ANY($1::text[])"  # noqa: S608 - a constant
+        f" AND read_at IS NULL AND deleted_at IS NULL AND {LIVE.format(now='$2')}"
+        " GROUP BY user_id, kind ORDER BY n DESC, kind",
+        list(users),
+        now,
+    )
+    kinds: dict[str, dict[str, int]] = {user_id: {} for user_id in users}
+    for row in rows:
+        kinds[row["user_id"]][row["kind"]] = row["n"]
+    return {
+        user_id: UnreadCount(count=sum(found.values()), by_kind=_bounded(found))
+        for user_id, found in kinds.items()
+    }
+
+
+def _bounded(kinds: dict[str, int]) -> dict[str, int]:
+    """The most frequent kinds; a service that names each order a kind makes no endless message."""
+    if len(kinds) <= MOST_KINDS:
+        return kinds
+    kept = dict(islice(kinds.items(), MOST_KINDS - 1))
+    rest = sum(kinds.values()) - sum(kept.values())
+    return {**kept, OTHER_KINDS: kept.get(OTHER_KINDS, 0) + rest}
 
 
 async def unread_count(d: Domain, user_id: str) -> UnreadCount:
     async with acquire(d.pool) as conn:
-        total, by_kind = (await _unread(conn, [user_id])).get(user_id, (0, {}))
-    return UnreadCount(count=total, by_kind=by_kind)
+        return (await count_unread(conn, [user_id], d.now()))[user_id]
 
 
 async def sync(d: Domain, user_id: str, after: int | None, limit: int) -> InboxPage:
@@ -210,7 +265,10 @@ async def sync(d: Domain, user_id: str, after: int | None, limit: int) -> InboxP
     """
     async with acquire(d.pool) as conn, conn.transaction(isolation="repeatable_read"):
         head = await conn.fetchrow(
-            "SELECT seq, unread FROM inbox_heads WHERE user_id = $1", user_id
+            f"SELECT seq, {UNREAD.format(now='$2')} AS unread FROM inbox_heads h"  # noqa: S608 - a constant
+            " WHERE user_id = $1",
+            user_id,
+            d.now(),
         )
         seq, unread = (head["seq"], head["unread"]) if head else (0, 0)
         start = after or 0
@@ -243,6 +301,7 @@ def _item(row: Row) -> InboxItem:
         acknowledged_at=row["acknowledged_at"],
         seen_at=row["seen_at"],
         read_at=row["read_at"],
+        expires_at=row["expires_at"],
         retracted_at=row["retracted_at"],
     )
 
@@ -254,18 +313,23 @@ async def page(
     before, before_id = _cursor(after)
     async with acquire(d.pool) as conn:
         rows = await conn.fetch(
-            "SELECT * FROM notifications WHERE user_id = $1 AND deleted_at IS NULL"
+            "SELECT * FROM notifications WHERE user_id = $1 AND deleted_at IS NULL"  # noqa: S608 - a constant
             " AND ($2::timestamptz IS NULL OR (created_at, id) < ($2, $3::uuid))"
-            " AND (NOT $4 OR read_at IS NULL) AND ($5::text IS NULL OR kind = $5)"
-            " ORDER BY created_at DESC, id DESC LIMIT $6",
+            f" AND (NOT $4 OR read_at IS NULL AND {LIVE.format(now='$7')})"
+            " AND ($5::text IS NULL OR kind = $5) ORDER BY created_at DESC, id DESC LIMIT $6",
             user_id,
             before,
             before_id,
             unread_only,
             kind,
             limit,
+            d.now(),
         )
-        unread = await conn.fetchval("SELECT unread FROM inbox_heads WHERE user_id = $1", user_id)
+        unread = await conn.fetchval(
+            f"SELECT {UNREAD.format(now='$2')} FROM inbox_heads h WHERE user_id = $1",  # noqa: S608 - a constant
+            user_id,
+            d.now(),
+        )
     last = rows[-1] if len(rows) == limit else None
     following = f"{last['created_at'].isoformat()}_{last['id']}" if last else None
     return InboxList(items=tuple(_item(row) for row in rows), unread=unread or 0, next=following)
@@ -274,8 +338,11 @@ async def page(
 def _cursor(after: str | None) -> tuple[datetime | None, UUID | None]:
     if after is None:
         return None, None
-    moment, _, id = after.rpartition("_")
+    text, _, id = after.rpartition("_")
     try:
-        return datetime.fromisoformat(moment), UUID(id)
-    except ValueError:
-        raise invalid("`after` is no cursor of ours.") from None
+        moment = datetime.fromisoformat(text)
+        if moment.tzinfo is not None:
+            return in_utc(moment), UUID(id)
+    except (ValueError, HubError):
+        pass
+    raise invalid("`after` is no cursor of ours.")

@@ -1,17 +1,20 @@
 """Domain events of other services: each is applied once, in one transaction with its own row."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import timedelta
-from typing import Any, Final
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, Literal
 from uuid import UUID
 
+import msgspec
 import structlog
 
 from hub.domain import answers, members, places, questions
-from hub.domain.context import Domain
+from hub.domain.context import Domain, Known
 from hub.domain.sessions import Service
+from hub.plumbing import redis_client
+from hub.plumbing.metrics import ERRORS
 from hub.plumbing.outbox import Change
-from hub.plumbing.postgres import from_json, to_json
+from hub.plumbing.postgres import AWAY, Row, from_json, to_json
 from protocol.domain_events import (
     DOMAIN_EVENTS,
     AnswerAcceptedEvent,
@@ -22,9 +25,9 @@ from protocol.domain_events import (
     UserRegistered,
     UserUpdated,
 )
-from protocol.errors import HubError, forbidden, invalid
+from protocol.errors import Code, HubError, forbidden, invalid
 from protocol.jobs import event_job
-from protocol.payload import Message, plain, read
+from protocol.payload import Message, moments_of, plain, read
 from protocol.rest import Ask, EventsAccepted
 
 log = structlog.get_logger(__name__)
@@ -33,11 +36,19 @@ MAX_TRIES: Final = 5
 FUTURE_S: Final = 300
 """How far a publisher's clock may be ahead."""
 
+EARLIEST: Final = datetime(2000, 1, 1, tzinfo=UTC)
+"""What is older is no time of a fact, but what a program writes that has none (0001, 1970)."""
+
+Outcome = Literal["applied", "known", "failed"]
+
 
 async def accept(d: Domain, caller: Service, envelopes: Sequence[Envelope]) -> EventsAccepted:
     """Keep events once by id, and apply each at once if it can be; a job tries the others again.
 
-    Raises INVALID_PAYLOAD or FORBIDDEN before anything is kept: a list is taken or refused whole.
+    A list is taken or refused whole: INVALID_PAYLOAD and FORBIDDEN are raised before anything is
+    kept, and of what was admitted each entry stands alone: one that fails is kept with its error,
+    and those behind it go in. Of UNAVAILABLE the caller cannot know how far it came, and repeats
+    the list: what went in is a duplicate then, as is a fact that comes under a second eventId.
     """
     caller.need("events:write")
     payloads = [_checked(d, caller, envelope) for envelope in envelopes]
@@ -53,11 +64,22 @@ def _checked(d: Domain, caller: Service, envelope: Envelope) -> Message:
         raise invalid("Unknown eventType.")
     if "*" not in caller.event_types and envelope.event_type not in caller.event_types:
         raise forbidden(f"This key may not publish {envelope.event_type}.")
-    if envelope.occurred_at.tzinfo is None:
-        raise invalid("occurredAt needs its time zone.")
-    if envelope.occurred_at > d.now() + timedelta(seconds=FUTURE_S):
-        raise invalid("occurredAt lies in the future.")
-    return read(envelope.payload, event.payload)
+    payload = read(envelope.payload, event.payload)
+    _check_times(d, payload, envelope.occurred_at)
+    return payload
+
+
+def _check_times(d: Domain, payload: Message, occurred_at: datetime) -> None:
+    """Whatever time an event carries is that of something that has happened."""
+    times = {"occurredAt": occurred_at}
+    for field in msgspec.structs.fields(type(payload)):
+        if field.name in moments_of(type(payload)):
+            times[field.encode_name] = getattr(payload, field.name) or occurred_at
+    for name, at in times.items():
+        if at < EARLIEST:
+            raise invalid(f"{name} lies before the year {EARLIEST.year}.")
+        if at > d.now() + timedelta(seconds=FUTURE_S):
+            raise invalid(f"{name} lies in the future.")
 
 
 async def _keep_and_apply(d: Domain, publisher: str, envelope: Envelope, payload: Message) -> int:
@@ -73,9 +95,10 @@ async def _keep_and_apply(d: Domain, publisher: str, envelope: Envelope, payload
         )
         if kept is None:
             return 0
-        if not await _apply(d, change, envelope.event_id, payload, envelope.occurred_at):
+        outcome = await _apply(d, change, envelope.event_id, payload, envelope.occurred_at)
+        if outcome == "failed":
             change.enqueue(event_job(str(envelope.event_id)))
-        return 1
+        return 0 if outcome == "known" else 1
 
 
 def _rounded(payload: Message) -> dict[str, Any]:
@@ -95,46 +118,75 @@ async def apply(d: Domain, event_id: UUID) -> bool:
         )
         if row is None or row["processed_at"] is not None:
             return True
-        payload = read(from_json(row["payload"]), DOMAIN_EVENTS[row["event_type"]].payload)
-        return await _apply(d, change, event_id, payload, row["occurred_at"])
+        return await _apply(d, change, event_id, row, row["occurred_at"]) != "failed"
 
 
 async def _apply(
-    d: Domain, change: Change, event_id: UUID, payload: Message, occurred_at: Any
-) -> bool:
-    """Apply inside a savepoint: what a failure wrote or told is taken back, its error is kept."""
-    told, jobs = len(change.told), len(change.jobs)
+    d: Domain, change: Change, event_id: UUID, told: Message | Row, occurred_at: datetime
+) -> Outcome:
+    """Apply inside a savepoint: what a failure wrote or told is taken back, its error is kept.
+
+    `told` is the payload, or the row that keeps it. Raises what says that a store is away.
+    """
+    before, jobs = len(change.told), len(change.jobs)
     try:
         async with change.conn.transaction():
+            payload = told if isinstance(told, Message) else _stored(d, told)
             await HANDLERS[type(payload)](d, change, payload, occurred_at)
-    except HubError as error:
-        del change.told[told:], change.jobs[jobs:]
-        log.warning("event.not_applied", event_id=str(event_id), code=error.code)
-        await change.conn.execute(
-            "UPDATE inbox_events SET attempts = attempts + 1, error = $2 WHERE event_id = $1",
-            event_id,
-            f"{error.code}: {error.message}",
-        )
-        return False
+        outcome: Outcome = "applied"
+    except Known:
+        del change.told[before:], change.jobs[jobs:]
+        outcome = "known"
+    except (*AWAY, *redis_client.AWAY):
+        raise
+    except Exception as error:
+        if isinstance(error, HubError) and error.code == Code.UNAVAILABLE:
+            raise
+        del change.told[before:], change.jobs[jobs:]
+        await _keep_error(change, event_id, error)
+        return "failed"
     await change.conn.execute(
         "UPDATE inbox_events SET processed_at = $2, attempts = attempts + 1, error = NULL"
         " WHERE event_id = $1",
         event_id,
         d.now(),
     )
-    return True
+    return outcome
 
 
-async def _registered(d: Domain, change: Change, event: UserRegistered, _: Any) -> None:
-    await members.register(d, change, event)
+def _stored(d: Domain, row: Row) -> Message:
+    payload = read(from_json(row["payload"]), DOMAIN_EVENTS[row["event_type"]].payload)
+    _check_times(d, payload, row["occurred_at"])
+    return payload
 
 
-async def _updated(d: Domain, change: Change, event: UserUpdated, _: Any) -> None:
-    await members.update(change, event)
+async def _keep_error(change: Change, event_id: UUID, error: Exception) -> None:
+    """What nobody foresaw is kept by its name alone: its words may hold people's."""
+    if isinstance(error, HubError):
+        code, sentence = error.code, f"{error.code}: {error.message}"
+        log.warning("event.not_applied", event_id=str(event_id), code=code)
+    else:
+        code, sentence = Code.INTERNAL, f"{Code.INTERNAL}: {type(error).__name__}"
+        log.error("event.failed", event_id=str(event_id), exc_info=error)
+    ERRORS.labels(door="event", code=code).inc()
+    await change.conn.execute(
+        "UPDATE inbox_events SET attempts = attempts + 1, error = $2 WHERE event_id = $1",
+        event_id,
+        sentence,
+    )
+
+
+async def _registered(d: Domain, change: Change, event: UserRegistered, at: datetime) -> None:
+    if not await members.register(d, change, event, at):
+        raise Known("This person is registered already.")
+
+
+async def _updated(d: Domain, change: Change, event: UserUpdated, at: datetime) -> None:
+    await members.update(change, event, at)
 
 
 async def _question_created(
-    d: Domain, change: Change, event: QuestionCreatedEvent, occurred_at: Any
+    d: Domain, change: Change, event: QuestionCreatedEvent, at: datetime
 ) -> None:
     form = Ask(
         title=event.title or "질문",
@@ -145,15 +197,17 @@ async def _question_created(
         lat=event.location.lat if event.location else None,
         lng=event.location.lng if event.location else None,
     )
-    await questions.create(d, change, event.question_id, event.user_id, form, occurred_at)
+    await questions.create(d, change, event.question_id, event.user_id, form, at)
 
 
-async def _question_closed(d: Domain, change: Change, event: QuestionClosedEvent, _: Any) -> None:
-    await questions.close(d, change, event.question_id, event.status)
+async def _question_closed(
+    d: Domain, change: Change, event: QuestionClosedEvent, at: datetime
+) -> None:
+    await questions.close_told(d, change, event.question_id, event.status, at)
 
 
 async def _answer_created(
-    d: Domain, change: Change, event: AnswerCreatedEvent, occurred_at: Any
+    d: Domain, change: Change, event: AnswerCreatedEvent, at: datetime
 ) -> None:
     await answers.add_answer(
         d,
@@ -162,13 +216,15 @@ async def _answer_created(
         event.answerer_id,
         event.question_id,
         event.excerpt or "…",
-        event.created_at or occurred_at,
+        event.created_at or at,
     )
 
 
-async def _answer_accepted(d: Domain, change: Change, event: AnswerAcceptedEvent, _: Any) -> None:
+async def _answer_accepted(
+    d: Domain, change: Change, event: AnswerAcceptedEvent, at: datetime
+) -> None:
     points = event.points if event.points is not None else d.policy.points_per_accept
-    await answers.accept_in(d, change, event.answer_id, event.questioner_id, points)
+    await answers.accept_in(d, change, event.answer_id, event.questioner_id, points, at)
 
 
 HANDLERS: Final[dict[type[Message], Callable[[Domain, Change, Any, Any], Awaitable[None]]]] = {

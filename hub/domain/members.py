@@ -2,20 +2,26 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
 from uuid import uuid4
 
 from hub.domain import places
 from hub.domain.context import Domain
-from hub.domain.inbox import News, notify
+from hub.domain.inbox import UNREAD, News, notify
 from hub.plumbing.outbox import Change
 from hub.plumbing.postgres import Connection, Row, acquire
 from protocol.domain_events import UserRegistered, UserUpdated
 from protocol.errors import forbidden, not_found
 from protocol.events import Author, Move
+from protocol.mail_address import normal_form
 from protocol.names import mute_room, neighbourhood_room, question_room, region_room, user_room
 from protocol.rest import Device, DeviceRequest
-from protocol.texts import render_push
+from protocol.texts import DEFAULT_LANGUAGE, language_of
+
+DEVICES_MAX: Final = 20
+"""Of one person: an app that registers a new token at each start, or somebody who makes tokens up,
+would otherwise get as many pushes for each notification."""
 
 
 async def ensure(conn: Connection, user_id: str) -> None:
@@ -41,44 +47,93 @@ async def author(conn: Connection, user_id: str) -> Author:
     )
 
 
-async def register(d: Domain, change: Change, event: UserRegistered) -> None:
-    """user.registered: row, default preferences, welcome (once a person)."""
-    await ensure(change.conn, event.user_id)
-    if event.email is not None:
-        await change.conn.execute(
-            "UPDATE users SET email = $2, updated_at = now() WHERE id = $1",
-            event.user_id,
-            event.email,
-        )
-    title, body = render_push("welcome", await locale_of(change.conn, event.user_id), {})
-    news = News(
-        event.user_id, "welcome", title, body, priority="low", dedup_key="welcome", announce=True
+async def register(
+    d: Domain, change: Change, event: UserRegistered, at: datetime | None = None
+) -> bool:
+    """user.registered, at its time: row, default preferences, welcome (once a person). False when
+    that was known before.
+    """
+    conn, at = change.conn, at or d.now()
+    await ensure(conn, event.user_id)
+    first = await _newer(conn, event.user_id, ["registered"], at, once=True)
+    changed = await _tell(conn, event.user_id, {"email": event.email}, at)
+    if not first:
+        return changed
+    language = await locale_of(conn, event.user_id)
+    news = News.of_ours(
+        event.user_id,
+        "welcome",
+        language,
+        {},
+        priority="low",
+        dedup_key="welcome",
+        announce=True,
     )
     await notify(d, change, [news], await d.presence.online([event.user_id]))
+    return True
 
 
-async def update(change: Change, event: UserUpdated) -> None:
-    """user.updated: only the fields that were sent change."""
+async def update(change: Change, event: UserUpdated, at: datetime | None = None) -> None:
+    """user.updated: only the fields that were sent change, and of these only those of which
+    nothing newer is known. `at`: when it happened, now by default.
+    """
     await ensure(change.conn, event.user_id)
-    await change.conn.execute(
-        "UPDATE users SET nickname = coalesce($2, nickname), email = coalesce($3, email),"
-        " region_code = coalesce($4, region_code),"
-        " is_local_verified = coalesce($5, is_local_verified), role = coalesce($6, role),"
-        " location_consent_at = coalesce($7, location_consent_at), updated_at = now()"
-        " WHERE id = $1",
-        event.user_id,
-        event.nickname,
-        event.email,
-        event.region_code,
-        event.is_local_verified,
-        event.role,
-        event.location_consent_at,
+    told = {name: getattr(event, name) for name in event.__struct_fields__ if name != "user_id"}
+    await _tell(change.conn, event.user_id, told, at or datetime.now(UTC))
+
+
+async def _tell(conn: Connection, user_id: str, told: dict[str, Any], at: datetime) -> bool:
+    """Write what is newer than what is known; whether that changed anything."""
+    if told.get("email") is not None:
+        told["email"] = normal_form(told["email"])
+    newer = await _newer(conn, user_id, [n for n, value in told.items() if value is not None], at)
+    if not newer:
+        return False
+    fields = ", ".join(f"{name} = ${n}" for n, name in enumerate(newer, 2))
+    other = " OR ".join(f"{name} IS DISTINCT FROM ${n}" for n, name in enumerate(newer, 2))
+    changed = await conn.fetchval(
+        f"UPDATE users SET {fields}, updated_at = now() WHERE id = $1 AND ({other}) RETURNING true",  # noqa: S608 - names of our form
+        user_id,
+        *(told[name] for name in newer),
     )
+    return bool(changed)
+
+
+async def _newer(
+    conn: Connection, user_id: str, fields: Sequence[str], at: datetime, *, once: bool = False
+) -> list[str]:
+    """Those of these fields of which nothing newer is known; what is told now is known then.
+
+    Of two facts of one moment the second to arrive wins, unless it is told `once` only.
+    """
+    rows = await conn.fetch(
+        "INSERT INTO user_facts AS known (user_id, field, occurred_at)"
+        " SELECT $1, field, $3 FROM unnest($2::text[]) AS field ORDER BY field"
+        " ON CONFLICT (user_id, field) DO UPDATE SET occurred_at = $3"
+        " WHERE known.occurred_at <= $3 AND NOT $4 RETURNING field",
+        user_id,
+        list(fields),
+        at,
+        once,
+    )
+    return [row["field"] for row in rows]
 
 
 async def locale_of(conn: Connection, user_id: str) -> str:
-    locale = await conn.fetchval("SELECT locale FROM users WHERE id = $1", user_id)
-    return locale or "ko"
+    """The language a person is told in; Korean for somebody nobody registered."""
+    return (await locales_of(conn, [user_id])).get(user_id, DEFAULT_LANGUAGE)
+
+
+async def locales_of(conn: Connection, users: Sequence[str]) -> dict[str, str]:
+    """Languages of people: that of the device they used last, else their own setting."""
+    rows = await conn.fetch(
+        "SELECT u.id, u.locale, (SELECT d.locale FROM devices d WHERE d.user_id = u.id"
+        "  AND d.disabled_at IS NULL AND d.locale IS NOT NULL"
+        "  ORDER BY d.last_seen_at DESC LIMIT 1) AS device"
+        " FROM users u WHERE u.id = ANY($1::text[])",
+        list(users),
+    )
+    return {row["id"]: language_of(row["device"], row["locale"]) for row in rows}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +149,13 @@ async def welcome(d: Domain, user_id: str) -> Welcome:
     async with acquire(d.pool) as conn:
         await ensure(conn, user_id)
         row = await conn.fetchrow(
-            "UPDATE users u SET last_active_at = now() FROM notification_preferences p"
+            "UPDATE users u SET last_active_at = now() FROM notification_preferences p"  # noqa: S608 - a constant
             " LEFT JOIN user_locations l ON l.user_id = p.user_id AND l.expires_at > $2"
             " LEFT JOIN inbox_heads h ON h.user_id = p.user_id"
             " WHERE u.id = $1 AND p.user_id = u.id RETURNING"
             " u.region_code AS home_region, u.neighbourhood_code AS home, p.urgent_enabled,"
-            " p.muted_neighbourhoods, l.cell, l.region_code, l.neighbourhood_code, h.unread",
+            " p.muted_neighbourhoods, l.cell, l.region_code, l.neighbourhood_code,"
+            f" {UNREAD.format(now='$2')} AS unread",
             user_id,
             d.now(),
         )
@@ -204,9 +260,14 @@ def _move(user_id: str, before: Sequence[str], after: Sequence[str]) -> Move:
 
 
 async def add_device(d: Domain, user_id: str, form: DeviceRequest) -> Device:
-    """A known token moves to the caller: the phone has a new owner."""
-    async with acquire(d.pool) as conn:
+    """A known token moves to the caller: the phone has a new owner.
+
+    Of more than DEVICES_MAX the ones registered longest ago go, the disabled ones first.
+    """
+    async with acquire(d.pool) as conn, conn.transaction():
         await ensure(conn, user_id)
+        # one registration of a person after the other, or two at once would count past the end
+        await conn.execute("SELECT FROM users WHERE id = $1 FOR NO KEY UPDATE", user_id)
         row = await conn.fetchrow(
             "INSERT INTO devices (id, user_id, platform, token, environment, app_version, locale)"
             " VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (token) DO UPDATE SET user_id = $2,"
@@ -219,6 +280,12 @@ async def add_device(d: Domain, user_id: str, form: DeviceRequest) -> Device:
             form.environment,
             form.app_version,
             form.locale,
+        )
+        await conn.execute(
+            "DELETE FROM devices WHERE user_id = $1 AND id IN (SELECT id FROM devices"
+            " WHERE user_id = $1 ORDER BY disabled_at IS NOT NULL, last_seen_at DESC OFFSET $2)",
+            user_id,
+            DEVICES_MAX,
         )
     assert row is not None
     return _device(row)

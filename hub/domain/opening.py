@@ -1,17 +1,16 @@
 """Puts the domain together from the settings: stores, emitter, outbox, figures of the rules."""
 
 from collections.abc import Sequence
-from typing import Final
-
-import msgspec
 
 from hub.cluster.emitter import Emitter, LogLimits
 from hub.cluster.line import Line
 from hub.cluster.orders import move
+from hub.cluster.outgoing import tell_services
 from hub.cluster.presence import Census
 from hub.cluster.server import Server
 from hub.domain.context import Domain, Policy
 from hub.domain.places import load_atlas
+from hub.domain.service_keys import ServiceKeys
 from hub.plumbing import postgres, redis_client
 from hub.plumbing.clock import Clock, SystemClock
 from hub.plumbing.lifecycle import Lifecycle
@@ -20,8 +19,6 @@ from hub.plumbing.settings import Settings
 from protocol.domain_events import Envelope
 from protocol.events import Emit, Move
 from protocol.names import Channels, Keys
-
-EVENTS_OUT_LENGTH: Final = 100_000
 
 
 async def open_domain(life: Lifecycle, settings: Settings, clock: Clock | None = None) -> Domain:
@@ -47,6 +44,7 @@ async def open_domain(life: Lifecycle, settings: Settings, clock: Clock | None =
         clock=clock,
         atlas=await load_atlas(pool),
         tokens=settings.auth.token_keys,
+        service_keys=ServiceKeys(pool),
         keys=keys,
         policy=policy(settings),
     )
@@ -73,7 +71,7 @@ class Publisher:
         if moves:
             await move(self._line, self._channels, moves)
         if events:
-            await self._line.calls([self._out(event) for event in events])
+            await tell_services(self._line, self._keys, events)
 
     async def unreplayed(self) -> int | None:
         """Raises redis.exceptions.RedisError."""
@@ -85,10 +83,6 @@ class Publisher:
     async def replayed(self, epoch: int) -> None:
         """Raises redis.exceptions.RedisError."""
         await self._line.call("HSET", self._keys.epoch, "replayed", f"{epoch:013}")
-
-    def _out(self, event: Envelope) -> tuple[str | bytes | int, ...]:
-        size = ("MAXLEN", "~", EVENTS_OUT_LENGTH)
-        return ("XADD", self._keys.events_out, *size, "*", "e", msgspec.msgpack.encode(event))
 
 
 def redis_server(settings: Settings) -> Server:
@@ -128,7 +122,6 @@ def policy(settings: Settings) -> Policy:
         location_ttl_s=part.location_ttl_s,
         location_consent_required=part.location_consent_required,
         points_per_accept=part.points_per_accept,
-        default_region=settings.database.default_region,
         access_ttl_s=auth.access_ttl_s,
         refresh_ttl_s=auth.refresh_ttl_s,
         public_base_url=settings.web.public_base_url or "",

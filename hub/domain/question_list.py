@@ -3,7 +3,7 @@
 from typing import Final
 
 from hub.domain.context import Domain
-from hub.domain.questions import normalised, view
+from hub.domain.questions import view
 from hub.plumbing.postgres import Row, acquire
 from protocol.events import Author
 from protocol.rest import Pagination, Question, Questions, QuestionsQuery
@@ -19,8 +19,7 @@ _ORDER: Final = {
 
 async def page(d: Domain, query: QuestionsQuery) -> Questions:
     """One page and the number of all; a question's place stands in no list."""
-    tags = list(normalised(tuple((query.hashtags or "").split(","))))
-    filters = (query.region, query.category, tags)
+    filters = (query.region, query.category, query.tags)
     where = (
         "q.status = 'active' AND ($1::text IS NULL OR q.region_code = $1)"
         " AND ($2::text IS NULL OR q.category = $2)"

@@ -5,10 +5,8 @@ from datetime import datetime, timedelta
 from functools import partial
 from uuid import uuid4
 
-import asyncpg
-
 from hub.domain import members, places, urgent
-from hub.domain.context import Domain, Once, do_once
+from hub.domain.context import Domain, Known, Once, do_once
 from hub.plumbing.outbox import Change
 from hub.plumbing.postgres import Connection, Row, acquire
 from protocol.domain_events import (
@@ -34,12 +32,6 @@ PLACE_KEPT = timedelta(hours=24)
 def excerpt(text: str) -> str:
     flat = " ".join(text.split())
     return flat if len(flat) <= EXCERPT else flat[: EXCERPT - 1] + "…"
-
-
-def normalised(hashtags: tuple[str, ...]) -> tuple[str, ...]:
-    """Lower case, without the sign, each once (S2-042)."""
-    tags = (tag.lstrip("#").strip().lower() for tag in hashtags)
-    return tuple(dict.fromkeys(tag for tag in tags if tag))
 
 
 async def ask(d: Domain, asker: str, form: Ask, once: Once | None = None) -> Question:
@@ -70,22 +62,39 @@ async def create(
     d: Domain, change: Change, id: str, asker: str, form: Ask, occurred_at: datetime | None = None
 ) -> Question:
     """The flow's first step, whether asked here or told by the Q&A service."""
-    conn = change.conn
+    conn, now = change.conn, d.now()
+    at = occurred_at or now
+    if occurred_at is not None:
+        await _check_new(conn, id, asker)
     await members.ensure(conn, asker)
     if form.urgency == "urgent":
-        await _allow_urgent(d, conn, asker, form)
-    row = await _insert(d, conn, id, asker, form, occurred_at or d.now())
+        if form.lat is None or form.lng is None:
+            raise invalid("An urgent question needs lat and lng.")
+        if _deadline(d, at) > now:
+            await _allow_urgent(d, conn, asker)
+    row = await _insert(d, conn, id, asker, form, at)
     who = await members.author(conn, asker)
     question = view(row, who, with_place=True)
     _tell_created(change, question)
-    if form.urgency == "urgent" and row["deadline_at"] > d.now():
+    if row["urgent_state"] == "open":
         await urgent.start(d, change, row, who)
     return question
 
 
-async def _allow_urgent(d: Domain, conn: Connection, asker: str, form: Ask) -> None:
-    if form.lat is None or form.lng is None:
-        raise invalid("An urgent question needs lat and lng.")
+def _deadline(d: Domain, at: datetime) -> datetime:
+    return at + timedelta(seconds=d.policy.urgent_deadline_s)
+
+
+async def _check_new(conn: Connection, id: str, asker: str) -> None:
+    """Raises Known for a question that is here, CONFLICT when it is another person's."""
+    owner = await conn.fetchval("SELECT user_id FROM questions WHERE id = $1", id)
+    if owner is not None and owner != asker:
+        raise conflict("Another person's question has this id.")
+    if owner is not None:
+        raise Known("This question is here already.")
+
+
+async def _allow_urgent(d: Domain, conn: Connection, asker: str) -> None:
     await conn.execute("SELECT FROM users WHERE id = $1 FOR UPDATE", asker)
     row = await conn.fetchrow(
         "SELECT count(*) FILTER (WHERE status = 'active' AND deadline_at > $2"
@@ -104,32 +113,34 @@ async def _allow_urgent(d: Domain, conn: Connection, asker: str, form: Ask) -> N
 
 
 async def _insert(d: Domain, conn: Connection, id: str, asker: str, form: Ask, at: datetime) -> Row:
+    """An urgent question whose time is over when it arrives is an ordinary one, `expired`."""
     spot = await _spot(d, conn, asker, form)
-    urgent_one = form.urgency == "urgent"
-    try:
-        row = await conn.fetchrow(
-            "INSERT INTO questions (id, user_id, title, content, category, region_code,"
-            " neighbourhood_code, lat, lng, cell, hashtags, urgency, deadline_at, urgent_state,"
-            " created_at, updated_at) VALUES"
-            " ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $15) RETURNING *",
-            id,
-            asker,
-            form.title,
-            form.content,
-            form.category,
-            spot.region_code,
-            spot.neighbourhood_code,
-            spot.lat,
-            spot.lng,
-            spot.cell,
-            list(normalised(form.hashtags)),
-            form.urgency,
-            at + timedelta(seconds=d.policy.urgent_deadline_s) if urgent_one else None,
-            "open" if urgent_one else None,
-            at,
-        )
-    except asyncpg.UniqueViolationError:
-        raise conflict("A question with this id exists.") from None
+    deadline = _deadline(d, at) if form.urgency == "urgent" else None
+    state = None if deadline is None else "open" if deadline > d.now() else "expired"
+    row = await conn.fetchrow(
+        "INSERT INTO questions (id, user_id, title, content, category, region_code,"
+        " neighbourhood_code, lat, lng, cell, hashtags, urgency, deadline_at, urgent_state,"
+        " created_at, updated_at) VALUES"
+        " ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $15)"
+        " ON CONFLICT (id) DO NOTHING RETURNING *",
+        id,
+        asker,
+        form.title,
+        form.content,
+        form.category,
+        spot.region_code,
+        spot.neighbourhood_code,
+        spot.lat,
+        spot.lng,
+        spot.cell,
+        list(form.hashtags),
+        form.urgency,
+        deadline,
+        state,
+        at,
+    )
+    if row is None:  # told by two events at once
+        await _check_new(conn, id, asker)
     assert row is not None
     return row
 
@@ -214,9 +225,16 @@ async def find(d: Domain, question_id: str, *, signed_in: bool) -> Question:
 
 
 async def close(
-    d: Domain, change: Change, question_id: str, status: str, *, owner: str | None = None
+    d: Domain,
+    change: Change,
+    question_id: str,
+    status: str,
+    *,
+    owner: str | None = None,
+    at: datetime | None = None,
 ) -> Row:
-    """Close or delete: waves end, the place is forgotten, those woken are told.
+    """Close or delete: waves end, the place is forgotten, those woken are told. `at`: when it
+    happened; what was answered or accepted before then and arrives later is still taken.
 
     Raises NOT_FOUND, FORBIDDEN for somebody else's, CONFLICT when it is closed already.
     """
@@ -226,11 +244,13 @@ async def close(
     if row["status"] != "active" and status == "closed":
         raise conflict("The question is closed already.")
     updated = await change.conn.fetchrow(
-        "UPDATE questions SET status = $2, lat = NULL, lng = NULL, updated_at = $3, urgent_state ="
+        "UPDATE questions SET status = $2, lat = NULL, lng = NULL, updated_at = $3,"
+        " closed_at = least(closed_at, $4), urgent_state ="
         " CASE WHEN urgent_state IS NULL THEN NULL ELSE 'closed' END WHERE id = $1 RETURNING *",
         question_id,
         status,
         d.now(),
+        at or d.now(),
     )
     assert updated is not None
     message = QuestionStatus(question_id=question_id, status=status)
@@ -244,6 +264,16 @@ async def close(
     return updated
 
 
+async def close_told(
+    d: Domain, change: Change, question_id: str, status: str, at: datetime
+) -> None:
+    """`close` as another service tells it. Raises Known when it is closed, or gone for good."""
+    known = await change.conn.fetchval("SELECT status FROM questions WHERE id = $1", question_id)
+    if known in (status, "deleted"):
+        raise Known(f"The question is {known} already.")
+    await close(d, change, question_id, status, at=at)
+
+
 async def close_own(
     d: Domain, caller: str, question_id: str, status: str, *, admin: bool = False
 ) -> Question:
@@ -253,10 +283,15 @@ async def close_own(
         return view(row, await members.author(change.conn, row["user_id"]), with_place=False)
 
 
-async def locked(conn: Connection, question_id: str) -> Row:
-    """The question's row, held until the end of the transaction: its verbs go one by one."""
+async def locked(conn: Connection, question_id: str, at: datetime | None = None) -> Row:
+    """The question's row, held until the end of the transaction: its verbs go one by one. Of a
+    deleted one for what happened `at` a time before that. Raises NOT_FOUND.
+    """
     row = await conn.fetchrow(
-        "SELECT * FROM questions WHERE id = $1 AND status <> 'deleted' FOR UPDATE", question_id
+        "SELECT * FROM questions WHERE id = $1 AND (status <> 'deleted' OR closed_at > $2)"
+        " FOR UPDATE",
+        question_id,
+        at,
     )
     if row is None:
         raise not_found("question")

@@ -14,10 +14,12 @@ from protocol.names import (
     HIDDEN_ROOMS,
     NAMESPACES,
     ROOM_NAMESPACE,
+    is_plain,
     question_room,
     room_kind,
 )
 from protocol.rest import Broadcast, BroadcastRequest
+from protocol.stock import RESERVED_EVENTS
 
 ROOM_KINDS = ("user:", "region:", "neighbourhood:", "tag:", "question:", "stream:", "chat:")
 ASKABLE = ("neighbourhood:", "question:", "stream:")
@@ -29,7 +31,7 @@ MAX_ROOM_BYTES = 128
 
 def check_room(room: str) -> None:
     """Raises INVALID_PAYLOAD, or FORBIDDEN for rooms that only the server fills."""
-    if not 0 < len(room.encode()) <= MAX_ROOM_BYTES or not room.isprintable():
+    if not is_plain(room) or not 0 < len(room.encode()) <= MAX_ROOM_BYTES:
         raise invalid("A room's name has 1 to 128 bytes and no control characters.")
     kind = room_kind(room)
     if kind in HIDDEN_ROOMS:
@@ -98,6 +100,8 @@ def _events(d: Domain, id: str, publisher: str, room: str, form: BroadcastReques
             stream_key=room.removeprefix("stream:"), published_at=d.now(), data=form.data
         )
         return [emit(form.event, product, id=id, rooms=(room,))]
+    if form.event in RESERVED_EVENTS:
+        raise invalid("Clients keep this name for themselves.")
     if form.event in SERVER_EVENTS and form.event != "room:broadcast":
         raise forbidden("This name is the hub's own.")
     message = RoomBroadcast(
@@ -121,8 +125,12 @@ def askable(names: Iterable[str]) -> tuple[str, ...]:
 
 
 async def still_open(d: Domain, names: Iterable[str]) -> tuple[str, ...]:
-    """Those of a recovered session's rooms that a client may join now (product.md, rooms)."""
+    """Those of a recovered session's rooms that a client may join now (product.md, rooms), and
+    those of no kind of ours: another server put it there.
+    """
+    names = tuple(names)
     asked = askable(names)
+    others = (name for name in names if room_kind(name) not in (*ROOM_KINDS, *HIDDEN_ROOMS))
     questions = [name.removeprefix("question:") for name in asked if name.startswith("question:")]
     found: set[str] = set()
     if questions:
@@ -132,10 +140,11 @@ async def still_open(d: Domain, names: Iterable[str]) -> tuple[str, ...]:
                 questions,
             )
         found = {question_room(row["id"]) for row in rows}
-    return tuple(
+    may = (
         name
         for name in asked
         if name in found
         or room_kind(name) == "stream:"
         or d.atlas.is_neighbourhood(name.removeprefix("neighbourhood:"))
     )
+    return (*may, *others)

@@ -4,11 +4,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID, uuid4
 
-import redis.exceptions
-
 from hub.domain import members
 from hub.domain.context import Domain
 from hub.plumbing.postgres import acquire
+from hub.plumbing.redis_client import AWAY
 from protocol.errors import Code, HubError, forbidden, unavailable
 from protocol.rest import Session, SessionRequest
 from protocol.tokens import (
@@ -47,7 +46,7 @@ async def verify(d: Domain, text: object, *, may_skip_revocation: bool = False) 
         blacklisted, revoked_ms = await d.redis.mget(
             d.keys.blacklist(token.jti), d.keys.revoked(token.user_id)
         )
-    except (redis.exceptions.RedisError, OSError) as error:
+    except AWAY as error:
         if may_skip_revocation:
             return token
         raise unavailable("Tokens cannot be checked now.") from error
@@ -80,13 +79,16 @@ async def service(d: Domain, key: str) -> Service:
     parts = split_service_key(key)
     if parts is None:
         raise HubError(Code.UNAUTHENTICATED)
+    key_hash = hash_secret(parts[1])
+    if not await d.service_keys.known(parts[0], key_hash):
+        raise HubError(Code.UNAUTHENTICATED)
     async with acquire(d.pool) as conn:
         row = await conn.fetchrow(
             "SELECT key_hash, scopes, room_prefixes, event_types, calls_per_min, items_per_min"
             " FROM service_clients WHERE id = $1 AND disabled_at IS NULL",
             parts[0],
         )
-    if row is None or not same_hash(row["key_hash"], hash_secret(parts[1])):
+    if row is None or not same_hash(row["key_hash"], key_hash):
         raise HubError(Code.UNAUTHENTICATED)
     return Service(
         id=parts[0],

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Literal
 from uuid import NAMESPACE_URL, uuid4, uuid5
 
-from hub.domain import places
+from hub.domain import members, places
 from hub.domain.context import Domain
 from hub.domain.inbox import URGENT_KIND, News, notify
 from hub.domain.rules import Candidate, Reason, rank
@@ -28,7 +28,6 @@ from protocol.events import (
 )
 from protocol.jobs import wave_job
 from protocol.names import mute_room, question_room, user_room
-from protocol.texts import render_push
 
 BATCH = 100
 EXPLAINED = 2000
@@ -116,10 +115,11 @@ async def tell_audience(d: Domain, question_id: str, wave: int) -> int:
         candidates = await _candidates(conn, question, radius, d.now())
     audience = rank(candidates, radius, d.policy.urgent_max_recipients)
     URGENT_RECIPIENTS.observe(len(audience.chosen))
+    told = 0
     for begin in range(0, len(audience.chosen), BATCH):
-        await _tell(d, question, wave, audience.chosen[begin : begin + BATCH])
-    await _record(d, question_id, wave, len(audience.chosen), audience.withheld[:EXPLAINED])
-    return len(audience.chosen)
+        told += await _tell(d, question, wave, audience.chosen[begin : begin + BATCH])
+    await _record(d, question_id, wave, told, audience.withheld[:EXPLAINED])
+    return told
 
 
 def _awaits_answer(question: Row, now: datetime) -> bool:
@@ -163,10 +163,16 @@ async def _candidates(
     ]
 
 
-async def _tell(d: Domain, question: Row, wave: int, people: Sequence[Candidate]) -> None:
+async def _tell(d: Domain, question: Row, wave: int, people: Sequence[Candidate]) -> int:
     online = await d.presence.online([one.user_id for one in people])
     async with d.outbox.change() as change:
-        locales = await _locales(change.conn, [one.user_id for one in people])
+        # ranking and presence took their time: whoever answers from here on waits for this
+        now_is = await change.conn.fetchrow(
+            "SELECT * FROM questions WHERE id = $1 FOR SHARE", question["id"]
+        )
+        if now_is is None or not _awaits_answer(now_is, d.now()):
+            return 0
+        locales = await members.locales_of(change.conn, [one.user_id for one in people])
         news = [_news(question, one, locales.get(one.user_id, "ko")) for one in people]
         told = await notify(d, change, news, online)
         await change.conn.execute(
@@ -189,24 +195,15 @@ async def _tell(d: Domain, question: Row, wave: int, people: Sequence[Candidate]
             question["id"],
             [one.id for one in told],
         )
-
-
-async def _locales(conn: Connection, users: Sequence[str]) -> dict[str, str]:
-    rows = await conn.fetch("SELECT id, locale FROM users WHERE id = ANY($1::text[])", list(users))
-    return {row["id"]: row["locale"] for row in rows}
+        return len(told)
 
 
 def _news(question: Row, one: Candidate, locale: str) -> News:
-    title, body = render_push(
-        "question_urgent",
-        locale,
-        {"title": question["title"], "distance_m": round(one.distance_m / 100) * 100},
-    )
-    return News(
+    return News.of_ours(
         one.user_id,
         URGENT_KIND,
-        title,
-        body,
+        locale,
+        {"title": question["title"], "distance_m": round(one.distance_m / 100) * 100},
         priority="high",
         question_id=question["id"],
         dedup_key=f"urgent:{question['id']}",
@@ -247,10 +244,15 @@ async def _record(
 
 
 async def answered(d: Domain, change: Change, question: Row, at: datetime) -> None:
-    """The first answer ends the waves; whoever was woken is told within the second."""
+    """The first answer ends the waves; whoever was woken is told within the second, unless the
+    deadline has passed meanwhile.
+    """
     await change.conn.execute(
         "UPDATE questions SET urgent_state = 'answered' WHERE id = $1", question["id"]
     )
+    if question["deadline_at"] <= d.now():
+        await end(d, change, question, "answered", ())
+        return
     message = QuestionAnswered(
         question_id=question["id"],
         answer_count=question["answer_count"] + 1,
@@ -269,13 +271,18 @@ async def end(
     reason: Literal["answered", "closed", "expired"],
     woken: Sequence[str] | None = None,
 ) -> None:
-    """Cancel the waves and take the alert back. Pending jobs end by themselves: `rules.ended`."""
+    """Cancel the waves and take the alert back. Pending jobs end by themselves: `rules.ended`.
+
+    Nothing of an urgent question leaves after its deadline: then the alert is over by itself.
+    """
     waves = await change.conn.fetch(
         "UPDATE urgent_waves SET cancelled_at = $2 WHERE question_id = $1 AND cancelled_at IS NULL"
         " RETURNING radius_m",
         question["id"],
         d.now(),
     )
+    if question["deadline_at"] <= d.now():
+        return
     users = woken if woken is not None else await _woken(change.conn, question["id"])
     rooms = list(users)
     radius = max((row["radius_m"] or 0 for row in waves), default=0)

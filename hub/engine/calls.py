@@ -10,12 +10,12 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from types import CoroutineType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
 from .packets import ACK, DEFAULT, encode, prefix_of
-from .rooms import GONE, HELD, LEAVING, LIVE, Member
+from .rooms import GONE, HELD, LEAVING, LIVE, Jobs, Member
 from .telemetry import count
 
 if TYPE_CHECKING:
@@ -23,11 +23,20 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("hub.engine")
 
-LEAVE = -1
-"""In place of an ack id: this call is the disconnect handler."""
+LEAVE = -(2**64)
+"""In place of an ack id: this call is the disconnect handler. No packet can hold such a number."""
+
+REFUSED: Final = object()
+"""In place of an event's name, before it and the fault: it is answered and reaches no handler."""
+
+
+class Refused(Exception):
+    """An event the engine did not take; the text is the counter's label."""
+
 
 Failed = Callable[[Member, str, Exception | None], Any]
-"""What to acknowledge when a handler raised, or (None) when an event has no handler."""
+"""What to acknowledge when a handler raised, the engine refused an event (Refused), or (None) when
+an event has no handler."""
 
 
 class Calls:
@@ -42,21 +51,25 @@ class Calls:
 
     # events
 
-    def event(self, member: Member, number: int | None, args: list[Any]) -> None:
-        """Handle it now, or after what the member sent before."""
+    def event(self, member: Member, number: int | None, args: list[Any], size: int) -> None:
+        """Handle it now, or after what the member sent before; ``size`` is its bytes."""
         jobs = member.jobs
         if jobs is None:
             if member.state == LIVE:
                 self._invoke(member, number, args)
         elif member.state <= LIVE:
-            jobs.append((number, args))
-            if len(jobs) >= self._server.options.max_waiting_events:
-                member.link.pause_reading()
+            weight = 1 + size // 1024
+            jobs.append((number, args, weight))
+            member.link.queue(weight)
 
     def leave(self, member: Member, reason: str) -> None:
-        """Call the disconnect handler after what the member sent before."""
+        """Call the disconnect handler once what runs for the member has ended; what waits does
+        not run any more."""
         if member.jobs is not None:
-            member.jobs.append((LEAVE, ["disconnect", reason]))
+            waiting = sum(weight for _, _, weight in member.jobs)
+            member.jobs.clear()
+            member.jobs.append((LEAVE, ["disconnect", reason], 0))
+            member.link.unqueue(waiting)
         else:
             self._invoke(member, LEAVE, ["disconnect", reason])
 
@@ -70,7 +83,7 @@ class Calls:
     def _call(self, member: Member, number: int | None, args: list[Any]) -> Any:
         """The handler's result; a coroutine when it awaits."""
         server, name = self._server, member.namespace.name
-        if "_trigger_event" in server.__dict__:  # instrumented
+        if "_trigger_event" in server.__dict__ and args[0] is not REFUSED:  # instrumented
             return server._trigger_event(args[0], name, member.sid, *args[1:])
         handlers = server.handlers.get(name)
         handler = handlers.get(args[0]) if handlers is not None else None
@@ -85,6 +98,8 @@ class Calls:
 
     def _call_other(self, member: Member, number: int | None, args: list[Any]) -> Any:
         """Catch-all handlers, namespace classes, nobody."""
+        if args[0] is REFUSED:
+            return self._failed(member, args[1], Refused(args[2]))
         name = member.namespace.name
         if self._other(name, args[0]):
             return self._server._trigger_event(args[0], name, member.sid, *args[1:])
@@ -119,10 +134,12 @@ class Calls:
 
     def _failed(self, member: Member, event: str, error: Exception | None) -> Any:
         server = self._server
-        if error is not None:
+        if isinstance(error, Refused):
+            count(server.eio.counters.rejected, str(error))
+        elif error is not None:
             log.error("handler of an event failed", exc_info=error)
             count(server.eio.counters.rejected, "handler_error")
-        if server.failed is not None and event != "disconnect":
+        if server.failed is not None and (event != "disconnect" or isinstance(error, Refused)):
             return server.failed(member, event, error)
         return self._not_handled
 
@@ -154,14 +171,13 @@ class Calls:
     async def _work(
         self,
         member: Member,
-        jobs: deque[tuple[int | None, list[Any]]],
+        jobs: Jobs,
         first: Coroutine[Any, Any, None],
     ) -> None:
         await first
         while jobs:
-            number, args = jobs.popleft()
-            if len(jobs) < self._server.options.max_waiting_events // 2:
-                member.link.resume_reading()
+            number, args, weight = jobs.popleft()
+            member.link.unqueue(weight)
             if member.state in (HELD, GONE):
                 continue
             result = self._call(member, number, args)
@@ -206,7 +222,7 @@ class Calls:
 
 
 def acknowledge(member: Member, number: int, data: list[Any]) -> None:
-    """Write an ACK packet. Raises TypeError for what cannot be encoded."""
+    """Write an ACK packet. Raises TypeError and Untellable as ``encode`` does."""
     link, name = member.link, member.namespace.name
     if link.codec == DEFAULT:
         try:

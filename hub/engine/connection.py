@@ -20,7 +20,7 @@ from .backlog import Backlog
 from .environ import Environ
 from .events import Event
 from .frames import PING, PROBE_PONG, TEXT, Part, close_frame, frame, frames
-from .link import Link
+from .link import IDLE, TURN, Link
 from .packets import fault_of
 from .telemetry import count
 
@@ -33,9 +33,17 @@ if TYPE_CHECKING:
 
 HEAD, PROBE, OPEN, SLOW, CLOSING, HANDED_OVER = range(6)
 
+TOLD = reasons.FINAL | {reasons.BAD_PACKET, reasons.REFUSED_TOO_OFTEN}
+"""Ends that are told by a Close frame: the final ones, and where the peer broke the protocol or a
+limit and hears so (RFC 6455 §7.4.1). All others end TCP alone: OkHttp, under the Java client, stops
+reading at a Close, and notices the end by its ping time-out only."""
+
 SMALL = 4_096
 """An incomplete frame up to here waits as bytes; a longer one is read by a lent reader, whose
 buffer grows without copying what it holds."""
+
+PART = 512
+"""What a reader is given at once: it takes all frames of that, and the shortest have 6 bytes."""
 
 
 class Connection(Link, asyncio.Protocol):
@@ -49,6 +57,7 @@ class Connection(Link, asyncio.Protocol):
         "buffer",
         "counted",
         "joined",
+        "later",
         "listener",
         "phase",
         "poller",
@@ -64,6 +73,7 @@ class Connection(Link, asyncio.Protocol):
         self.engine = listener.engine
         self.phase = HEAD
         self.buffer = b""
+        self.later = False
         self.counted: str | None = None  # the peer's address, while it counts as a connection
         self.backlog: Backlog[bytes] | None = None
         self.reader: Protocol | None = None
@@ -139,24 +149,56 @@ class Connection(Link, asyncio.Protocol):
             return
 
     def data_received(self, data: bytes) -> None:
+        size = len(data)
         if self.buffer:
             data = self.buffer + data
             self.buffer = b""
         if self.phase == HEAD:
             self.listener.head_received(self, data)
-        elif self.phase not in (OPEN, PROBE):
-            return
-        elif self.reader is not None:
-            self._read_by_reader(data)
         else:
-            self._read(data)
+            self.engine.counters.bytes_in += size
+            self._receive(data)
 
     # reading
 
-    def _read(self, data: bytes) -> None:
-        """Whole unfragmented masked text frames (RFC 6455 §5.2); the rest goes to a reader."""
-        at, end = 0, len(data)
-        self.engine.counters.bytes_in += end
+    def _receive(self, data: bytes) -> None:
+        """Read it, up to the mark of what may wait for handlers, and a turn at most: the rest
+        waits unread."""
+        counters = self.engine.counters
+        until = counters.frames_in + TURN
+        while data and self.phase in (OPEN, PROBE):
+            if self.reading_paused or self.later:
+                self.buffer = data
+            elif counters.frames_in >= until:
+                self.buffer = data
+                self._read_later()
+            elif self.reader is None:
+                data = self._read(data, until)
+                continue
+            else:
+                self._feed(self.reader, data[:PART])
+                data = data[PART:]
+                continue
+            return
+
+    def _read_later(self) -> None:
+        """Others have their turn first; what comes meanwhile waits in the kernel."""
+        self.later = True
+        if not self.transport.is_closing():
+            self.transport.pause_reading()
+        asyncio.get_running_loop().call_soon(self._read_on)
+
+    def _read_on(self) -> None:
+        self.later = False
+        self.data_received(b"")
+        waits = self.later or self.reading_paused or self.phase not in (OPEN, PROBE)
+        if not waits and not self.transport.is_closing():
+            self.transport.resume_reading()
+
+    def _read(self, data: bytes, until: int) -> bytes:
+        """Whole unfragmented masked text frames (RFC 6455 §5.2); what is left for a reader, or
+        for later."""
+        at, end, counters = 0, len(data), self.engine.counters
         while end - at >= 6:
             size = data[at + 1] - 0x80
             if data[at] != TEXT or not 0 <= size < 127:
@@ -170,22 +212,19 @@ class Connection(Link, asyncio.Protocol):
             stop = body + size
             if stop > end or size > self.engine.options.max_payload:
                 break
-            self.engine.counters.frames_in += 1
+            counters.frames_in += 1
             self._text(apply_mask(data[body:stop], data[body - 4 : body]))
             at = stop
-            if self.phase == CLOSING:
-                return
-        if at < end:
-            self._rest(data[at:])
-
-    def _rest(self, data: bytes) -> None:
-        """A frame that is incomplete or of another kind."""
-        if len(data) < SMALL and self._is_incomplete_text(data):
+            if self.phase > OPEN or self.reading_paused or counters.frames_in >= until:
+                return data[at:]
+        if at == end:
+            return b""
+        data = data[at:]
+        if end - at < SMALL and self._is_incomplete_text(data):
             self.buffer = data
-            return
-        self.engine.counters.bytes_in -= len(data)
+            return b""
         self.reader = self.listener.readers.take()
-        self._read_by_reader(data)
+        return data
 
     def _is_incomplete_text(self, data: bytes) -> bool:
         if data[0] != TEXT or (len(data) > 1 and not 0x80 <= data[1] <= 0xFE):
@@ -195,10 +234,7 @@ class Connection(Link, asyncio.Protocol):
         size = data[2] << 8 | data[3]
         return 126 <= size <= self.engine.options.max_payload and len(data) < 8 + size
 
-    def _read_by_reader(self, data: bytes) -> None:
-        reader = self.reader
-        assert reader is not None
-        self.engine.counters.bytes_in += len(data)
+    def _feed(self, reader: Protocol, data: bytes) -> None:
         reader.receive_data(data)
         for received in reader.events_received():
             self.engine.counters.frames_in += 1
@@ -249,11 +285,11 @@ class Connection(Link, asyncio.Protocol):
             self._probe(payload)
         elif kind == b"4":
             self.engine.app.text(self, payload)
-        elif payload == b"3":
+        elif kind == b"3":
             self.pong()
         elif payload == b"1":
             self.end(reasons.CLIENT_DISCONNECT)
-        else:
+        elif kind not in IDLE:
             self.reject(fault_of(payload, "engine_packet"))
 
     def _binary(self, payload: bytes) -> None:
@@ -280,7 +316,8 @@ class Connection(Link, asyncio.Protocol):
 
     def _become_open(self, sid: str, environ: Mapping[str, Any]) -> None:
         self.sid = sid
-        self._environ = environ
+        if self.engine.options.keep_request:
+            self._environ = environ
         self.phase = OPEN
         sock = self.transport.get_extra_info("socket")
         if sock is not None and self.transport.get_extra_info("sslcontext") is None:
@@ -296,16 +333,19 @@ class Connection(Link, asyncio.Protocol):
         """The handshake asks to take over a polling session (upgrade)."""
         self.phase = PROBE
         self.poller = poller
+        poller.prober = self
         self.codec = poller.codec
         self.write(response)
 
     def _probe(self, payload: bytes) -> None:
+        """As the official server takes it: any number of probes, and an UPGRADE packet with or
+        without one before it or data behind it."""
         poller = self.poller
         assert poller is not None
-        if payload == b"2probe" and not poller.probing and not poller.over:
+        if payload == b"2probe":
+            self._put(PROBE_PONG)
             poller.probed()
-            self.write(PROBE_PONG)
-        elif payload == b"5" and poller.probing and not poller.over:
+        elif payload[:1] == b"5":
             self.met_deadline()
             self.poller = None
             self.address = poller.address
@@ -318,6 +358,7 @@ class Connection(Link, asyncio.Protocol):
         """The polling session's state is this one's now."""
         self.members, self._session = poller.members, poller.session
         self.pending, self.attachments = poller.pending, poller.attachments
+        self.queue(poller.queued)
         for member in self.members:
             member.link = self
             member.sort()
@@ -341,7 +382,7 @@ class Connection(Link, asyncio.Protocol):
 
     @property
     def environ(self) -> Mapping[str, Any]:
-        return self._environ
+        return self._environ or {"REMOTE_ADDR": self.address}
 
     def send_parts(self, parts: tuple[Part, ...]) -> None:
         self._put(frames(parts))
@@ -358,6 +399,8 @@ class Connection(Link, asyncio.Protocol):
                 self.engine.cork.hold(self, wire)
             elif self.phase == PROBE:
                 self.write(wire)
+                if self.transport.get_write_buffer_size() > self.engine.options.backlog_high:
+                    self.end(reasons.SLOW_CONSUMER)
         elif self.phase == OPEN:
             backlog.append(wire, len(wire))
             self._bound(backlog)
@@ -409,7 +452,10 @@ class Connection(Link, asyncio.Protocol):
             self.transport.abort()
             return
         held = b"".join(backlog.kept()) if backlog is not None else b""
-        self._close_transport(held + close_frame(code, reason))
+        if reason in TOLD:
+            self._close_transport(held + close_frame(code, reason))
+        else:
+            self._hang_up(held)
 
     def _finish(self, reason: str) -> None:
         """Leave the session's books; the transport closes by itself or next."""
@@ -427,6 +473,21 @@ class Connection(Link, asyncio.Protocol):
     def _close_transport(self, wire: bytes) -> None:
         self.transport.write(self.engine.cork.take(self) + wire)
         self.transport.close()
+        self._expect_end()
+
+    def _hang_up(self, wire: bytes) -> None:
+        """End TCP behind what was written. Only our half where that can be said: closing a socket
+        that holds unread bytes resets it, and the peer may lose what it was told last."""
+        self.transport.write(self.engine.cork.take(self) + wire)
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+            if self.reading_paused:
+                self.transport.resume_reading()  # the peer's half ends there
+        else:
+            self.transport.close()
+        self._expect_end()
+
+    def _expect_end(self) -> None:
         delay = self.engine.options.close_timeout
         self.deadline_slot = self.engine.deadlines.add(self, delay)
 
@@ -435,7 +496,7 @@ class Connection(Link, asyncio.Protocol):
         if self.phase == CLOSING:
             self.transport.abort()
         else:
-            self.end(reasons.CONNECT_TIMEOUT, 1008)
+            self.end(reasons.CONNECT_TIMEOUT)
 
     def pause_reading(self) -> None:
         if not self.reading_paused and self.phase == OPEN:
@@ -445,7 +506,9 @@ class Connection(Link, asyncio.Protocol):
     def resume_reading(self) -> None:
         if self.reading_paused and self.phase == OPEN:
             self.reading_paused = False
-            self.transport.resume_reading()
+            if not self.later:  # not at once: whoever resumes us may be in the midst of something
+                self.later = True
+                asyncio.get_running_loop().call_soon(self._read_on)
 
     def _sort(self) -> None:
         raw = self.fd >= 0 and self.codec == 0

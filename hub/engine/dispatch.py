@@ -1,20 +1,22 @@
 """What arrives on a session, packet by packet: CONNECT, EVENT, ACK, DISCONNECT.
 
-A packet its sender may not send closes the session and is counted; it reaches no handler.
+A packet that the official server cannot read closes the session and is counted. One that it reads
+and this one does not take (too deep, say) is answered; neither reaches a handler.
 """
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from typing import TYPE_CHECKING, Any
 
 from socketio.exceptions import ConnectionRefusedError as Refused
 
 from . import reasons
-from .calls import Calls
+from .calls import REFUSED, Calls
 from .link import Link
 from .packets import (
     ACK,
@@ -24,17 +26,19 @@ from .packets import (
     CONNECT_ERROR,
     DEFAULT,
     EVENT,
-    MAX_ACK_DIGITS,
+    EXACT_DIGITS,
     MSGPACK,
+    TOO_DEEP,
     BadPacket,
     Packet,
-    check_event,
+    check_name,
     decode,
     decode_msgpack,
     depth_over,
     encode,
     fault_of,
     loads,
+    name_of,
     reconstruct,
 )
 from .rooms import GONE, HELD, LEAVING, Member
@@ -46,8 +50,9 @@ if TYPE_CHECKING:
 log = logging.getLogger("hub.engine")
 
 MAX_CLAIM = 64
+MINUTE = 60.0
 
-EVENT_HEAD = re.compile(rb"42([0-9]{0,%d})(?=\[)" % MAX_ACK_DIGITS)
+EVENT_HEAD = re.compile(rb"42([0-9]{0,%d})(?=\[)" % EXACT_DIGITS)
 
 
 class Unavailable(Exception):
@@ -75,6 +80,8 @@ class Dispatcher:
         server = self._server
         if server.eio.handlers["disconnect"] != server._handle_eio_disconnect:
             self.calls.task(server.eio._trigger_event("disconnect", link.sid, reason))
+        if server.ended is not None:
+            server.ended(link.address, reason)
         for member in link.members:
             self.leave(member, reason)
         if not link.leaving:
@@ -87,23 +94,25 @@ class Dispatcher:
             head = EVENT_HEAD.match(payload)
             if head is not None:
                 self._event(link, payload, head)
-            elif payload[:3] == b"40{":
-                auth = loads(payload[2:])
-                self._bound_depth(payload, auth)
-                self._connect(link, "/", auth)
             else:
                 packet = decode(payload[1:])
-                self._bound_depth(payload, packet.data)
+                packet.size = len(payload)
+                self._bound_depth(payload, packet)
                 self._packet(link, packet)
-        except BadPacket as fault:
-            link.reject(fault_of(payload, str(fault)))
+        except BadPacket as error:
+            fault = fault_of(payload, str(error))
+            if fault == "utf8" and not link.upgraded:  # HTTP has no such rule; Node replaces
+                self.text(link, payload.decode(errors="replace").encode())
+            else:
+                link.reject(fault)
 
     def binary(self, link: Link, payload: bytes) -> None:
         try:
             if link.codec == MSGPACK:
                 packet = decode_msgpack(payload)
+                packet.size = len(payload)
                 if depth_over(packet.data, self._max_depth):
-                    raise BadPacket("too_deep")
+                    packet.refuse(TOO_DEEP, packet.data[0] if packet.type == EVENT else "")
                 self._packet(link, packet)
             else:
                 self._attachment(link, payload)
@@ -114,24 +123,35 @@ class Dispatcher:
 
     def _event(self, link: Link, payload: bytes, head: re.Match[bytes]) -> None:
         """An EVENT of the main namespace, the packet that comes most."""
-        args = loads(payload[head.end() :])
-        check_event(args)
-        self._bound_depth(payload, args)
+        body = payload[head.end() :]
+        try:
+            args = loads(body)
+            check_name(args)
+            brackets = payload.count(b"[") + payload.count(b"{")
+            if brackets > self._max_depth and depth_over(args, self._max_depth):
+                args = [REFUSED, args[0], TOO_DEEP]
+        except RecursionError:
+            args = [REFUSED, name_of(body), TOO_DEEP]
         number = head[1]
         for member in link.members:
             if member.namespace.name == "/":
-                self.calls.event(member, int(number) if number else None, args)
+                self.calls.event(member, int(number) if number else None, args, len(payload))
                 return
 
-    def _bound_depth(self, payload: bytes, data: Any) -> None:
+    def _bound_depth(self, payload: bytes, packet: Packet) -> None:
         brackets = payload.count(b"[") + payload.count(b"{")
-        if brackets > self._max_depth and depth_over(data, self._max_depth):
-            raise BadPacket("too_deep")
+        if brackets > self._max_depth and depth_over(packet.data, self._max_depth):
+            is_event = packet.type in (EVENT, BINARY_EVENT)
+            packet.refuse(TOO_DEEP, packet.data[0] if is_event else "")
 
     def _packet(self, link: Link, packet: Packet) -> None:
         kind = packet.type
         if kind == CONNECT:
-            self._connect(link, packet.namespace, packet.data)
+            self._count_connect(link)
+            if packet.fault:
+                self._refuse(link, packet.namespace, {"message": "Invalid payload"})
+            else:
+                self._connect(link, packet.namespace, packet.data)
             return
         member = link.member(packet.namespace)
         if kind in (BINARY_EVENT, BINARY_ACK):
@@ -139,9 +159,14 @@ class Dispatcher:
         elif member is None:
             return
         elif kind == EVENT:
-            self.calls.event(member, packet.id, packet.data)
+            if packet.fault:
+                refused = [REFUSED, packet.data[0], packet.fault]
+                self.calls.event(member, packet.id, refused, packet.size)
+            elif packet.data is not None:  # without data there is not even a name
+                self.calls.event(member, packet.id, packet.data, packet.size)
         elif kind == ACK:
-            self._acknowledged(member, packet)
+            if packet.id is not None and not packet.fault:
+                self._acknowledged(member, packet)
         else:
             self.leave(member, reasons.CLIENT_DISCONNECT)
 
@@ -149,12 +174,16 @@ class Dispatcher:
         if member is None or packet.attachments > self._max_attachments:
             raise BadPacket("attachments")
         link.pending, link.attachments = packet, []
+        link.expect_attachments()
         if packet.attachments == 0:
             self._complete(link)
 
     def _attachment(self, link: Link, payload: bytes) -> None:
         if link.pending is None or link.attachments is None:
             raise BadPacket("unexpected_binary")
+        link.pending.size += len(payload)
+        if link.pending.size > self._server.options.max_payload:
+            raise BadPacket("payload_too_big")
         link.attachments.append(payload)
         if len(link.attachments) == link.pending.attachments:
             self._complete(link)
@@ -162,6 +191,7 @@ class Dispatcher:
     def _complete(self, link: Link) -> None:
         packet, attachments = link.pending, link.attachments
         link.pending = link.attachments = None
+        link.met_attachments()
         assert packet is not None
         assert attachments is not None
         packet.data = reconstruct(packet.data, attachments)
@@ -171,7 +201,7 @@ class Dispatcher:
     def _acknowledged(self, member: Member, packet: Packet) -> None:
         assert packet.id is not None
         try:
-            result = self._server.manager.acknowledged(member, packet.id, packet.data)
+            result = self._server.manager.acknowledged(member, packet.id, packet.data or [])
         except Exception as error:
             log.error("callback of an acknowledgement failed", exc_info=error)
             return
@@ -180,6 +210,16 @@ class Dispatcher:
 
     # connecting
 
+    def _count_connect(self, link: Link) -> None:
+        """Whatever comes of it, a CONNECT is work that 2 bytes begin: a session has a few a minute.
+        Raises BadPacket over them."""
+        now = asyncio.get_running_loop().time()
+        if now - link.connects_since >= MINUTE or not link.connects:
+            link.connects, link.connects_since = 0, now
+        link.connects += 1
+        if link.connects > self._server.options.connects_a_minute:
+            raise BadPacket("connects")
+
     def _connect(self, link: Link, name: str, auth: Any) -> None:
         server = self._server
         if not server.serves(name):
@@ -187,7 +227,6 @@ class Dispatcher:
             return
         if link.member(name) is not None:
             raise BadPacket("connected_twice")
-        link.met_deadline()
         space = server.manager.namespace(name)
         member = Member(server.eio.generate_id(), link, space)
         space.expect(member)
@@ -199,20 +238,54 @@ class Dispatcher:
         self._settle(member, auth or None)
 
     def _settle(self, member: Member, auth: Any) -> None:
-        """At once when hook and handler are plain functions, else in the member's queue."""
+        """At once when hook and handler are plain functions, else in the member's queue; one
+        CONNECT of a session at a time, also after the member of the one before has left."""
+        link = member.link
+        if link.admitting is not None:
+            self._in_turn(member, self._settle_after(member, auth, link.admitting))
+            return
         hook = self._server.admit
         try:
             extra = hook(member, auth) if hook is not None else None
             if extra is not None and inspect.isawaitable(extra):
-                self.calls.begin(member, self._settle_later(member, auth, extra, None))
+                self._in_turn(member, self._settle_later(member, auth, extra, None))
                 return
             verdict = self.calls.connect(member, auth)
             if verdict is not None and inspect.isawaitable(verdict):
-                self.calls.begin(member, self._settle_later(member, auth, extra, verdict))
+                self._in_turn(member, self._settle_later(member, auth, extra, verdict))
                 return
             self._accept(member, verdict, extra)
         except Exception as error:
             self._connect_failed(member, error)
+
+    def _in_turn(self, member: Member, work: Coroutine[Any, Any, None]) -> None:
+        link = member.link
+        done = link.admitting = asyncio.get_running_loop().create_future()
+
+        async def admit() -> None:
+            try:
+                await work
+            finally:
+                done.set_result(None)
+                if link.admitting is done:
+                    link.admitting = None
+
+        self.calls.begin(member, admit())
+
+    async def _settle_after(self, member: Member, auth: Any, before: asyncio.Future[None]) -> None:
+        await before
+        if member.state != HELD:
+            return
+        hook = self._server.admit
+        try:
+            extra = hook(member, auth) if hook is not None else None
+            verdict = None
+            if extra is None or not inspect.isawaitable(extra):
+                verdict = self.calls.connect(member, auth)
+        except Exception as error:
+            self._connect_failed(member, error)
+            return
+        await self._settle_later(member, auth, extra, verdict)
 
     async def _settle_later(self, member: Member, auth: Any, extra: Any, verdict: Any) -> None:
         try:
@@ -233,6 +306,7 @@ class Dispatcher:
         if verdict is False:
             raise Refused
         link = member.link
+        link.met_deadline()
         reply = {"sid": member.sid, **extra} if extra else {"sid": member.sid}
         link.send_parts(encode(link.codec, CONNECT, member.namespace.name, None, reply))
         member.namespace.admit(member)
@@ -243,7 +317,7 @@ class Dispatcher:
         link, name = member.link, member.namespace.name
         if isinstance(error, Unavailable):
             count(self._server.eio.counters.refused, "unavailable")
-            link.end(reasons.SHUTTING_DOWN, 1013)
+            link.end(reasons.SHUTTING_DOWN)
             return
         if isinstance(error, Refused):
             reason = error.error_args
@@ -284,14 +358,15 @@ class Dispatcher:
         member.callbacks = None
         link = member.link
         link.leaving -= 1
-        if link.members or link.leaving:
-            return
         if link.over:
-            self._server.eio.forget(link)
-        else:
+            if not (link.members or link.leaving):
+                self._server.eio.forget(link)
+        elif not any(other.connected for other in link.members):
             link.expect_connect()
 
 
 def _claim(value: Any) -> str | None:
-    """pid and offset are the client's word, of any JSON type and size."""
-    return value if isinstance(value, str) and 0 < len(value) <= MAX_CLAIM else None
+    """pid and offset are the client's word, of any JSON type and size; none of ours holds more
+    than ASCII."""
+    is_one = isinstance(value, str) and value.isascii() and 0 < len(value) <= MAX_CLAIM
+    return value if is_one else None

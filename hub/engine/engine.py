@@ -100,6 +100,7 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
         tick = max(FINEST_TICK, min(COARSEST_TICK, tick))
         self.beats: Wheel[Link] = Wheel(tick, lambda link: link.beat())
         self.deadlines: Wheel[Link] = Wheel(tick, lambda link: link.expired())
+        self.attachments: Wheel[Link] = Wheel(tick, lambda link: link.attachments_late())
         self.behind: set[Connection] = set()
         self._slow: deque[Connection] = deque()
         self.cork = Cork()
@@ -166,6 +167,7 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
     def close(self) -> None:
         self.beats.close()
         self.deadlines.close()
+        self.attachments.close()
 
     # long-polling
 
@@ -184,6 +186,8 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
             answer = self._ok()
         else:
             answer = await self._answer(request)
+        if self.draining is not None:  # whoever comes back shall reach another node
+            answer["headers"].append(("Connection", "close"))
         self._compress(answer, request.headers.get("Accept-Encoding", ""))
         return web.Response(
             body=answer["response"],

@@ -12,7 +12,15 @@ class Options:
 
     Times are seconds, sizes bytes. ``backlog_low`` and ``backlog_high`` count what waits in this
     process for one connection: over the low mark volatile events are dropped and alerts overtake,
-    over the high mark the connection is closed as ``slow consumer``.
+    over the high mark the connection is closed as ``slow consumer``. ``connects_a_minute`` is how
+    often one session may ask to join a namespace.
+
+    ``connect_timeout`` runs from the first byte to an accepted CONNECT, and for whatever else a
+    peer has begun: an upgrade, a POST's body, a packet's attachments. ``max_payload`` bounds a
+    message, and a packet's attachments together. ``max_waiting_events`` bounds the events of one
+    session that wait for their handlers; each KiB of one counts as one more.
+    ``keep_request`` is for handlers that read the request which opened a session (``environ``);
+    without it nothing but the peer's address is kept.
     """
 
     ping_interval: float = 25.0
@@ -25,6 +33,7 @@ class Options:
     max_depth: int = 32
     max_held: int = 1_000
     max_waiting_events: int = 64
+    connects_a_minute: int = 20
     backlog_low: int = 65_536
     backlog_high: int = 262_144
     send_buffer: int = 65_536
@@ -32,6 +41,7 @@ class Options:
     conn_max_ip: int = 200
     accept_rate: int = 1_000
     trust_proxy: int = 0
+    keep_request: bool = True
     cors_origins: str | tuple[str, ...] = ()
     transports: tuple[str, ...] = ("websocket", "polling")
     path: str = "/socket.io/"

@@ -16,6 +16,7 @@ PING_TIMEOUT: Final = "ping timeout"
 CONNECT_TIMEOUT: Final = "connect timeout"
 SLOW_CONSUMER: Final = "slow consumer"
 BAD_PACKET: Final = "bad packet"
+REFUSED_TOO_OFTEN: Final = "refused too often"
 SHUTTING_DOWN: Final = "server shutting down"
 
 FINAL: Final = frozenset((CLIENT_DISCONNECT, SERVER_DISCONNECT, REFUSED))

@@ -29,6 +29,10 @@ SLICE = 1_000
 an alert, a ping or a handshake waits for one slice (about 5 ms) and not for the whole room."""
 
 
+Jobs = deque[tuple[int | None, list[Any], int]]
+"""Events that wait for their handlers: ack id, name with arguments, weight."""
+
+
 class Member:
     """One connection in one namespace; ``sid`` is its address and its own room.
 
@@ -63,7 +67,7 @@ class Member:
         self.state = HELD
         self.fast = False
         self.hold: list[Event] | None = []
-        self.jobs: deque[tuple[int | None, list[Any]]] | None = None
+        self.jobs: Jobs | None = None
         self.callbacks: dict[int, Callable[..., Any]] | None = None
         self.recovery = True
         self.pid: str | None = None

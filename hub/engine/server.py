@@ -7,10 +7,12 @@ that a cluster needs: deliver, member, rename, kick, cut.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import ssl as ssl_module
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Iterator, Mapping
-from typing import Any
+from contextlib import suppress
+from typing import Any, Final
 
 import socketio
 from aiohttp import web
@@ -20,12 +22,17 @@ from .calls import Failed
 from .dispatch import Dispatcher
 from .engine import Engine
 from .events import Event
+from .link import Link
 from .listener import Listener
 from .manager import Manager
 from .options import Options, Refusal, Refuse
 from .packets import DEFAULT, DISCONNECT, MSGPACK, encode
+from .polling import Poller
 from .rooms import HELD, LEAVING, Member
 from .telemetry import EngineCollector
+
+LAST_WORDS_S = 2.0
+"""How long a drain waits for the next polls of those who poll."""
 
 Extra = Mapping[str, Any] | None
 Admit = Callable[[Member, Any], "Extra | Awaitable[Extra]"]
@@ -35,10 +42,17 @@ keys of the CONNECT reply. It may raise socketio's ConnectionRefusedError (→ C
 Unavailable (→ the transport is closed)."""
 
 
+Ended = Callable[[str, str], None]
+"""Called with the address of a session and the reason (``reasons``) when it has ended."""
+
+CATCH_ALL: Final = object()
+"""Where the handlers table holds what is attached for every other event."""
+
+
 class Server(socketio.AsyncServer):  # type: ignore[misc]
     """``manager`` knows members and rooms, ``eio`` sessions and counters.
 
-    ``admit`` and ``failed`` are hooks, see Admit and calls.Failed.
+    ``admit``, ``failed`` and ``ended`` are hooks, see Admit, calls.Failed and Ended.
     """
 
     eio: Engine
@@ -51,11 +65,39 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
         self.environ = _Environs(self.eio)
         self.admit: Admit | None = None
         self.failed: Failed | None = None
+        self.ended: Ended | None = None
         self._dispatcher = self.eio.app = Dispatcher(self)
         self._listener: Listener | None = None
 
     def _engineio_server_class(self) -> type[Engine]:
         return Engine
+
+    def on(
+        self,
+        event: str,
+        handler: Callable[..., Any] | None = None,
+        namespace: str | None = None,
+    ) -> Any:
+        """As the library's; what is attached as ``*`` stands under a key no packet can name."""
+        return super().on(CATCH_ALL if event == "*" else event, handler, namespace)
+
+    def _get_event_handler(
+        self, event: str, namespace: str, args: tuple[Any, ...]
+    ) -> tuple[Callable[..., Any] | None, tuple[Any, ...]]:
+        """The library's order: the namespace's own handlers before those of any namespace, an
+        event's own before those of any event. The library itself takes an event that is named
+        ``*`` for the catch-all and leaves out its name."""
+        own, all_ = self.handlers.get(namespace, {}), self.handlers.get("*", {})
+        if event in own:
+            return own[event], args
+        is_free = event not in self.reserved_events
+        if is_free and CATCH_ALL in own:
+            return own[CATCH_ALL], (event, *args)
+        if event in all_:
+            return all_[event], (namespace, *args)
+        if is_free and CATCH_ALL in all_:
+            return all_[CATCH_ALL], (event, namespace, *args)
+        return None, args
 
     # listening
 
@@ -107,7 +149,7 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
         and close them in that order; what does not fit is closed after ``seconds``. How many
         transports there were."""
         self.refuse_new(max(1, round(seconds)))
-        links = [link for link in self.eio.sockets.values() if not link.over]
+        links = [link for link in self._links() if not link.over]
         if tell is not None:
             for index, link in enumerate(links):
                 after = round(min(index / per_second, seconds) * 1000)
@@ -117,18 +159,29 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
         fitting = min(len(links), int(seconds * per_second))
         for first in range(0, fitting, step):
             for link in links[first : min(first + step, fitting)]:
-                link.end(reasons.SHUTTING_DOWN, 1001)
+                link.end(reasons.SHUTTING_DOWN)
             await self.sleep(step / per_second)
         for link in links[fitting:]:
-            link.end(reasons.SHUTTING_DOWN, 1001)
+            link.end(reasons.SHUTTING_DOWN)
+        await self._heard_out()
         return len(links)
+
+    async def _heard_out(self) -> None:
+        """Until polling clients have heard the last words, which each hears at its next poll."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LAST_WORDS_S):
+                while any(isinstance(link, Poller) and link.unheard for link in self._links()):
+                    await self.sleep(0.02)
+
+    def _links(self) -> list[Link]:
+        return list(self.eio.sockets.values())
 
     async def close(self) -> None:
         """Close every transport and the listening socket."""
         if self._listener is not None:
             self._listener.stop_listening()
-        for link in list(self.eio.sockets.values()):
-            link.end(reasons.SHUTTING_DOWN, 1001)
+        for link in self._links():
+            link.end(reasons.SHUTTING_DOWN)
         await self.sleep(0)
         if self._listener is not None:
             await self._listener.close()
@@ -143,8 +196,9 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
         return {name: len(space.everyone) for name, space in self.manager.namespaces.items()}
 
     def serves(self, namespace: str) -> bool:
-        """Whether somebody has attached a handler there, or it was named at the start."""
-        return (
+        """Whether somebody has attached a handler there, or it was named at the start. A name
+        that does not begin with / (msgpack can say one) is no namespace, above all not ``*``."""
+        return namespace.startswith("/") and (
             namespace in self.handlers
             or namespace in self.namespace_handlers
             or self.namespaces == "*"
@@ -221,7 +275,7 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
 
     def cut(self, member: Member, reason: str = reasons.TRANSPORT_CLOSE) -> None:
         """Close the member's transport without a word: the client comes back."""
-        member.link.end(reason, 1001)
+        member.link.end(reason)
 
     # the library's, where it would take its own way
 

@@ -50,6 +50,15 @@ class Wheel(Generic[T]):
         if items is not None:
             items.discard(item)
 
+    def pass_on(self, item: T, slot: int, to: T) -> int:
+        """``to`` takes the item's place, due when the item was; the slot."""
+        items = self._slots.get(slot)
+        if items is None or item not in items:
+            return 0
+        items.discard(item)
+        items.add(to)
+        return slot
+
     def close(self) -> None:
         if self._timer is not None:
             self._timer.cancel()

@@ -86,7 +86,9 @@ class Sockets(Part):
 class Questions(Part):
     """Questions, places, the urgent protocol."""
 
-    qa_api_enabled: bool = env("QA_API_ENABLED", True, "false where a Q&A service publishes")
+    qa_api_enabled: bool = env(
+        "QA_API_ENABLED", True, "false where a Q&A service publishes; not read yet"
+    )
     points_per_accept: int = env("POINTS_PER_ACCEPT", 10, "points", ge=0)
     nearby_radius_m: int = env("NEARBY_RADIUS_M", 2000, "m", ge=1)
     location_ttl_s: int = env("LOCATION_TTL", 86400, "s a position is kept", ge=1)
@@ -122,7 +124,9 @@ class Jobs(Part):
     retry_delay_ms: int = env("RETRY_DELAY", 1000, "ms before the second try", ge=1)
     retry_factor: float = env("RETRY_FACTOR", 2, "grows the delay", ge=1)
     retry_max_delay_ms: int = env("RETRY_MAX_DELAY", 10000, "ms, the longest delay", ge=1)
-    scheduler_tz: TimeZone = env("SCHEDULER_TZ", "Asia/Seoul", "time zone of schedules")
+    scheduler_tz: TimeZone = env(
+        "SCHEDULER_TZ", "Asia/Seoul", "time zone of schedules; not read yet"
+    )
 
     @field_validator("retry_max_delay_ms")
     @classmethod
@@ -146,7 +150,9 @@ class Channels(Part):
     breaker_errors: int = env("BREAKER_ERRORS", 5, "errors in a row that open a breaker", ge=1)
     breaker_reset_ms: int = env("BREAKER_RESET", 30000, "ms to the half-open try", ge=1)
     outbound_allow: Names = env(
-        "OUTBOUND_ALLOW", "", "exceptions to the private-address rule; refused in production"
+        "OUTBOUND_ALLOW",
+        "",
+        "exceptions to the private-address rule; refused in production; not read yet",
     )
 
     @field_validator("mail_from")

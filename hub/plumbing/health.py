@@ -19,6 +19,9 @@ from hub.plumbing.lasting import Lasting
 Check = Callable[[], Awaitable[object]]
 """Returns when the dependency works; raises when it does not."""
 
+HOLD_S = 1.0
+"""How long readiness is what it was found to be: anybody may ask, and each look is a query."""
+
 TIMEOUT_S = 2.5
 """S2-103: the whole answer within 3000 ms."""
 
@@ -50,7 +53,6 @@ async def examine(
     needed: Mapping[str, Check],
     reported: Mapping[str, Check] | None = None,
     *,
-    going_away: bool = False,
     timeout_s: float = TIMEOUT_S,
 ) -> Health:
     """Run all checks at once; one that raises or takes longer than `timeout_s` counts as down."""
@@ -63,8 +65,26 @@ async def examine(
         checks={name: ms is not None for name, ms in found.items()},
         needed=frozenset(needed),
         latencies_ms={name: ms for name, ms in found.items() if ms is not None},
-        going_away=going_away,
     )
+
+
+def held(look: Callable[[], Awaitable[Health]]) -> Callable[[], Awaitable[Health]]:
+    """`look`, at most once in HOLD_S and once at a time, however many ask."""
+    looking: asyncio.Future[Health] | None = None
+    until = 0.0
+
+    async def latest() -> Health:
+        nonlocal looking, until
+        if looking is None or (looking.done() and time.monotonic() >= until):
+            looking = asyncio.ensure_future(look())
+            looking.add_done_callback(hold)
+        return await asyncio.shield(looking)
+
+    def hold(_: object) -> None:
+        nonlocal until
+        until = time.monotonic() + HOLD_S
+
+    return latest
 
 
 async def _latency_ms(name: str, check: Check, timeout_s: float) -> float | None:

@@ -19,14 +19,23 @@ SETTLED_S: Final = 5.0
 class Lasting:
     """One state of one process, at level warn: in production, too, its end is heard.
 
+    `alarm`: somebody has to do something, so it begins, and goes on, at level error.
+
     `log` is a logger of structlog; `begins` and `ends` are the fixed sentences. Call `seen` each
     time the state is met and `over` each time it is not; both may be called as often as one likes.
     """
 
     def __init__(
-        self, log: Any, begins: str, ends: str, clock: Callable[[], float] = time.monotonic
+        self,
+        log: Any,
+        begins: str,
+        ends: str,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        alarm: bool = False,
     ) -> None:
         self._log = log
+        self._tell = log.error if alarm else log.warning
         self._begins = begins
         self._ends = ends
         self._clock = clock
@@ -48,7 +57,7 @@ class Lasting:
         self._told = True
         self._next = now + self._pause_s
         self._pause_s = min(self._pause_s * 2, LONGEST_PAUSE_S)
-        self._log.warning(self._begins, **fields, **more)
+        self._tell(self._begins, **fields, **more)
 
     def over(self, **fields: Any) -> None:
         if self._since is None:

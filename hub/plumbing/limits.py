@@ -2,9 +2,12 @@
 
 Both are Lua scripts on Redis's own clock, so nodes need not agree on the time and two calls at once
 cannot both take the last place. While Redis is away each process counts alone, from nothing: an
-outage locks nobody out, and costs one wait and not one a check.
+outage locks nobody out, and costs one wait and not one a check: whether Redis is back is asked by
+a task of its own.
 """
 
+import asyncio
+import secrets
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -12,6 +15,7 @@ from typing import Final, NamedTuple, TypeVar
 
 import structlog
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 from hub.plumbing.lasting import Lasting
 from hub.plumbing.local_limits import LocalBuckets, LocalWindows
@@ -28,7 +32,7 @@ ANSWER_S: Final = 1.0
 """How long a check waits for Redis before this process counts alone."""
 
 PAUSE_S: Final = 1.0
-"""How long Redis is then left alone."""
+"""How long Redis is then left alone, before each time it is asked whether it is back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +78,7 @@ class Limits:
         self._bucket = Rounds(redis, "bucket.lua", ANSWER_S)
         self._windows = LocalWindows()
         self._buckets = LocalBuckets()
-        self._alone_until: float | None = None
+        self._returning: asyncio.Task[None] | None = None
         self._alone = Lasting(
             log,
             "Redis is away: limits are counted alone",
@@ -124,26 +128,28 @@ class Limits:
         return await self._either(shared, alone)
 
     async def _either(self, shared: Callable[[], Awaitable[T]], alone: Callable[[], T]) -> T:
-        if self._alone_until is not None and time.monotonic() < self._alone_until:
+        if self._returning is not None:
             return alone()
         try:
-            answer = await shared()
+            return await shared()
         except AWAY as error:
-            self._lose(error)
+            if self._returning is None:  # else: others of the same round have said so
+                self._alone.seen(kind=type(error).__name__)
+                LIMITS_ALONE.set(1)
+                self._returning = asyncio.create_task(self._return(), name="limits return")
             return alone()
-        self._find()
-        return answer
 
-    def _lose(self, error: Exception) -> None:
-        self._alone.seen(kind=type(error).__name__)
-        self._alone_until = time.monotonic() + PAUSE_S
-        LIMITS_ALONE.set(1)
-
-    def _find(self) -> None:
-        if self._alone_until is None:
-            return
+    async def _return(self) -> None:
+        """Ends when Redis counts again, asked by a window of our own that nobody else is in."""
+        while True:
+            await asyncio.sleep(PAUSE_S)
+            try:
+                await self._window.call(self._keys.rate("return", secrets.token_hex(8)), 1, 1000, 1)
+                break
+            except (*AWAY, RedisError) as error:
+                self._alone.seen(kind=type(error).__name__)
         self._alone.over()
-        self._alone_until = None
+        self._returning = None
         self._windows.forget()
         self._buckets.forget()
         LIMITS_ALONE.set(0)

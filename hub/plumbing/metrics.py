@@ -147,6 +147,19 @@ PROVIDER_DURATION = Histogram(
     registry=REGISTRY,
 )
 
+PROVIDER_ANSWERS = Counter(
+    "provider_answers_total",
+    "Answers by what they are about: sent, recipient, us, provider.",
+    ["provider", "about"],
+    registry=REGISTRY,
+)
+PROVIDER_REFUSES = Gauge(
+    "provider_refuses",
+    "1 while a provider refuses us (our key, project, server): somebody has to mend it.",
+    ["provider"],
+    registry=REGISTRY,
+)
+
 # What the product is for
 
 NOTIFICATIONS = Counter(

@@ -4,6 +4,7 @@
 argument is a fixed sentence, what varies goes into fields: the redactor judges fields by name.
 """
 
+import json
 import logging
 import sys
 from typing import Any, Literal
@@ -104,13 +105,28 @@ def _error(_logger: object, _method: str, line: EventDict) -> EventDict:
 def _renderer(form: Literal["json", "text"]) -> Processor:
     if form == "json":
         return structlog.processors.JSONRenderer(serializer=_dumps)
-    return structlog.dev.ConsoleRenderer(
+    console = structlog.dev.ConsoleRenderer(
         colors=sys.stdout.isatty(), exception_formatter=structlog.dev.plain_traceback
     )
 
+    def render(logger: Any, method: str, line: EventDict) -> str:
+        return _writable(console(logger, method, line))
+
+    return render
+
 
 def _dumps(line: EventDict, **_: Any) -> str:
-    return orjson.dumps(line, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+    """A line must never be lost to what a stranger sent: bytes that are not UTF-8 reach us as lone
+    surrogates, and orjson takes neither them nor integers over 64 bits.
+    """
+    try:
+        return orjson.dumps(line, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+    except TypeError:
+        return _writable(json.dumps(line, default=str, ensure_ascii=False, skipkeys=True))
+
+
+def _writable(text: str) -> str:
+    return text.encode(errors="replace").decode()
 
 
 _FAILED = ("INTERNAL", "UNAVAILABLE")

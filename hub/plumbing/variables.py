@@ -24,7 +24,7 @@ from hub.plumbing.values import (
     by_environment,
     env,
 )
-from protocol.tokens import TokenKeys
+from protocol.tokens import LONGEST_LIFE_S, TokenKeys
 
 LogLevel = Literal["debug", "info", "warn", "error"]
 
@@ -164,7 +164,7 @@ class Database(Part):
     pool_idle_timeout_ms: int = env("DB_POOL_IDLE_TIMEOUT", 30000, "ms", ge=1)
     connect_timeout_ms: int = env("DB_CONNECT_TIMEOUT", 2000, "ms", ge=1)
     statement_timeout_ms: int = env("DB_STATEMENT_TIMEOUT", 30000, "ms", ge=1)
-    default_region: str = env("DEFAULT_REGION", "jeju", "region of who has none")
+    default_region: str = env("DEFAULT_REGION", "jeju", "region of who has none; not read yet")
 
     @field_validator("db_password")
     @classmethod
@@ -222,7 +222,9 @@ class Redis(Part):
     adapter_key: str = env(
         "ADAPTER_KEY", "socket.io", "names the adapter's channels; the same on every node"
     )
-    events_stream: str = env("EVENTS_STREAM", "events", "stream of incoming domain events")
+    events_stream: str = env(
+        "EVENTS_STREAM", "events", "stream of incoming domain events; not read yet"
+    )
     recovery_window_s: int = env("RECOVERY_WINDOW", 120, "s a broken socket may come back", ge=1)
     recovery_events: int = env("RECOVERY_EVENTS", 1000, "events kept in one log", ge=1)
     replay_s: int = env("REDIS_REPLAY_S", 10, "s of outbox published again on a new epoch", ge=0)
@@ -260,20 +262,33 @@ class Auth(Part):
         "JWT_SECRET_PREVIOUS", None, "still verifies while JWT_SECRET is rotated"
     )
     access_ttl_s: Seconds = env(
-        "JWT_EXPIRATION", "15m", "life of an access token", alias="JWT_EXPIRES_IN"
+        "JWT_EXPIRATION",
+        "15m",
+        "life of an access token; at most 7d",
+        alias="JWT_EXPIRES_IN",
+        le=LONGEST_LIFE_S,
     )
     refresh_ttl_s: Seconds = env("JWT_REFRESH_EXPIRATION", "7d", "life of a refresh token")
     issuer: str = env("JWT_ISSUER", "hub", "iss of our tokens")
     audience: str | None = env("JWT_AUDIENCE", None, "aud of our tokens")
     link_secret: StrongSecret | None = env(
-        "LINK_SECRET", None, "signs links in mails; as JWT_SECRET, and another one"
+        "LINK_SECRET", None, "signs links in mails; as JWT_SECRET, and another one; not read yet"
     )
+
+    @field_validator("jwt_secret_previous")
+    @classmethod
+    def _another_key(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if value is not None and value == info.data.get("jwt_secret"):
+            raise ValueError("must not be JWT_SECRET: nothing would be rotated")
+        return value
 
     @field_validator("link_secret")
     @classmethod
     def _own_key(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
         if value is not None and value == info.data.get("jwt_secret"):
             raise ValueError("must not be JWT_SECRET: rotating that one would break mails sent")
+        if value is not None and value == info.data.get("jwt_secret_previous"):
+            raise ValueError("must not be JWT_SECRET_PREVIOUS: who held it could sign links")
         return value
 
     @property

@@ -33,6 +33,8 @@ EXPIRED_GRACE_S: Final = 30.0
 """How long a socket outlives its token."""
 
 CONNECT: Final = "connect"
+LEFT: Final = "left"
+"""Name and outcome of an admission in metrics and lines."""
 
 log = structlog.get_logger(__name__)
 
@@ -44,18 +46,32 @@ def hook(node: Node) -> Callable[[Member, Any], Awaitable[dict[str, Any]]]:
     return partial(_answered, node)
 
 
+class _Left(Exception):
+    """The member left while it was being let in: the rest is nobody's any more."""
+
+
+def _still_here(member: Member) -> None:
+    """Between the steps of an admission: work for a member that left is anybody's to order."""
+    if member.state != HELD:
+        raise _Left
+
+
 async def _answered(node: Node, member: Member, auth: Any) -> dict[str, Any]:
     start = time.perf_counter()
     outcome = "ok"
     with traced():
         try:
             return await _admit(node, member, auth or {})
+        except _Left:
+            outcome = LEFT
+            await farewell(node, member, reasons.TRANSPORT_CLOSE)
+            return {}
         except Exception as error:
             fault = coded(error)
             outcome = fault.code.value
             ERRORS.labels(door="socket", code=outcome).inc()
             await farewell(node, member, reasons.TRANSPORT_CLOSE)
-            raise _refusal(fault) from error
+            raise _refusal(node, member, fault) from error
         finally:
             seconds = time.perf_counter() - start
             namespace = member.namespace.name
@@ -71,9 +87,11 @@ async def _answered(node: Node, member: Member, auth: Any) -> dict[str, Any]:
             )
 
 
-def _refusal(fault: HubError) -> Exception:
-    """CONNECT_ERROR where waiting does not help, else the transport is closed and comes back."""
-    if SPECS[fault.code].connect == "CONNECT_ERROR":
+def _refusal(node: Node, member: Member, fault: HubError) -> Exception:
+    """CONNECT_ERROR where waiting does not help, else the transport is closed and comes back: so
+    it does at an address of which too many logins fail."""
+    final = SPECS[fault.code].connect == "CONNECT_ERROR"
+    if final and node.logins.failed(member.link.address):
         refused: Exception = Refused(
             fault.message, {"code": fault.code.value, "message": fault.message}
         )
@@ -83,20 +101,26 @@ def _refusal(fault: HubError) -> Exception:
 
 async def _admit(node: Node, member: Member, auth: dict[str, Any]) -> dict[str, Any]:
     token = await sessions.verify(node.domain, auth.get("token"))
+    _still_here(member)
+    node.logins.came(token.user_id)
     guest = member.data = Guest.of(token)
     node.guests[guest.token] = member
     session = await recovery.claimed(node, member) if member.pid and member.recovery else None
     before = frozenset(session.rooms) if session else frozenset()
+    _still_here(member)
+    guest.asked = domain_rooms.askable(before)
     await _come_home(node, member)
+    _still_here(member)
     welcome = await _settle(node, member, before)
     await rooms.confirmed(node, map(str, member.room_names), member.namespace.name)
+    _still_here(member)
     near = await _open_near(node, member)
+    _still_here(member)
     await _note_presence(node, member)
+    _still_here(member)
     # last: after the missed events are written nothing may fail any more
     recovered = session is not None and await recovery.replayed(node, member, session)
-    if member.state != HELD:  # it left meanwhile, and nobody else will clear up
-        await farewell(node, member, reasons.TRANSPORT_CLOSE)
-        return {}
+    _still_here(member)
     known = before if recovered else frozenset()
     _greet(node, member, welcome, recovered, [one for room, one in near if room not in known])
     return {"pid": guest.session.pid} if guest.session else {}
@@ -120,6 +144,8 @@ async def _settle(node: Node, member: Member, before: frozenset[str]) -> Welcome
     guest = guest_of(member)
     while True:
         guest.moved = False
+        if guest.session is not None:  # what was ordered meanwhile holds
+            before = before.intersection(guest.session.rooms)
         try:
             welcome = await _welcome(node, member)
             kept = await domain_rooms.still_open(node.domain, before)
@@ -234,8 +260,8 @@ async def _give_back(node: Node, sid: str, guest: Guest, reason: str) -> None:
     try:
         await node.presence.disconnect(sid)
         if guest.session is not None:
-            end = node.sessions.close if reason in reasons.FINAL else node.sessions.park
-            await end(guest.session)
+            over = guest.behind or reason in reasons.FINAL
+            await (node.sessions.close if over else node.sessions.park)(guest.session)
         _unheard.over()
     except RedisError as error:  # the leases end by themselves
         _unheard.seen(kind=type(error).__name__)

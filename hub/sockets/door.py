@@ -16,6 +16,7 @@ from hub.domain.context import Domain
 from hub.domain.opening import redis_server
 from hub.engine import Member
 from hub.engine.wheel import Wheel
+from hub.plumbing import redis_client
 from hub.plumbing.health import Check
 from hub.plumbing.lifecycle import Lifecycle
 from hub.plumbing.limits import Limits
@@ -24,6 +25,7 @@ from hub.plumbing.settings import Settings
 from hub.plumbing.telemetry import AccessLog
 from hub.sockets import presence, repair, rooms, server
 from hub.sockets.local import LocalSockets
+from hub.sockets.logins import Logins
 from hub.sockets.node import SERVED, Guest, Node, Order, guest_of, left_of
 from protocol.events import ServerShutdown
 from protocol.names import Channels
@@ -64,6 +66,7 @@ class Door:
     async def _redis(self) -> None:
         if not self.node.bus.ready:
             raise ConnectionError("the bus does not listen, or is late")
+        await redis_client.probe(self.node.domain.redis, self.node.domain.keys.probe)
 
     async def _database(self) -> None:
         await self.node.domain.pool.fetchval("SELECT 1", timeout=2)
@@ -137,6 +140,7 @@ async def open_hub(life: Lifecycle, settings: Settings, domain: Domain) -> Door:
         recovery=cluster.recovery,
         requests=cluster.requests,
         limits=Limits(domain.redis, domain.keys),
+        logins=Logins(settings.sockets.max_per_ip, settings.sockets.max_per_user),
         figures=settings.sockets,
         access=AccessLog(settings.process.access_log),
         guests=guests,

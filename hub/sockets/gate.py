@@ -3,30 +3,28 @@
 Whatever goes wrong behind it becomes a coded answer here and nowhere else.
 """
 
+import asyncio
 import inspect
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import structlog
-from redis.exceptions import RedisError
 
-from hub.engine import Member, Server
+from hub.engine import Member, Server, reasons
+from hub.engine.calls import Refused
 from hub.plumbing import redis_client, trace
 from hub.plumbing.limits import Verdict
 from hub.plumbing.metrics import ERRORS, SOCKET_EVENTS, UNKNOWN
 from hub.plumbing.postgres import AWAY
 from hub.plumbing.telemetry import AccessLog
-from hub.sockets.node import guest_of
+from hub.sockets.node import Guest, guest_of
 from protocol.errors import Code, HubError, invalid, unavailable
 from protocol.events import ClientEvent, Empty, Ok
 from protocol.payload import Message, plain, read
 
 Check = Callable[[ClientEvent, str], Awaitable[Verdict]]
 """Counts an event of a person. Whether it is allowed, and how long to wait otherwise."""
-
-CheckAtOnce = Callable[[ClientEvent, str], Verdict]
-"""The same, counted in this process."""
 
 Act = Callable[[Member, Any], Message | Awaitable[Message]]
 """Acts on one event: member, payload. Raises HubError."""
@@ -35,26 +33,42 @@ Handle = Callable[..., Any]
 
 DONE: Final = "ok"
 
+OURS: Final = frozenset({DONE, Code.UNAVAILABLE, Code.SHUTTING_DOWN, Code.INTERNAL})
+"""Outcomes that are no fault of the sender's."""
+
+REFUSED_AT_MOST: Final = 100
+REFUSED_WINDOW_S: Final = 10.0
+"""Refused events of one socket in a window before its transport is closed. Whoever stays within the
+limits of the table cannot reach it: the default is as many events in the same time."""
+
 log = structlog.get_logger(__name__)
 
 
 class Gate:
-    """With a check of this process, plain functions are called without a task."""
+    """`refused_at_most` is how many refused events in REFUSED_WINDOW_S cost a sender its
+    transport.
+    """
 
-    def __init__(self, server: Server, check: Check | CheckAtOnce, access: AccessLog) -> None:
+    def __init__(
+        self,
+        server: Server,
+        check: Check,
+        access: AccessLog,
+        refused_at_most: int = REFUSED_AT_MOST,
+    ) -> None:
         self._server = server
         self._check = check
         self._access = access
+        self._refused_at_most = refused_at_most
+        server.failed = self._failed
 
     def add(self, event: ClientEvent, act: Act) -> None:
         """Let this event through to `act`."""
-        at_once = not (_awaits(self._check) or _awaits(act))
-        handle = self._at_once(event, act) if at_once else self._awaited(event, act)
-        self._server.on(event.name, handle, namespace=event.namespace)
+        self._server.on(event.name, self._through(event, act), namespace=event.namespace)
 
     def close(self, namespace: str) -> None:
         """Answer every other event of a namespace with an error."""
-        handle = self._awaited(ClientEvent(UNKNOWN, Empty, Ok, namespace), None)
+        handle = self._through(ClientEvent(UNKNOWN, Empty, Ok, namespace), None)
 
         async def unknown(_event: str, sid: str, *args: Any) -> dict[str, Any]:
             ack: dict[str, Any] = await handle(sid, *args)
@@ -62,14 +76,13 @@ class Gate:
 
         self._server.on("*", unknown, namespace=namespace)
 
-    def _awaited(self, event: ClientEvent, act: Act | None) -> Handle:
+    def _through(self, event: ClientEvent, act: Act | None) -> Handle:
         async def handle(sid: str, *args: Any) -> dict[str, Any]:
             start = time.perf_counter()
             member = self._member(sid, event)
             with trace.traced() as work:
                 try:
-                    verdict = self._check(event, guest_of(member).user_id)
-                    _allow(await verdict if inspect.isawaitable(verdict) else verdict)
+                    _allow(await self._check(event, guest_of(member).user_id))
                     if act is None:
                         raise invalid("There is no such event.")
                     answer = act(member, read(_payload(args), event.payload))
@@ -82,23 +95,16 @@ class Gate:
 
         return handle
 
-    def _at_once(self, event: ClientEvent, act: Act) -> Handle:
-        check, form = cast(CheckAtOnce, self._check), event.payload
-
-        def handle(sid: str, *args: Any) -> dict[str, Any]:
-            start = time.perf_counter()
-            member = self._member(sid, event)
-            with trace.traced() as work:
-                try:
-                    _allow(check(event, guest_of(member).user_id))
-                    ack = _done(cast(Message, act(member, read(_payload(args), form))))
-                    outcome = DONE
-                except Exception as error:
-                    ack, outcome = _refused(error, work)
-                self._record(member, event, ack, outcome, start)
-            return ack
-
-        return handle
+    def _failed(self, member: Member, _name: str, error: Exception | None) -> dict[str, Any]:
+        """What the engine refused before any handler (it nests too deep, say), and what failed."""
+        start = time.perf_counter()
+        event = ClientEvent(UNKNOWN, Empty, Ok, member.namespace.name)
+        with trace.traced() as work:
+            fault = error is None or isinstance(error, Refused)
+            told = invalid("The event cannot be read.") if fault else HubError(Code.INTERNAL)
+            ack, outcome = _refused(told, work)
+            self._record(member, event, ack, outcome, start)
+        return ack
 
     def _member(self, sid: str, event: ClientEvent) -> Member:
         member = self._server.member(sid, event.namespace)
@@ -110,6 +116,8 @@ class Gate:
     ) -> None:
         seconds = time.perf_counter() - start
         SOCKET_EVENTS.count(event.namespace, event.name, outcome, seconds)
+        if outcome not in OURS:
+            self._charge(member, guest_of(member))
         if self._access.wants_event(outcome, seconds):
             room = ack.get("room")
             self._access.event(
@@ -122,6 +130,17 @@ class Gate:
                 **({"room": room} if isinstance(room, str) else {}),
             )
 
+    def _charge(self, member: Member, guest: Guest) -> None:
+        """A refused event costs its sender: after so many the transport is closed, once the last
+        answer has gone out. The client comes back, and has to be let in again."""
+        now = time.monotonic()
+        if now - guest.refused_since > REFUSED_WINDOW_S:
+            guest.refused, guest.refused_since = 0, now
+        guest.refused += 1
+        if guest.refused == self._refused_at_most + 1:
+            loop = asyncio.get_running_loop()
+            loop.call_soon(member.link.end, reasons.REFUSED_TOO_OFTEN, 1008)
+
 
 def _done(answer: Message) -> dict[str, Any]:
     return {"ok": True, **plain(answer)}
@@ -133,10 +152,6 @@ def _refused(error: Exception, work: trace.Trace) -> tuple[dict[str, Any], str]:
     outcome = fault.code.value
     ERRORS.labels(door="socket", code=outcome).inc()
     return {"ok": False, "error": fault.body(work.request_id)}, outcome
-
-
-def _awaits(function: Callable[..., Any]) -> bool:
-    return inspect.iscoroutinefunction(function)
 
 
 def _payload(args: tuple[Any, ...]) -> dict[str, Any]:
@@ -157,7 +172,7 @@ def coded(error: Exception) -> HubError:
     """What a caller is told of an error; what nobody foresaw is logged and INTERNAL."""
     if isinstance(error, HubError):
         return error
-    if isinstance(error, (*redis_client.AWAY, *AWAY, RedisError)):
+    if isinstance(error, (*redis_client.AWAY, *AWAY)):
         return unavailable()
     log.error("a call on a socket failed", exc_info=error)
     return HubError(Code.INTERNAL)

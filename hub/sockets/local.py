@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 from hub.cluster.local import Rooms
@@ -52,12 +53,12 @@ class LocalSockets:
             for member in space.select(broadcast.rooms or None, broadcast.except_rooms)
             if member.connected
         ]
-        loop = asyncio.get_running_loop()
+        asked = _Asked(answer)
         for member in members:
-            number = self._server.manager.emit_with_ack(
-                member, args, lambda *got: answer(list(got))
-            )
-            loop.call_later(timeout, _forget, member, number)
+            taken = partial(asked.take, member)
+            asked.waiting[member] = self._server.manager.emit_with_ack(member, args, taken)
+        if members:
+            asked.timer = asyncio.get_running_loop().call_later(timeout, asked.end)
         return len(members)
 
     def sockets(self, namespace: str, rooms: Rooms, except_rooms: Rooms) -> list[RemoteSocket]:
@@ -81,8 +82,17 @@ class LocalSockets:
     def join(self, namespace: str, rooms: Rooms, except_rooms: Rooms, into: Rooms) -> None:
         self._orders.put_nowait(Order(rooms, except_rooms, join=into, namespace=namespace))
 
-    def leave(self, namespace: str, rooms: Rooms, except_rooms: Rooms, out_of: Rooms) -> None:
-        self._orders.put_nowait(Order(rooms, except_rooms, leave=out_of, namespace=namespace))
+    def leave(
+        self,
+        namespace: str,
+        rooms: Rooms,
+        except_rooms: Rooms,
+        out_of: Rooms,
+        *,
+        keep_asked: bool = False,
+    ) -> None:
+        order = Order(rooms, except_rooms, leave=out_of, namespace=namespace, keep_asked=keep_asked)
+        self._orders.put_nowait(order)
 
     def disconnect(self, namespace: str, rooms: Rooms, except_rooms: Rooms, close: bool) -> None:
         """DISCONNECT is final for stock clients; the transport ends with its last member."""
@@ -106,6 +116,25 @@ class LocalSockets:
             self._server.cut(member)
 
 
-def _forget(member: Member, number: int) -> None:
-    if member.callbacks:
-        member.callbacks.pop(number, None)
+class _Asked:
+    """One question to many clients: one timer, which ends with the last answer. `waiting` has the
+    number of the ack that each of them still owes.
+    """
+
+    def __init__(self, answer: Callable[[list[Any]], None]) -> None:
+        self._answer = answer
+        self.waiting: dict[Member, int] = {}
+        self.timer: asyncio.TimerHandle | None = None
+
+    def take(self, member: Member, *got: Any) -> None:
+        self.waiting.pop(member, None)
+        if not self.waiting and self.timer is not None:
+            self.timer.cancel()
+        self._answer(list(got))
+
+    def end(self) -> None:
+        """What comes from now on is nobody's answer."""
+        for member, number in self.waiting.items():
+            if member.callbacks:
+                member.callbacks.pop(number, None)
+        self.waiting.clear()

@@ -18,6 +18,7 @@ from hub.engine.wheel import Wheel
 from hub.plumbing.figures import Sockets
 from hub.plumbing.limits import Limits
 from hub.plumbing.telemetry import AccessLog
+from hub.sockets.logins import Logins
 from protocol.events import SERVER_EVENTS
 from protocol.names import HIDDEN_ROOMS, room_kind
 from protocol.payload import Message, plain
@@ -35,7 +36,9 @@ class Guest:
 
     `automatic` are the rooms the server chose, `asked` those the client joined. `token` names the
     connection on this node. `moved` says that the person's rooms changed while they were being
-    found out. `left` ends when no trace of the socket is left.
+    found out, `behind` that the session could not be told of a change: whoever comes back to it
+    would be in wrong rooms. `left` ends when no trace of the socket is left. `refused` counts
+    refused events since `refused_since` (monotonic).
     """
 
     user_id: str
@@ -47,8 +50,11 @@ class Guest:
     counted: tuple[str, ...] = ()
     session: Session | None = None
     moved: bool = False
+    behind: bool = False
     leaving: bool = False
     expiry: int = 0
+    refused: int = 0
+    refused_since: float = 0.0
     left: asyncio.Future[None] | None = None
 
     @classmethod
@@ -58,7 +64,9 @@ class Guest:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """Sockets that are in any of `rooms` (none: all) and in none of `excepted` change rooms."""
+    """Sockets that are in any of `rooms` (none: all) and in none of `excepted` change rooms; with
+    `keep_asked` they keep what their clients asked for.
+    """
 
     rooms: tuple[str, ...]
     excepted: tuple[str, ...] = ()
@@ -66,6 +74,7 @@ class Order:
     leave: tuple[str, ...] = ()
     done: asyncio.Future[None] | None = None
     namespace: str = NAMESPACE
+    keep_asked: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -83,6 +92,7 @@ class Node:
     recovery: Recovery
     requests: Requests
     limits: Limits
+    logins: Logins
     figures: Sockets
     access: AccessLog
     guests: dict[str, Member]

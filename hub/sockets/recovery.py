@@ -80,6 +80,8 @@ async def replayed(node: Node, member: Member, session: Session) -> bool:
         await node.sessions.close(session)
         guest.session = await open_session(node, member, tuple(names))
         return False
+    if replay.events:
+        await node.sessions.note_replay(session, replay.since)
     member.replay(_event(broadcast) for broadcast in replay.events)
     member.replayed = max(member.replayed, replay.position)
     return True

@@ -16,7 +16,7 @@ from hub.sockets import presence
 from hub.sockets.node import NAMESPACE, Guest, Node, Order, guest_of
 from protocol.errors import Code, HubError, unavailable
 from protocol.events import Emit, Move
-from protocol.names import room_kind
+from protocol.names import room_kind, user_room
 
 CONFIRM_S: Final = 5.0
 AWAY_S: Final = 0.5
@@ -49,14 +49,18 @@ async def confirmed(node: Node, rooms: Iterable[str], namespace: str = NAMESPACE
         raise unavailable("Rooms cannot be joined now.") from None
 
 
-async def enter(node: Node, member: Member, names: Iterable[str]) -> tuple[str, ...]:
+async def enter(
+    node: Node, member: Member, names: Iterable[str], *, surely: bool = False
+) -> tuple[str, ...]:
     """Put a socket into rooms; which of them are new to it.
 
-    The session learns them first: what is published in between is then replayed, not lost.
+    The session learns them first: what is published in between is then replayed, not lost. Raises
+    UNAVAILABLE, `surely`, when it cannot be told: a client that asked would come back without the
+    room and be told that it was recovered.
     """
     fresh = tuple(dict.fromkeys(name for name in names if not has(member, name)))
-    if fresh:
-        await _note(node, guest_of(member), join=fresh)
+    if fresh and not await _note(node, guest_of(member), join=fresh) and surely:
+        raise unavailable("Rooms cannot be joined now.")
     if member.state >= LEAVING:
         return ()
     node.server.enter(member, *fresh)
@@ -72,7 +76,8 @@ async def leave(node: Node, member: Member, names: Iterable[str]) -> None:
     for name in gone:
         member.namespace.leave(member, name)
     if gone:
-        await _note(node, guest_of(member), leave=gone)
+        if not await _note(node, guest_of(member), leave=gone):
+            guest_of(member).behind = True
         await presence.leave(node, guest_of(member), gone)
 
 
@@ -86,7 +91,7 @@ async def ask(node: Node, member: Member, room: str) -> None:
         return await confirmed(node, (room,), namespace)
     if len(guest.asked) >= node.figures.max_rooms:
         raise HubError(Code.ROOM_LIMIT)
-    fresh = await enter(node, member, (room,))
+    fresh = await enter(node, member, (room,), surely=True)
     try:
         await confirmed(node, (room,), namespace)
     except HubError:
@@ -105,16 +110,17 @@ async def forgo(node: Node, member: Member, room: str) -> None:
 
 async def _note(
     node: Node, guest: Guest, *, join: Sequence[str] = (), leave: Sequence[str] = ()
-) -> None:
-    """While Redis is away the session keeps its old rooms: automatic ones are found out anew when
-    it is recovered, the others the client joins again."""
+) -> bool:
+    """False when Redis did not take it."""
     if guest.session is None:
-        return
+        return True
     try:
         await node.sessions.move(guest.session, join=join, leave=leave)
         _unnoted.over()
     except RedisError as error:
         _unnoted.seen(kind=type(error).__name__)
+        return False
+    return True
 
 
 # --- orders: rooms that the server changes -----------------------------------------------------
@@ -126,7 +132,7 @@ async def move(node: Node, one: Move) -> None:
     Raises UNAVAILABLE when Redis does not confirm the rooms.
     """
     done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    node.orders.put_nowait(Order((one.room,), (), one.join, one.leave, done))
+    node.orders.put_nowait(Order((one.room,), (), one.join, one.leave, done, keep_asked=True))
     await done
     await confirmed(node, one.join)
 
@@ -146,6 +152,8 @@ async def obey_orders(node: Node) -> None:
 
 async def _obey(node: Node, order: Order) -> None:
     members = node.server.select(order.rooms or None, order.excepted, order.namespace)
+    if order.leave and not order.keep_asked:
+        node.spawn(_forget(node, order))
     moved = await asyncio.gather(*(_obey_one(node, member, order) for member in members))
     cells: dict[str, list[Member]] = {}
     for member, fresh in zip(members, moved, strict=True):
@@ -162,9 +170,23 @@ async def _obey_one(node: Node, member: Member, order: Order) -> tuple[str, ...]
     guest.automatic = tuple(
         dict.fromkeys((*(r for r in guest.automatic if r not in order.leave), *order.join))
     )
-    # what the client asked for itself outlasts the server's reason to put it there
+    if not order.keep_asked:
+        guest.asked = tuple(room for room in guest.asked if room not in order.leave)
+    # what the client asked for itself outlasts our own reason to put it there
     await leave(node, member, (room for room in order.leave if room not in guest.asked))
     return await enter(node, member, order.join)
+
+
+async def _forget(node: Node, order: Order) -> None:
+    """Somebody's sockets leave rooms by the order of another server: those that are away just now
+    do not come back to them either."""
+    home = user_room("")
+    for user in (name.removeprefix(home) for name in order.rooms if name.startswith(home)):
+        for room in order.leave:
+            try:
+                await node.sessions.remove(user, order.namespace, room, only_parked=True)
+            except RedisError as error:
+                _unnoted.seen(kind=type(error).__name__)
 
 
 # --- open urgent questions of a cell ----------------------------------------------------------

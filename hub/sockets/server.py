@@ -14,7 +14,7 @@ from hub.plumbing.metrics import ACTIVE_CONNECTIONS, REDIS_CONNECTED, REGISTRY
 from hub.plumbing.settings import Settings
 from hub.plumbing.variables import Web
 from hub.sockets import admission, main, presence, streaming
-from hub.sockets.gate import Gate
+from hub.sockets.gate import REFUSED_AT_MOST, Gate
 from hub.sockets.node import SERVED, Node
 from protocol.events import CLIENT_EVENTS, ClientEvent
 
@@ -34,6 +34,7 @@ def options(sockets: Sockets, web: Web) -> Options:
         conn_max_ip=sockets.max_per_ip,
         accept_rate=sockets.accept_rate,
         trust_proxy=web.trust_proxy,
+        keep_request=False,
         cors_origins="*" if "*" in web.cors_origins else web.cors_origins,
         transports=sockets.transports,
     )
@@ -47,13 +48,14 @@ def attach(node: Node) -> None:
     """Hang everything of this door on the server."""
     server = node.server
     server.admit = admission.hook(node)
+    server.ended = node.logins.ended
     for namespace in SERVED:
         server.on("disconnect", _disconnected(node, namespace), namespace=namespace)
     open_gate(node)
     server.on_rooms(partial(_opened, node), partial(_emptied, node))
 
-    def refuse(_handshake: Handshake) -> Refusal | None:
-        return None if node.bus.ready else REDIS_AWAY
+    def refuse(handshake: Handshake) -> Refusal | None:
+        return node.logins.refusal(handshake) if node.bus.ready else REDIS_AWAY
 
     server.refuse(refuse)
 
@@ -67,7 +69,7 @@ def open_gate(node: Node) -> None:
         window = Window(f"socket_{event.limit}", most, figures.rate_window_ms)
         return await node.limits.check(window, user_id)
 
-    gate = Gate(node.server, check, node.access)
+    gate = Gate(node.server, check, node.access, max(REFUSED_AT_MOST, figures.rate_max))
     for name, handler in {**main.HANDLERS, **streaming.HANDLERS}.items():
         gate.add(CLIENT_EVENTS[name], partial(handler, node))
     for namespace in SERVED:

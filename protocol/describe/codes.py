@@ -8,7 +8,8 @@ from protocol.errors import ERRORS
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    """Why a socket ended. `reason` is the hub's word (logs, metrics); `codes` the WebSocket's."""
+    """Why a socket ended. `reason` is the hub's word (logs, metrics); `codes` the WebSocket's:
+    1006 where TCP ended without a Close frame (RFC 6455 §7.1.5), as all clients notice that."""
 
     reason: str
     codes: tuple[int, ...]
@@ -22,11 +23,12 @@ CLOSES: Final = (
     Close("refused", (1000,), False, "The CONNECT was refused; its error says why."),
     Close("transport close", (1000, 1006), True, "The connection ended under the session."),
     Close("transport error", (1006,), True, "The connection broke."),
-    Close("ping timeout", (1000,), True, "No PONG came in time."),
-    Close("connect timeout", (1008,), True, "No CONNECT came in time."),
-    Close("slow consumer", (1000,), True, "More waited for this connection than it took."),
+    Close("ping timeout", (1006,), True, "No PONG came in time."),
+    Close("connect timeout", (1006,), True, "No CONNECT came in time."),
+    Close("slow consumer", (1006,), True, "More waited for this connection than it took."),
     Close("bad packet", (1002, 1007, 1008), True, "What was sent is no packet of the protocol."),
-    Close("server shutting down", (1001, 1013), True, "This node goes away: another takes over."),
+    Close("refused too often", (1008,), True, "Too many events of one socket were refused."),
+    Close("server shutting down", (1006,), True, "This node goes away: another takes over."),
 )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 from uuid import uuid4
 
@@ -17,6 +18,7 @@ from hub.plumbing.connections import Connections
 from hub.plumbing.http import HttpServer, Times
 from hub.plumbing.limits import Limits
 from hub.plumbing.metrics import REGISTRY
+from hub.plumbing.redis_client import probe
 from hub.plumbing.settings import Settings
 from hub.plumbing.telemetry import AccessLog
 from protocol.tokens import sign_access
@@ -108,7 +110,7 @@ async def serve(
     limits = Limits(domain.redis, domain.keys)
     vitals = vitals or Vitals(
         needed={"database": lambda: domain.pool.fetchval("SELECT 1")},
-        reported={"redis": domain.redis.ping},
+        reported={"redis": partial(probe, domain.redis, domain.keys.probe)},
     )
     app = create_app(domain, limits, part, AccessLog(access), vitals, "1.2.3", with_metrics=True)
     mount(app)

@@ -1,10 +1,13 @@
 """Questions over REST: who sees what, the list, closing and deleting."""
 
 from typing import Any
+from urllib.parse import quote
 
 import pytest
+from yarl import URL
 
 from tests.api.conftest import JEJU, PREFIX, Door
+from tests.api.test_services import event, publish
 
 QUESTIONS = f"{PREFIX}/questions"
 
@@ -122,3 +125,18 @@ async def test_its_asker_or_an_admin_closes_and_deletes(door: Door, role: str) -
     assert (await door.call("GET", path)).status == 404
     assert (await door.call("DELETE", path, as_=who)).status == 404
     assert await door.count("urgent_waves", "cancelled_at IS NULL") == 0
+
+
+@pytest.mark.fault(17)
+@pytest.mark.parametrize("id", ["2026/0042", "q 7", "q?x=1", "q#9", "약국", "100%", "a%2Fb", "{}"])
+async def test_a_question_is_found_under_its_id_in_one_segment(door: Door, id: str) -> None:
+    fact = event("question.created", {"questionId": id, "userId": "asker"})
+    assert (await publish(door, fact)).status == 202
+    url = URL(f"{door.url}{QUESTIONS}/{quote(id, safe='')}", encoded=True)
+    for path in (url, URL(f"{url}/answers", encoded=True)):
+        async with door.http.get(path) as answer:
+            assert answer.status == 200, path
+            body = await answer.json()
+    async with door.http.get(url) as answer:
+        assert (await answer.json())["id"] == id
+    assert body["items"] == []

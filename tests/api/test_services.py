@@ -1,12 +1,16 @@
 """What other services do over REST: events, broadcasts; and devices and places of people."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import quote
 from uuid import uuid4
 
 import pytest
 
-from hub.domain import sessions
+from hub.domain import members, sessions
+from hub.domain.members import DEVICES_MAX
+from protocol.rest import DeviceRequest
 from tests.api.conftest import JEJU, PREFIX, Door, Reply
 
 EVENTS = f"{PREFIX}/events"
@@ -85,7 +89,7 @@ async def test_registration_welcomes_once(door: Door) -> None:
 
 
 async def broadcast(door: Door, room: str, name: str = "sale", key: str | None = None) -> Reply:
-    path = f"{PREFIX}/rooms/{room}/broadcasts"
+    path = f"{PREFIX}/rooms/{quote(room)}/broadcasts"
     return await door.call("POST", path, {"event": name, "data": {"n": 1}}, as_=key or door.key)
 
 
@@ -101,7 +105,11 @@ async def broadcast(door: Door, room: str, name: str = "sale", key: str | None =
         ("mute:ido2", "sale", 403),
         ("lobby", "sale", 400),
         ("tag:" + "x" * 125, "sale", 400),
-        ("tag:%07", "sale", 400),
+        ("tag:\x07", "sale", 400),
+        ("tag:a\nb", "sale", 400),
+        ("tag:a\u2028b", "sale", 400),
+        pytest.param("stream:👨‍👩‍👧‍👦", "sale", 202, marks=pytest.mark.fault(23)),
+        pytest.param("tag:می‌خواهم", "sale", 202, marks=pytest.mark.fault(23)),
         ("tag:x", "No Such Name", 400),
     ],
 )
@@ -139,6 +147,38 @@ async def test_a_device_moves_to_who_registers_it(door: Door) -> None:
     assert len((await door.call("GET", path, as_="haru")).body["items"]) == 1
     assert (await door.call("DELETE", f"{path}/{moved.body['id']}", as_="haru")).status == 204
     assert await door.count("devices") == 0
+
+
+@pytest.mark.fault(30)
+async def test_the_devices_of_a_person_have_a_cap(door: Door, record_property: Any) -> None:
+    """Registered by the verb, as the route has a limit of ten a minute. Who registers again stays,
+    who is disabled goes first, and nobody else's are touched."""
+
+    async def add(user: str, n: int) -> None:
+        form = DeviceRequest(platform="android", token=f"{user}-{n:040}")
+        await members.add_device(door.domain, user, form)
+
+    async def kept() -> set[int]:
+        rows = await door.domain.pool.fetch("SELECT token FROM devices WHERE user_id = 'minji'")
+        return {int(row["token"].rpartition("-")[2]) for row in rows}
+
+    await add("haru", 0)
+    for n in range(DEVICES_MAX):
+        await add("minji", n)
+    assert await kept() == set(range(20))
+    await add("minji", 0)
+    await add("minji", 20)
+    assert await kept() == {0, *range(2, 21)}
+    await door.domain.pool.execute(
+        "UPDATE devices SET disabled_at = now() WHERE token LIKE 'minji%19'"
+    )
+    await add("minji", 21)
+    assert await kept() == {0, *range(2, 19), 20, 21}
+    await asyncio.gather(*(add("minji", 100 + n) for n in range(40)))
+    assert len(await kept()) == DEVICES_MAX == 20
+    assert min(await kept()) >= 100
+    assert await door.count("devices", "user_id = 'haru'") == 1
+    record_property("seen", f"{len(await kept())} of 62 devices of one person are kept")
 
 
 async def test_a_position_is_kept_as_a_cell(door: Door) -> None:

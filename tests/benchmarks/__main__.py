@@ -8,6 +8,7 @@ Says what this machine lacks and measures the rest. README.md beside tells what 
 import argparse
 import os
 import platform
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from tests.benchmarks import runs
 from tests.benchmarks.runs import (
     KINDS,
     Figure,
+    Row,
     Rows,
     connect_cpu,
     connect_rss,
@@ -45,25 +47,38 @@ class Line(NamedTuple):
     @property
     def kinds(self) -> tuple[str, ...]:
         """In the order of COLUMNS."""
-        return self.hub, "node", self.stock, self.floor
+        return self.hub, "node", "centrifugo", self.stock, self.floor
 
 
-COLUMNS = ("hub", "Node", "stock Python", "floor")
+COLUMNS = ("hub", "Node", "Centrifugo", "stock Python", "floor")
+ALONE = "the engine alone"
 US, MS, KIB = "{:.2f} µs", "{:.1f} ms", "{:.1f} KiB"
 
+
+def p99_ms(row: Row) -> float:
+    return p99(row) / 1000
+
+
+def last_p99_ms(row: Row) -> float:
+    return last_p99(row) / 1000
+
+
+def both(title: str, scenario: str, figure: Figure, form: str, **peers: str) -> list[Line]:
+    """What is measured of the hub as it is shipped, and below it of the engine alone."""
+    shipped = Line(title, scenario, figure, form, **peers)
+    return [shipped, shipped._replace(title=ALONE, hub="engine")]
+
+
 TABLE = [
-    Line("CPU of a delivery, 4 under way", "S1", cpu, US, stock="py-uvloop", floor="floor"),
-    Line("1 under way: nothing can be joined", "S1w1", cpu, US, floor="floor"),
-    Line("16 under way; the floor joins, too", "S1w16", cpu, US, floor="floor-coalesce"),
-    Line("deliveries a second", "S1w16", rate, "{:,.0f}", floor="floor-coalesce"),
-    Line("20 broadcasts a second: p99", "S2", lambda row: p99(row) / 1000, MS),
-    Line("p99 of the last socket", "S2", lambda row: last_p99(row) / 1000, MS),
-    Line("memory of a connection, 10,000 idle", "S5", connect_rss, KIB),
-    Line("CPU of a connection, signature checked", "S5", connect_cpu, "{:.0f} µs"),
-    Line("all claims of the hub's token checked", "S5", connect_cpu, "{:.0f} µs", hub="hub-token"),
-    Line("CPU of an event and its answer, engine alone", "S6", cpu, US, hub="hub-nogate"),
-    Line("through the gate, limits in the process", "S6", cpu, US),
-    Line("through the gate, limits in Redis", "S6", cpu, US, hub="hub-redis"),
+    *both("CPU of a delivery, 4 under way", "S1", cpu, US, stock="py-uvloop", floor="floor"),
+    *both("1 under way: nothing can be joined", "S1w1", cpu, US, floor="floor"),
+    *both("16 under way; the floor joins, too", "S1w16", cpu, US, floor="floor-coalesce"),
+    *both("deliveries a second", "S1w16", rate, "{:,.0f}", floor="floor-coalesce"),
+    *both("20 broadcasts a second: p99", "S2", p99_ms, MS),
+    *both("p99 of the last socket", "S2", last_p99_ms, MS),
+    *both("memory of a connection, 10,000 idle", "S5", connect_rss, KIB),
+    *both("CPU of a connection", "S5", connect_cpu, "{:.0f} µs"),
+    *both("CPU of an event and its answer", "S6", cpu, US),
 ]
 
 
@@ -107,7 +122,7 @@ def _machine(reps: int) -> Iterator[str]:
     )
     yield (
         f"Python {platform.python_version()}, uvloop {version('uvloop')}, stock python-socketio "
-        f"{version('python-socketio')}; {_node()}."
+        f"{version('python-socketio')}; {_node()}{_centrifugo()}."
     )
 
 
@@ -127,6 +142,15 @@ def _node() -> str:
     except FileNotFoundError:
         return "no Node.js"
     return f"Node.js {said.stdout.strip()}"
+
+
+def _centrifugo() -> str:
+    """As it names itself, where CENTRIFUGO names it."""
+    program = shutil.which(os.environ.get("CENTRIFUGO", ""))
+    if program is None:
+        return ""
+    said = subprocess.run([program, "version"], capture_output=True, text=True).stdout
+    return f"; {said.partition('(')[0].strip()} with centrifugo.json and GOMAXPROCS=1"
 
 
 if __name__ == "__main__":

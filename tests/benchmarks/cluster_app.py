@@ -1,7 +1,7 @@
 """A node of the cluster as the bench measures it: the engine on the Redis wire, join and pub.
 
     python -m tests.benchmarks.cluster_app --port P --redis URL
-    python -m tests.benchmarks.cluster_app --template [--logged]
+    python -m tests.benchmarks.cluster_app --template [--logged] [--room neighbourhood:aewol]
 
 With `--template` it prints what an external publisher of the bench sends, channel and message:
 ours, without an offset or as the publishing script sends it.
@@ -33,7 +33,7 @@ OFFSET = b"1700000000000-00000{seq}"
 
 async def serve(port: int, redis: str) -> None:
     """Sockets that join rooms, and a bus that hears these rooms."""
-    sio = bench_server(True, None)
+    sio = bench_server()
     orders: asyncio.Queue[Order] = asyncio.Queue()
     guests: dict[str, Member] = {}
     options = ClusterOptions(RedisServer.of(redis), namespaces=("/",))
@@ -48,13 +48,13 @@ async def serve(port: int, redis: str) -> None:
     await asyncio.Event().wait()
 
 
-def template(logged: bool) -> bytes:
-    """Channel and message of one event to room r0."""
+def template(logged: bool, room: str) -> bytes:
+    """Channel and message of one event to a room."""
     data = {"room": "r0", "seq": SEQ, "ts": TS, "title": "x" * 168}
-    broadcast = Broadcast(event="q", args=(data,), rooms=("r0",))
+    broadcast = Broadcast(event="q", args=(data,), rooms=(room,))
     ((_, message),) = encode_open(broadcast) if logged else encode_closed(broadcast)
     message = message.replace(SEQ.encode(), b"{seq}").replace(TS.encode(), b"{ts}")
-    return Channels().room("/", "r0").encode() + b"\n" + message + (OFFSET if logged else b"")
+    return Channels().room("/", room).encode() + b"\n" + message + (OFFSET if logged else b"")
 
 
 def main() -> Any:
@@ -63,9 +63,10 @@ def main() -> Any:
     parser.add_argument("--redis")
     parser.add_argument("--template", action="store_true")
     parser.add_argument("--logged", action="store_true")
+    parser.add_argument("--room", default="r0")
     arguments = parser.parse_args()
     if arguments.template:
-        sys.stdout.buffer.write(template(arguments.logged))
+        sys.stdout.buffer.write(template(arguments.logged, arguments.room))
     else:
         uvloop.run(serve(arguments.port, arguments.redis))
 

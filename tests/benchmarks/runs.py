@@ -1,7 +1,13 @@
-"""Runs of ``bench.py``: which kinds a scenario compares, its raw results, and figures of them."""
+"""Runs of ``bench.py``: which kinds a scenario compares, its raw results, and figures of them.
+
+The kind ``hub`` is `dongne hub` as it is shipped: a process of its own, its sessions in Redis, the
+people in PostgreSQL; what it delivers comes by Redis, as from the api. ``engine`` is the engine
+alone, with the events that the peers have.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import resource
@@ -11,22 +17,28 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import asyncpg
+
+from hub.plumbing.embedded import Postgres
 from hub.plumbing.embedded.account import account
 from hub.plumbing.embedded.programs import find_valkey
+from hub.plumbing.migrations import migrate
+from protocol.tokens import TokenKeys, sign_access
 
 HERE = Path(__file__).parent
 PEERS = HERE.parent / "node" / "node_modules"
 
 KINDS = {
-    "S1": ["floor", "node", "py-uvloop", "hub"],
-    "S1w1": ["floor", "node", "hub"],
-    "S1w16": ["floor-coalesce", "node", "hub"],
-    "S2": ["node", "hub"],
-    "S5": ["node", "hub", "hub-token"],
-    "S6": ["node", "hub", "hub-nogate", "hub-redis"],
+    "S1": ["floor", "node", "py-uvloop", "centrifugo", "engine", "hub"],
+    "S1w1": ["floor", "node", "centrifugo", "engine", "hub"],
+    "S1w16": ["floor-coalesce", "node", "centrifugo", "engine", "hub"],
+    "S2": ["node", "centrifugo", "engine", "hub"],
+    "S5": ["node", "centrifugo", "engine", "hub"],
+    "S6": ["node", "centrifugo", "engine", "hub"],
 }
 
 # Without these nothing can be measured: the load generator is C, and the processes are pinned.
@@ -34,6 +46,12 @@ NEEDED = {"make": "make", "gcc or cc": "cc", "taskset (util-linux)": "taskset"}
 
 FILES = 10_200
 """S5 opens 10,000 connections."""
+
+PEOPLE = 10_000
+"""Each connection to the hub is another person's: one person may have few."""
+
+SECRET = "a secret of the bench, thirty-two characters and more"
+"""JWT_SECRET of the kind ``hub``."""
 
 Row = dict[str, Any]
 Rows = dict[str, list[Row]]
@@ -50,6 +68,8 @@ def left_out() -> dict[str, str]:
     found = {}
     if not (shutil.which("node") and PEERS.is_dir()):
         found["node"] = "no node, or its packages are not set up (make test does)"
+    if not shutil.which(os.environ.get("CENTRIFUGO", "")):
+        found["centrifugo"] = "CENTRIFUGO does not name its binary (version 6)"
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     if 0 <= files < FILES:
         found["S5"] = f"at most {files} open files, it needs {FILES}"
@@ -70,13 +90,55 @@ def run(scenario: str, kinds: list[str], reps: int) -> Rows:
             command += ["--client-cpu", "1" if (os.cpu_count() or 1) > 1 else "0"]
             command += ["--kinds", str(HERE / "kinds.json")]
             environment = _environment(Path(folder))
-            subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
+            asyncio.run(_measure(command, environment, Path(folder), "hub" in kinds))
             for line in results.read_text().splitlines() if results.exists() else ():
                 row = json.loads(line)
                 rows[row["kind"]].append(row)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     return rows
+
+
+async def _measure(
+    command: list[str], environment: dict[str, str], folder: Path, hub: bool
+) -> None:
+    """Run bench.py, where the hub is measured with its people, and a PostgreSQL beside the load
+    generator."""
+    if not hub:
+        subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
+        return
+    folder.chmod(0o711)  # root lends the server to another user
+    _write_people(folder / "people")
+    own = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {max(own)})  # what is started now stays off the measured processor
+    server = Postgres(folder / "postgres", durable=False)
+    try:
+        url = await server.start()
+        os.sched_setaffinity(0, own)
+        conn = await asyncpg.connect(url)
+        await migrate(conn)
+        await conn.execute(
+            "WITH people AS (INSERT INTO users (id, nickname)"
+            " SELECT 'p' || n, 'p' || n FROM generate_series(0, $1 - 1) n RETURNING id)"
+            " INSERT INTO notification_preferences (user_id) SELECT id FROM people",
+            PEOPLE,
+        )
+        await conn.execute("ANALYZE")
+        await conn.close()
+        environment |= {"BENCH_DATABASE_URL": url, "BENCH_PEOPLE": str(folder / "people")}
+        subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
+    finally:
+        os.sched_setaffinity(0, own)
+        await server.stop()
+
+
+def _write_people(path: Path) -> None:
+    """What each of them says in CONNECT."""
+    keys, now = TokenKeys((SECRET,), "hub"), datetime.now(UTC)
+    with path.open("w") as file:
+        for n in range(PEOPLE):
+            token = sign_access(keys, f"p{n}", "user", now=now, ttl_s=86_400, jti=f"bench-{n}")
+            file.write(json.dumps({"token": token}) + "\n")
 
 
 def _environment(folder: Path) -> dict[str, str]:

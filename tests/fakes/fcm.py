@@ -27,8 +27,10 @@ PROJECT = "dongne-test"
 class FakeFcm(Script):
     """Checks what it is given as the real one does; records what it takes.
 
-    A received message: `{n, token, message, headers, bearer}`. `unregistered` and `garbled` hold
-    device tokens that get the real answers for a dead and for a malformed token.
+    A received message: `{n, token, message, headers, bearer}`. `unregistered`, `garbled`,
+    `foreign` and `noisy` hold device tokens that get the real answers for a dead token, for a
+    malformed one, for one of another project, and for a device over its own quota. `apns_key`
+    false: the key that Apple wants is broken, for whichever token.
     """
 
     def __init__(self, directory: Path, *, port: int = 0, token_life_s: int = 3600) -> None:
@@ -36,6 +38,9 @@ class FakeFcm(Script):
         self.credentials_file = directory / "fcm-credentials.json"
         self.unregistered: set[str] = set()
         self.garbled: set[str] = set()
+        self.foreign: set[str] = set()
+        self.noisy: set[str] = set()
+        self.apns_key = True
         self.grants = 0
         self.sends = 0
         self.refused_bearers = 0
@@ -110,7 +115,7 @@ class FakeFcm(Script):
             self.refused_bearers += 1
             return web.json_response(fcm_schema.NO_BEARER, status=401)
         body = json.loads(await request.read())
-        refusal = fcm_schema.refusal(body) or self._token_refusal(body["message"]["token"])
+        refusal = fcm_schema.refusal(body)
         if refusal is not None:
             return web.json_response(refusal, status=refusal["error"]["code"])
         message = {
@@ -123,6 +128,10 @@ class FakeFcm(Script):
             answer = await self._misbehave(request, fault, message)
             if answer is not None:
                 return answer
+        refusal = self._token_refusal(message["token"])
+        if refusal is not None:
+            wait = {"Retry-After": "60"} if refusal is fcm_schema.DEVICE_QUOTA else None
+            return web.json_response(refusal, status=refusal["error"]["code"], headers=wait)
         if fault is None or not fault.taken:
             await self.record(message)
         return web.json_response({"name": f"projects/{PROJECT}/messages/{secrets.token_hex(8)}"})
@@ -130,6 +139,12 @@ class FakeFcm(Script):
     def _token_refusal(self, token: str) -> dict[str, Any] | None:
         if token in self.garbled:
             return fcm_schema.NOT_A_TOKEN
+        if token in self.foreign:
+            return fcm_schema.WRONG_SENDER
+        if token in self.noisy:
+            return fcm_schema.DEVICE_QUOTA
+        if not self.apns_key:
+            return fcm_schema.NO_APNS_KEY
         return fcm_schema.UNREGISTERED if token in self.unregistered else None
 
     async def _misbehave(

@@ -60,6 +60,16 @@ WRONG_SENDER = error(
 QUOTA = error(
     429, "RESOURCE_EXHAUSTED", "Quota exceeded for this project.", fcm_detail("QUOTA_EXCEEDED")
 )
+DEVICE_QUOTA = error(
+    429,
+    "RESOURCE_EXHAUSTED",
+    "Device message rate exceeded",
+    fcm_detail("QUOTA_EXCEEDED"),
+    {
+        "@type": "type.googleapis.com/google.rpc.QuotaFailure",
+        "violations": [{"subject": "device:token", "description": "Device message rate exceeded"}],
+    },
+)
 AWAY = error(503, "UNAVAILABLE", "The service is unavailable.", fcm_detail("UNAVAILABLE"))
 BROKEN = error(500, "INTERNAL", "Internal error encountered.", fcm_detail("INTERNAL"))
 NO_APNS_KEY = error(
@@ -90,7 +100,8 @@ def _violations(body: Any) -> Iterator[tuple[str, str]]:
     yield from _apns(message.get("apns", {}))
     yield from _webpush(message.get("webpush", {}))
     shown = {key: message[key] for key in ("notification", "data") if key in message}
-    if len(orjson.dumps(shown)) > 4096:
+    aps = {"aps": message.get("apns", {}).get("payload", {})}
+    if len(orjson.dumps({**shown, **aps})) > 4096:
         yield "message", "Message too big"
 
 
@@ -142,7 +153,8 @@ def _webpush(webpush: dict[str, Any]) -> Iterator[tuple[str, str]]:
     headers = webpush.get("headers", {})
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,32}", headers.get("Topic", "x")):
         yield "message.webpush.headers", "Topic (RFC 8030 §5.4)"
-    if not headers.get("TTL", "0").isdigit():
+    ttl = headers.get("TTL", "0")
+    if not ttl.isdigit() or int(ttl) > _MAX_TTL_S:
         yield "message.webpush.headers", "TTL"
     if not webpush.get("fcm_options", {}).get("link", "https://x").startswith("https://"):
         yield "message.webpush.fcm_options.link", "must be https"

@@ -2,7 +2,8 @@
 
 In a test: `async with FakeSmtp() as fake`, then `fake.url`. As a process:
 `python -m tests.fakes.smtp [--port 0]`, which prints one JSON line `{"url", "control_url"}`.
-Steps for a Fault's `at`: `connect`, `mail`, `rcpt`, `data`, `quit`; `answer` gives `Fault.reply`.
+Steps for a Fault's `at`: `connect`, `ehlo`, `auth`, `mail`, `rcpt`, `data` (the answer to the last
+dot), `quit`; `answer` gives `Fault.reply`.
 """
 
 import argparse
@@ -126,9 +127,24 @@ class FakeSmtp(Script):
     def _authenticate(
         self, server: Any, session: Any, envelope: Any, mechanism: str, data: Any
     ) -> AuthResult:
+        fault = self.next_fault("auth")
+        if fault is not None:
+            return AuthResult(success=False, handled=False, message=fault.reply)
         given = (data.login, data.password) if isinstance(data, LoginPassword) else None
         wanted = tuple(part.encode() for part in self._login or ())
         return AuthResult(success=given == wanted, handled=False)
+
+    async def handle_EHLO(
+        self,
+        server: Any,
+        session: Session,
+        envelope: Envelope,
+        hostname: str,
+        responses: list[str],
+    ) -> list[str]:
+        reply = await self._perhaps(server, "ehlo")
+        session.host_name = hostname
+        return responses if reply is None else [reply]
 
     async def handle_MAIL(
         self, server: Any, session: Session, envelope: Envelope, address: str, options: list[str]

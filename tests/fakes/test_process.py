@@ -9,7 +9,7 @@ import aiohttp
 from tests.fakes.process import ROOT, Provider, provider
 from tests.fakes.script import Fault
 from tests.workers.senders.conftest import MAIL, push
-from workers.senders import Sent, Temporary
+from workers.senders import About, Sent, Temporary
 from workers.senders.fcm import FcmSender
 from workers.senders.smtp import SmtpSender
 
@@ -69,7 +69,7 @@ async def test_a_mail_server_of_its_own(tmp_path: Path) -> None:
     async with provider("tests.fakes.smtp") as smtp:
         await smtp.arm(Fault("rcpt", reply="450 4.2.1 later"), Fault("data", action="hold"))
         post = SmtpSender(smtp.url, "no-reply@dongne.example", timeout_s=WAIT)
-        assert await post.send(MAIL) == Temporary("450 4.2.1")
+        assert await post.send(MAIL) == Temporary("450 4.2.1", about=About.RECIPIENT)
         sending = asyncio.create_task(post.send(MAIL))
         await smtp.wait_held(WAIT)
         assert await smtp.messages() == []

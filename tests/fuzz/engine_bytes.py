@@ -54,6 +54,7 @@ PACKETS = tuple(
         {"type": 0, "nsp": "/", "data": {"token": "t"}},
         {"type": 2, "nsp": "/", "id": 1, "data": ["echo", b"\x01", {"a": 1}]},
         {"type": 3, "nsp": "/", "id": 1, "data": []},
+        {"type": 2, "nsp": "/", "id": "x", "data": ["echo"]},
         {"type": 1, "nsp": "/"},
     )
 )
@@ -288,7 +289,7 @@ class Fuzz:
                 self._wrong("refused, but the session lives on")
         except Exception as error:
             self._wrong(f"polling raised {error!r}")
-        poller.end("transport close")
+        poller.end("transport error")
 
     def _body(self, rng: random.Random, codec: int) -> bytes:
         packets = []

@@ -90,7 +90,13 @@ def test_a_token_of_development_uses_the_kept_secret(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [(), ("--user", ""), ("--user", "u", "--role", "king"), ("--user", "u", "--ttl", "soon")],
+    [
+        (),
+        ("--user", ""),
+        ("--user", "u", "--role", "king"),
+        ("--user", "u", "--ttl", "soon"),
+        ("--user", "u", "--ttl", "8d"),
+    ],
 )
 def test_a_wrong_option_of_token_is_named(options: tuple[str, ...]) -> None:
     done = dongne("token", *options, JWT_SECRET="j" * 32, LINK_SECRET="l" * 32)

@@ -218,3 +218,14 @@ async def test_it_ends_with_whoever_reads_it(redis_url: str) -> None:
                 await client.publish(Channels().namespace("/"), b"\xc1")
                 await asyncio.sleep(0.05)
         assert b"Traceback" not in await process.stderr.read()
+
+
+@pytest.mark.fault(3, 26)
+@pytest.mark.parametrize("event", ["disconnect", "newListener"])
+def test_what_stock_clients_cannot_decode_is_refused_with_a_code(
+    valkey_url: str, event: str
+) -> None:
+    done = dongne("emit", "user:minji", event, "{}", REDIS_URL=valkey_url)
+    assert done.returncode == 2
+    assert done.stderr.startswith("dongne: INVALID_PAYLOAD: ")
+    assert "Traceback" not in done.stderr

@@ -116,7 +116,7 @@ def test_old_raw_strings_and_odd_keys_are_read() -> None:
         msgpack.packb(["u", {"type": 2}, {}]),
         msgpack.packb(["u", {"type": 0, "data": ["ev"]}, {}]),
         msgpack.packb(["u", {"type": 2, "data": []}, {}]),
-        msgpack.packb(["u", {"type": 2, "data": [7]}, {}]),
+        msgpack.packb(["u", {"type": 2, "data": [True]}, {}]),
         msgpack.packb(["u", {"type": 2, "data": ["ev"], "nsp": 5}, {}]),
         msgpack.packb(["u", {"type": 2, "data": ["ev"]}, {"rooms": "room"}]),
         msgpack.packb(["u", {"type": 2, "data": ["ev"]}, {"rooms": [[]]}]),

@@ -1,5 +1,9 @@
 """Tokens: who may speak, and who may no longer."""
 
+import base64
+import hashlib
+import hmac
+import json
 from datetime import UTC, datetime, timedelta
 
 import jwt
@@ -7,6 +11,7 @@ import pytest
 
 from protocol.errors import Code, HubError
 from protocol.tokens import (
+    LONGEST_LIFE_S,
     TokenKeys,
     hash_secret,
     new_service_key,
@@ -47,6 +52,32 @@ def test_it_ends_at_its_expiry() -> None:
     assert code_of(text, NOW + timedelta(seconds=900)) is Code.TOKEN_EXPIRED
 
 
+@pytest.mark.fault(30)
+@pytest.mark.parametrize(
+    ("iat", "exp", "valid"),
+    [
+        (0, 900, True),
+        (59, 900, True),  # a clock that is ahead
+        (61, 900, False),
+        (86_400, 90_000, False),
+        (0, LONGEST_LIFE_S, True),
+        (0, LONGEST_LIFE_S + 1, False),
+        (-LONGEST_LIFE_S + 900, 900, True),
+        (-LONGEST_LIFE_S, 900, False),  # long ago is long, too
+        (0, 10**12, False),
+    ],
+)
+def test_it_is_of_the_past_and_has_a_longest_life(iat: float, exp: float, valid: bool) -> None:
+    """Seconds from now."""
+    at = NOW.timestamp()
+    claims = {"sub": "mina", "role": "user", "typ": "access", "jti": "j", "iss": "hub"}
+    text = jwt.encode({**claims, "iat": at + iat, "exp": at + exp}, "n" * 32, algorithm="HS256")
+    if valid:
+        assert read_access(KEYS, text, now=NOW).user_id == "mina"
+    else:
+        assert code_of(text) is Code.UNAUTHENTICATED
+
+
 @pytest.mark.parametrize("text", [None, "", 5, {}, "a.b.c", "x" * 5000, "\ud800", signed()[:-2]])
 def test_what_is_no_token_is_unauthenticated(text: object) -> None:
     assert code_of(text) is Code.UNAUTHENTICATED
@@ -80,3 +111,61 @@ def test_a_service_key_is_split_and_only_its_hash_kept() -> None:
     assert client == "qa.v2"
     assert hash_secret(secret) == kept
     assert [split_service_key(bad) for bad in ("", "dk_", "dk_a", "a.b")] == [None] * 4
+
+
+AT = NOW.timestamp()
+GOOD = {
+    "sub": "mina", "role": "user", "typ": "access", "jti": "j", "iss": "hub",
+    "iat": AT, "exp": AT + 900,
+}  # fmt: skip
+
+
+def with_claims(**texts: str) -> str:
+    """A token of good claims but for these, given as JSON text: json.dumps would refuse some."""
+    claims = {name: json.dumps(value) for name, value in GOOD.items()} | texts
+    body = "{" + ",".join(f'"{name}":{text}' for name, text in claims.items()) + "}"
+    signed = base64url(b'{"alg":"HS256","typ":"JWT"}') + "." + base64url(body.encode())
+    key = hmac.new(b"n" * 32, signed.encode(), hashlib.sha256).digest()
+    return f"{signed}.{base64url(key)}"
+
+
+def base64url(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+ENDLESS = ["1e999", "-1e999", "NaN", "Infinity", "1" + "0" * 400, '"1e9"', "true", "[]", "{}"]
+
+
+@pytest.mark.fault(17)
+@pytest.mark.parametrize("claim", ["exp", "iat", "nbf"])
+@pytest.mark.parametrize("value", ENDLESS)
+def test_times_are_finite_numbers(claim: str, value: str) -> None:
+    assert code_of(with_claims(**{claim: value})) is Code.UNAUTHENTICATED
+
+
+@pytest.mark.fault(17)
+def test_a_token_begins_at_nbf() -> None:
+    tomorrow = with_claims(nbf=str(AT + 86_400))
+    assert code_of(tomorrow) is Code.UNAUTHENTICATED
+    for nbf in (AT - 60, AT, AT + 59, -1, 0):
+        assert read_access(KEYS, with_claims(nbf=str(nbf)), now=NOW).user_id == "mina"
+    later = with_claims(nbf=str(AT + 61))
+    assert code_of(later) is Code.UNAUTHENTICATED
+    assert read_access(KEYS, later, now=NOW + timedelta(seconds=60)).user_id == "mina"
+
+
+@pytest.mark.fault(10)
+@pytest.mark.parametrize("claim", ["sub", "jti"])
+@pytest.mark.parametrize(
+    "value", [r'"a\u0000"', r'"\ud800"', r'"\u001b[2J"', '""', '"' + "x" * 300 + '"', "7", "null"]
+)
+def test_a_name_that_no_store_takes_is_no_name(claim: str, value: str) -> None:
+    assert code_of(with_claims(**{claim: value})) is Code.UNAUTHENTICATED
+
+
+@pytest.mark.fault(10)
+@pytest.mark.parametrize(
+    "key", ["dk_local.\udcff", "dk_\udce9.secret", "dk_a\x00.b", "dk_a.\ud800"]
+)
+def test_a_key_that_is_no_text_is_no_key(key: str) -> None:
+    assert split_service_key(key) is None

@@ -14,7 +14,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from tests.fuzz.first_bytes import PATIENCE, fuzz
-from tests.show import Item, Verdict
+from tests.show import Item, Verdict, attacks, returns
 
 ROOT = Path(__file__).parents[2]
 
@@ -94,5 +94,9 @@ async def first_bytes(count: int = 100_000, seed: int = 20261126) -> Verdict:
     return Verdict(not report.wrong and max(report.waited) <= PATIENCE, figures)
 
 
-ITEMS = [Item(f"1.{number}", title, partial(kind, number)) for number, title in KINDS.items()]
-ITEMS.append(Item("4", "100,000 heads through the listening socket", first_bytes))
+ITEMS = [
+    *(Item(f"1.{number}", title, partial(kind, number)) for number, title in KINDS.items()),
+    Item("3", "a hub under each attack, as its users see it", attacks.measure),
+    Item("4", "100,000 heads through the listening socket", first_bytes),
+    Item("5", "clients of four languages come back", returns.show),
+]

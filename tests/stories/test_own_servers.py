@@ -12,11 +12,14 @@ from typing import Any
 import aiohttp
 import pytest
 
+from hub.domain.context import Domain
+from hub.domain.sessions import add_service
 from hub.start import CREDENTIALS
 from tests.client import Person, Refused, Rest, rest
+from tests.conftest import SECRETS
 from tests.stories.processes import Door, doors
 
-pytestmark = [pytest.mark.story, pytest.mark.fault(31)]
+pytestmark = pytest.mark.story
 
 OUTAGE_S = 15.0
 """A restart takes a second; what waits for one tries again within two more."""
@@ -87,6 +90,7 @@ async def running(folder: Path) -> AsyncIterator[Up]:
             yield Up(door, folder / "d", service, found["catcherUrl"])
 
 
+@pytest.mark.fault(31)
 async def test_everything_goes_on_after_its_servers_were_killed(
     tmp_path: Path, record_property: Any
 ) -> None:
@@ -117,3 +121,19 @@ async def test_everything_goes_on_after_its_servers_were_killed(
     assert ends.count("PostgreSQL") >= 2
     assert ends.count("Valkey") == 2
     assert len(lines) < 80, "a line each second"
+
+
+@pytest.mark.fault(30)
+async def test_no_key_is_made_outside_development(
+    database_url: str, redis_url: str, domain: Domain, tmp_path: Path
+) -> None:
+    """One that was disabled stays disabled, and nothing is written for scripts."""
+    await add_service(domain, "local")
+    await domain.pool.execute("UPDATE service_clients SET disabled_at = now()")
+    kept = await domain.pool.fetchrow("SELECT key_hash, disabled_at FROM service_clients")
+    env = ENV | SECRETS | {"APP_ENV": "staging", "DATABASE_SSL": "false", "HOST": "127.0.0.1"}
+    stores = {"DATABASE_URL": database_url, "REDIS_URL": redis_url, "EMBEDDED_DIR": str(tmp_path)}
+    async with doors(Door("up", env | stores, tmp_path / "up.log")):
+        rows = await domain.pool.fetch("SELECT key_hash, disabled_at FROM service_clients")
+    assert rows == [kept]
+    assert not (tmp_path / CREDENTIALS).exists()

@@ -1,9 +1,11 @@
 """What the README prints runs as printed: a service that publishes, and two stock clients."""
 
 import json
+import re
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,7 @@ from protocol.names import Keys
 from tests.conftest import SECRETS
 from tests.stories.cluster.balancer import Balancer
 from tests.stories.processes import Door, doors
-from tests.stories.readme import ROOT, Script, programs
+from tests.stories.readme import ROOT, Script, install_line, installed, programs
 
 pytestmark = pytest.mark.story
 REPLAYED = 4
@@ -47,20 +49,39 @@ def up(database_url: str, redis_url: str, folder: Path, name: str, **more: str) 
     return Door("up", env, folder / f"{name}.log")
 
 
+@pytest.mark.fault(23)
 @pytest.mark.skipif(shutil.which("node") is None, reason="no node for the stock JavaScript client")
-async def test_the_readme_runs_as_printed(database_url: str, redis_url: str, folder: Path) -> None:
+async def test_the_readme_runs_as_printed(
+    database_url: str, redis_url: str, folder: Path, record_property: Callable[[str, object], None]
+) -> None:
+    """The Python client runs on what its own line installs, where a registry can be reached."""
+    own = await installed(folder / "venv", "client.py")
     async with doors(up(database_url, redis_url, folder, ".dongne")):
-        await _asked_and_heard(folder)
+        await _asked_and_heard(folder, own or sys.executable)
+    line = install_line("client.py")
+    record_property("seen", f"{line}: {'ran on it' if own else 'no registry, ran on our own'}")
 
 
-async def _asked_and_heard(folder: Path) -> None:
+@pytest.mark.fault(23)
+def test_the_extra_that_is_printed_has_this_very_name() -> None:
+    """Older versions of pip compare the spelling, and install none of it otherwise."""
+    [found] = re.findall(r"python-socketio\[(\S+?)\]", install_line("client.py"))
+    assert found in (metadata.metadata("python-socketio").get_all("Provides-Extra") or ())
+    assert any(
+        "aiohttp" in one and found in one for one in metadata.requires("python-socketio") or ()
+    )
+    text = (ROOT / "README.md").read_text()
+    assert set(re.findall(r"python-socketio\[(\S+?)\]", text)) == {found}
+
+
+async def _asked_and_heard(folder: Path, interpreter: str) -> None:
     node = shutil.which("node")
     assert node is not None
     async with Script(folder, sys.executable, "service.py", "people") as people:
         assert (await people.end()).count('"accepted":1') == 2
     async with (
         Script(folder, node, "client.mjs", "local-1") as javascript,
-        Script(folder, sys.executable, "client.py", "local-2") as python,
+        Script(folder, interpreter, "client.py", "local-2") as python,
     ):
         for client in (javascript, python):
             await client.line("ready: 0 unread")

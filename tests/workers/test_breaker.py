@@ -13,7 +13,7 @@ from protocol.names import Keys
 from workers.breaker import Blocked, Breaker
 from workers.gate import Gate
 from workers.seats import Seats
-from workers.senders import Outcome, Permanent, Sent, Temporary
+from workers.senders import About, Outcome, Permanent, Sent, Temporary
 
 
 def answers(outcome: Outcome) -> Callable[[], Awaitable[Outcome]]:
@@ -44,9 +44,78 @@ async def test_it_opens_after_errors_in_a_row_only() -> None:
         pass
 
 
+@pytest.mark.fault(13)
+async def test_calls_that_were_under_way_together_have_one_cause(
+    record_property: Callable[[str, object], None],
+) -> None:
+    breaker = Breaker("together", 3, 30)
+    for _ in range(2):
+        down = asyncio.Event()
+
+        async def cut(down: asyncio.Event = down) -> Outcome:
+            await down.wait()
+            return Temporary("421 4.3.2")
+
+        calls = [asyncio.create_task(breaker.call(cut)) for _ in range(10)]
+        await asyncio.sleep(0)
+        down.set()
+        await asyncio.gather(*calls)
+    assert breaker.blocked_s() == 0
+    await breaker.call(FAILS)
+    assert breaker.blocked_s() > 0
+    record_property("seen", "twice ten calls cut at once count two")
+
+
+@pytest.mark.fault(13)
+async def test_a_call_of_before_neither_opens_nor_closes_it_again() -> None:
+    breaker = Breaker("before", 1, 0.05)
+    late = {"fails": asyncio.Event(), "works": asyncio.Event()}
+
+    def answer(kind: str, outcome: Outcome) -> Callable[[], Awaitable[Outcome]]:
+        async def send() -> Outcome:
+            await late[kind].wait()
+            return outcome
+
+        return send
+
+    failing = asyncio.create_task(breaker.call(answer("fails", Temporary("timeout"))))
+    working = asyncio.create_task(breaker.call(answer("works", Sent("1"))))
+    await asyncio.sleep(0)
+    await breaker.call(FAILS)
+    await asyncio.sleep(0.06)
+    with breaker.admission():
+        late["works"].set()
+        await working
+        assert state("before") == 1
+        await breaker.call(WORKS)
+    late["fails"].set()
+    await failing
+    assert breaker.blocked_s() == 0
+
+
+@pytest.mark.fault(13)
+async def test_what_was_never_asked_closes_nothing() -> None:
+    breaker = Breaker("unasked", 1, 0.05)
+    await breaker.call(FAILS)
+    await asyncio.sleep(0.06)
+    with breaker.admission():
+        await breaker.call(answers(Permanent("bad_address")))
+    assert state("unasked") == 2
+    with breaker.admission():
+        await breaker.call(WORKS)
+    assert state("unasked") == 0
+
+
+@pytest.mark.fault(14)
 @pytest.mark.parametrize(
     "outcome",
-    [Permanent("UNREGISTERED", token_dead=True), Temporary("450 4.2.1"), Temporary("452 4.2.2")],
+    [
+        Permanent("UNREGISTERED", token_dead=True),
+        Temporary("QUOTA_EXCEEDED", 60.0, About.RECIPIENT),
+        Temporary("450 4.2.1", about=About.RECIPIENT),
+        Temporary("550 5.7.1", about=About.US),
+        Temporary("credentials_refused", about=About.US),
+    ],
 )
 async def test_what_is_said_about_one_address_does_not_count(outcome: Outcome) -> None:
     breaker = Breaker("address", 1, 30)

@@ -1,7 +1,9 @@
 """How a message leaves the house: one module a provider, one table of its answers each."""
 
 from workers.senders.outcome import (
+    About,
     Expired,
+    Gone,
     MailMessage,
     NotConfigured,
     Outcome,
@@ -12,7 +14,9 @@ from workers.senders.outcome import (
 )
 
 __all__ = [
+    "About",
     "Expired",
+    "Gone",
     "MailMessage",
     "NotConfigured",
     "Outcome",

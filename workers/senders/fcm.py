@@ -1,10 +1,12 @@
 """Sends a push through Firebase Cloud Messaging, HTTP v1: one POST a device, tried once.
 
-The queue repeats what is temporary, so nothing is repeated here.
+The queue repeats what is temporary, so nothing is repeated here, but for a push whose access token
+had died: that is no try of the push, and the new token is the same for all that were under way.
 """
 
 import asyncio
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -15,13 +17,14 @@ import orjson
 
 from hub.plumbing.clock import Clock, SystemClock
 from workers.senders.answer_json import answer_json
-from workers.senders.fcm_answers import classify
+from workers.senders.fcm_answers import classify, refuses_bearer
 from workers.senders.fcm_message import fcm_body
 from workers.senders.google_grant import AccessTokens, GrantRefused, ServiceAccount
 from workers.senders.outcome import (
     CREDENTIALS_REFUSED,
     TIMEOUT,
     UNREACHABLE,
+    Act,
     Expired,
     NotConfigured,
     Outcome,
@@ -49,6 +52,7 @@ class FcmSender:
         url: str = DEFAULT_URL,
         timeout_s: float = 10.0,
         clock: Clock | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._session = session
         self._timeout_s = timeout_s
@@ -58,7 +62,7 @@ class FcmSender:
             account = ServiceAccount.from_file(credentials_file)
             project = quote(account.project_id, safe="")
             self._url = f"{url.rstrip('/')}/v1/projects/{project}/messages:send"
-            self._tokens = AccessTokens(session, account, timeout_s)
+            self._tokens = AccessTokens(session, account, timeout_s, monotonic=monotonic)
 
     @property
     def configured(self) -> bool:
@@ -81,20 +85,33 @@ class FcmSender:
             return Expired()
         try:
             async with asyncio.timeout(self._timeout_s):
-                bearer = await self._tokens.get()
-                if self._too_late(push):  # the grant may have taken what was left
-                    return Expired()
-                return await self._post(bearer, token, push, headers or {})
+                return await self._send(self._tokens, token, push, headers or {})
         except GrantRefused:
-            return Temporary(CREDENTIALS_REFUSED)
+            return Act.ALARM.outcome(CREDENTIALS_REFUSED)
         except TimeoutError:
             return Temporary(TIMEOUT)
         except (aiohttp.ClientError, OSError):
             return Temporary(UNREACHABLE)
 
+    async def _send(
+        self, tokens: AccessTokens, token: str, push: PushMessage, headers: Mapping[str, str]
+    ) -> Outcome:
+        for last in (False, True):
+            bearer = await tokens.get()
+            if self._too_late(push):  # the grant may have taken what was left
+                return Expired()
+            outcome, refused = await self._post(bearer, token, push, headers)
+            if not refused:
+                tokens.works(bearer)
+                return outcome
+            if not tokens.drop(bearer) or last:
+                break
+        return outcome
+
     async def _post(
         self, bearer: str, token: str, push: PushMessage, headers: Mapping[str, str]
-    ) -> Outcome:
+    ) -> tuple[Outcome, bool]:
+        """What came of it, and whether it was the bearer that was refused."""
         now = self._clock.now()
         async with self._session.post(
             self._url,
@@ -107,9 +124,8 @@ class FcmSender:
             allow_redirects=False,
         ) as response:
             answer = await answer_json(response)
-            if response.status == 401 and self._tokens is not None:
-                self._tokens.drop(bearer)
-            return _outcome(response, answer, now)
+            refused = refuses_bearer(response.status, answer)
+            return _outcome(response, answer, now), refused
 
     def _too_late(self, push: PushMessage) -> bool:
         left = seconds_left(push.deadline_at, self._clock.now())

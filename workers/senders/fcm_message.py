@@ -2,8 +2,10 @@
 
 import base64
 import hashlib
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
+
+import orjson
 
 from hub.plumbing.clock import iso
 from workers.senders.outcome import PushMessage, seconds_left
@@ -11,7 +13,14 @@ from workers.senders.outcome import PushMessage, seconds_left
 APNS_COLLAPSE_BYTES: Final = 64
 TITLE_BYTES: Final = 256
 BODY_BYTES: Final = 1024
-"""FCM takes 4096 bytes of notification and data together: with these two nothing comes near it."""
+PAYLOAD_BYTES: Final = 4096
+"""What FCM, APNs and Web Push take of title, body and data together, keys and quotes included."""
+_FRAME_BYTES: Final = 256
+"""Kept of that for what the providers wrap round it: the `aps` part, names of fields."""
+URL_BYTES: Final = 2000
+"""A link over this is left out: the app finds its way by the ids."""
+MAX_TTL_S: Final = 2_419_200
+"""Four weeks: FCM refuses a longer `ttl`, and Web Push and APNs keep nothing longer."""
 
 
 def fcm_body(token: str, push: PushMessage, now: datetime) -> dict[str, Any]:
@@ -19,20 +28,29 @@ def fcm_body(token: str, push: PushMessage, now: datetime) -> dict[str, Any]:
 
     Whoever calls has seen to it that at least one whole second is left.
     """
-    ttl = seconds_left(push.deadline_at, now)
+    left = seconds_left(push.deadline_at, now)
+    ttl = None if left is None else min(left, MAX_TTL_S)
+    data = push_data(push)
     message: dict[str, Any] = {
         "token": token,
-        "data": push_data(push),
+        "data": data,
         "android": _android(push, ttl),
-        "apns": _apns(push),
+        "apns": _apns(push, now),
         "webpush": _webpush(push, ttl),
     }
     if not push.silent:
-        message["notification"] = {
-            "title": clip(push.title, TITLE_BYTES),
-            "body": clip(push.body, BODY_BYTES),
-        }
+        message["notification"] = _shown(push, data)
     return {"message": message}
+
+
+def _shown(push: PushMessage, data: dict[str, str]) -> dict[str, str]:
+    """Title and body, the body as long as the data leave room for."""
+    title = clip(push.title, TITLE_BYTES)
+    room = PAYLOAD_BYTES - _FRAME_BYTES - _json_bytes([data, title])
+    limit = BODY_BYTES
+    while _json_bytes(body := clip(push.body, limit)) > room and body:
+        limit = limit * 3 // 4  # a character that JSON escapes takes more than its bytes
+    return {"title": title, "body": body}
 
 
 def push_data(push: PushMessage) -> dict[str, str]:
@@ -41,8 +59,9 @@ def push_data(push: PushMessage) -> dict[str, str]:
         "notificationId": push.notification_id,
         "kind": push.kind,
         "unread": str(push.unread),
-        "url": push.url,
     }
+    if _link_fits(push):
+        data["url"] = push.url
     if push.question_id is not None:
         data["questionId"] = push.question_id
     if push.answer_id is not None:
@@ -63,7 +82,7 @@ def _android(push: PushMessage, ttl: int | None) -> dict[str, Any]:
     return block
 
 
-def _apns(push: PushMessage) -> dict[str, Any]:
+def _apns(push: PushMessage, now: datetime) -> dict[str, Any]:
     """A background push must carry priority 5, or APNs refuses it."""
     headers = {
         "apns-collapse-id": apns_collapse_id(push.collapse_id),
@@ -71,7 +90,9 @@ def _apns(push: PushMessage) -> dict[str, Any]:
         "apns-push-type": "background" if push.silent else "alert",
     }
     if push.deadline_at is not None:
-        headers["apns-expiration"] = str(max(1, int(push.deadline_at.timestamp())))
+        latest = now + timedelta(seconds=MAX_TTL_S)
+        expires = int(min(push.deadline_at, latest).timestamp())
+        headers["apns-expiration"] = str(max(1, expires))  # 0 would mean: never keep it
     aps: dict[str, Any] = {"badge": push.unread}
     if push.silent:
         aps["content-available"] = 1
@@ -85,9 +106,13 @@ def _webpush(push: PushMessage, ttl: int | None) -> dict[str, Any]:
     if ttl is not None:
         headers["TTL"] = str(ttl)
     block: dict[str, Any] = {"headers": headers}
-    if push.url.startswith("https://"):  # FCM refuses any other link
+    if push.url.startswith("https://") and _link_fits(push):  # FCM refuses any other link
         block["fcm_options"] = {"link": push.url}
     return block
+
+
+def _link_fits(push: PushMessage) -> bool:
+    return len(push.url.encode("utf-8", "replace")) <= URL_BYTES
 
 
 def topic(collapse_id: str) -> str:
@@ -107,4 +132,10 @@ def clip(text: str, limit: int) -> str:
     raw = text.encode("utf-8", "replace")
     if len(raw) <= limit:
         return raw.decode()
+    if limit < len("…".encode()):
+        return ""
     return raw[: limit - 3].decode("utf-8", "ignore").rstrip() + "…"
+
+
+def _json_bytes(value: object) -> int:
+    return len(orjson.dumps(value))

@@ -17,6 +17,10 @@ FCM_SCOPE: Final = "https://www.googleapis.com/auth/firebase.messaging"
 GRANT_TYPE: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 _LIFETIME_S: Final = 3600
 _EARLY_S: Final = 60.0
+_PAUSE_S: Final = 60.0
+"""A bearer that never worked is not replaced sooner: the account is refused, not the bearer."""
+_REFUSED_S: Final = 5.0
+"""So long a refused grant is not asked for again."""
 
 
 class CredentialsError(ValueError):
@@ -77,7 +81,8 @@ class ServiceAccount:
 class AccessTokens:
     """The bearer token in force: fetched once for all who wait, kept until a minute before its end.
 
-    Whoever gives up waiting does not take the fetch away from the others.
+    Whoever gives up waiting does not take the fetch away from the others. A bearer that died costs
+    one fetch, and a refusal that lasts costs one in a while, whatever the number of pushes.
     """
 
     def __init__(
@@ -94,21 +99,35 @@ class AccessTokens:
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
         self._token = ""
         self._good_until = 0.0
+        self._fetched_at = 0.0
+        self._worked = False
+        self._refused: tuple[float, str] | None = None
         self._fetch: asyncio.Task[str] | None = None
 
     async def get(self) -> str:
         """Raises GrantRefused, aiohttp.ClientError or TimeoutError."""
         if self._token and self._monotonic() < self._good_until:
             return self._token
+        if self._refused is not None and self._monotonic() < self._refused[0]:
+            raise GrantRefused(self._refused[1])
         if self._fetch is None or self._fetch.done():
             self._fetch = asyncio.create_task(self._fetch_token())
             self._fetch.add_done_callback(_mark_retrieved)
         return await asyncio.shield(self._fetch)
 
-    def drop(self, token: str) -> None:
-        """The provider refused it; a newer one stays."""
-        if token == self._token:
-            self._token = ""
+    def works(self, token: str) -> None:
+        """The provider took it."""
+        self._worked = self._worked or token == self._token
+
+    def drop(self, token: str) -> bool:
+        """The provider refused it. True when another one can be had for it, now or already: a
+        newer one stays, and one that never worked is kept for a minute."""
+        if token != self._token:
+            return True
+        if not self._worked and self._monotonic() < self._fetched_at + _PAUSE_S:
+            return False
+        self._token = ""
+        return True
 
     async def close(self) -> None:
         if self._fetch is not None and not self._fetch.done():
@@ -124,8 +143,13 @@ class AccessTokens:
             grant = await answer_json(response)
             if response.status >= 500 or response.status == 429:
                 raise aiohttp.ClientError(f"token endpoint answered {response.status}")
-            token, lifetime = _read_grant(response.status, grant)
-        self._token = token
+            try:
+                token, lifetime = _read_grant(response.status, grant)
+            except GrantRefused as refused:
+                self._refused = self._monotonic() + _REFUSED_S, str(refused)
+                raise
+        self._token, self._worked, self._refused = token, False, None
+        self._fetched_at = asked_at
         self._good_until = asked_at + lifetime - min(_EARLY_S, lifetime / 2)
         return token
 

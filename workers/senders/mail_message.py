@@ -1,28 +1,24 @@
 """A mail as bytes: headers that nobody's text can break, text and HTML as alternatives."""
 
 import re
+from base64 import b64encode
 from dataclasses import dataclass
 from datetime import datetime
-from email.header import Header
 from email.message import EmailMessage
 from email.policy import SMTP
-from email.utils import format_datetime, formataddr, parseaddr
+from email.utils import format_datetime, formataddr
 from typing import Final
 
-from protocol.texts import one_line
+from protocol.mail_address import read_address
+from protocol.texts import language_of, one_line
 from workers.senders.outcome import MailMessage
 
 _UNFOLDED: Final = 900  # a line has 998 octets (RFC 5322 §2.1.1), and the name stands on it too
+_LONGEST_CHARACTER: Final = 4
 _MIME: Final = frozenset({"mime-version", "content-type", "content-transfer-encoding"})
-_ATOM: Final = r"[^\s\x00-\x20\x7f<>()\[\]\\,;:\"@.]+"
-_ADDRESS: Final = re.compile(rf"({_ATOM}(?:\.{_ATOM})*)@({_ATOM}(?:\.{_ATOM})*)")
 _HEADER_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
 SUBJECT_CHARACTERS: Final = 200
 NAME_CHARACTERS: Final = 100
-
-
-class BadAddress(ValueError):
-    """No mail can be sent to, or from, this text. The text itself is not repeated here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,32 +36,18 @@ class Mailbox:
     def needs_utf8(self) -> bool:
         return not self.address.isascii()
 
-    def header(self) -> str:
-        """RFC 5322 `name-addr`, the name encoded (RFC 2047) when it needs to be."""
+    def header(self, field: str) -> str:
+        """RFC 5322 `name-addr` of a header `field`, the name encoded when it needs to be."""
         name = self.name[:NAME_CHARACTERS]
         if _plain(name):
             return formataddr((name, self.address), "utf-8") if name else self.address
-        return f"{_encoded(name)}\r\n <{self.address}>"
+        return f"{encoded_words(name, field)}\r\n <{self.address}>"
 
 
 def mailbox(text: str, name: str = "") -> Mailbox:
-    """`a@b` or `Name <a@b>`. Quoted local parts and address literals are refused.
-
-    Raises BadAddress.
-    """
-    if len(text) > 512 or not text.isprintable():
-        raise BadAddress("mail address with control characters, or too long")
-    shown, address = parseaddr(text) if text.endswith(">") else ("", text)
-    found = _ADDRESS.fullmatch(address)
-    if found is None:
-        raise BadAddress("not a mail address")
-    try:
-        domain = found[2].encode("idna").decode("ascii")
-    except UnicodeError:
-        raise BadAddress("not a mail domain") from None
-    if len(found[1].encode()) > 64 or len(domain) > 253:
-        raise BadAddress("mail address too long")
-    return Mailbox(f"{found[1]}@{domain}", one_line(name or shown))
+    """`a@b` or `Name <a@b>`; `name` wins over the one in the text. Raises BadAddress."""
+    found = read_address(text)
+    return Mailbox(found.mailbox, one_line(name or found.name))
 
 
 def message_id(message: MailMessage, sender: Mailbox) -> str:
@@ -81,17 +63,17 @@ def mail_bytes(message: MailMessage, sender: Mailbox, to: Mailbox, now: datetime
     into a subject, and encodes a long link so that no mail program can follow it.
     """
     ours = {
-        "From": sender.header(),
-        "To": to.header(),
-        "Subject": _text(one_line(message.subject)[:SUBJECT_CHARACTERS]),
+        "From": sender.header("From"),
+        "To": to.header("To"),
+        "Subject": _text(one_line(message.subject)[:SUBJECT_CHARACTERS], "Subject"),
         "Date": format_datetime(now),
         "Message-ID": message_id(message, sender),
         "Auto-Submitted": "auto-generated",
-        "Content-Language": _text(one_line(message.locale)),
+        "Content-Language": language_of(message.locale),
     }
     names = {name.lower() for name in ours} | _MIME
     further = {
-        name: _text(one_line(value))
+        name: _text(one_line(value), name)
         for name, value in message.headers.items()
         if _HEADER_NAME.fullmatch(name) and name.lower() not in names
     }
@@ -106,8 +88,8 @@ def _alternatives(message: MailMessage) -> bytes:
     return mail.as_bytes()
 
 
-def _text(text: str) -> str:
-    return text if _plain(text) else _encoded(text)
+def _text(text: str, field: str) -> str:
+    return text if _plain(text) else encoded_words(text, field)
 
 
 def _plain(text: str) -> bool:
@@ -115,8 +97,29 @@ def _plain(text: str) -> bool:
     return text.isascii() and "=?" not in text and len(text) < _UNFOLDED
 
 
-def _encoded(text: str) -> str:
-    return Header(text, "utf-8", maxlinelen=75).encode(linesep="\r\n")
+def encoded_words(text: str, field: str) -> str:
+    """RFC 2047 §2 and §5: no line over 76 characters, the header's name included, no word over 75,
+    and no character cut in two.
+
+    Written here because `email` counts without the header's name.
+    """
+    words = [bytearray()]
+    room = _word_bytes(len(field) + 2)
+    lead = ""
+    if room < _LONGEST_CHARACTER:
+        lead, room = "\r\n ", _word_bytes(1)  # the name alone fills the first line
+    for character in text:
+        raw = character.encode("utf-8", "replace")
+        if len(words[-1]) + len(raw) > room:
+            words.append(bytearray())
+            room = _word_bytes(1)
+        words[-1] += raw
+    return lead + "\r\n ".join(f"=?utf-8?b?{b64encode(word).decode()}?=" for word in words)
+
+
+def _word_bytes(before: int) -> int:
+    """How many bytes one word may hold on a line that has `before` characters already."""
+    return max(0, min(75, 76 - before) - len("=?utf-8?b??=")) // 4 * 3
 
 
 def _body(text: str) -> str:

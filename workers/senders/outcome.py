@@ -3,12 +3,16 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from typing import Final
 
 TIMEOUT: Final = "timeout"
 UNREACHABLE: Final = "unreachable"
 DISCONNECTED: Final = "disconnected"
 CREDENTIALS_REFUSED: Final = "credentials_refused"
+BAD_ADDRESS: Final = "bad_address"
+NOT_ASKED: Final = frozenset({CREDENTIALS_REFUSED, BAD_ADDRESS})
+"""Codes of ours for what was never brought before the provider: they tell nothing of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +66,25 @@ class Sent:
     provider_message_id: str
 
 
+class About(StrEnum):
+    """Whom a provider's answer is about (design §6). Only the first may cost a device or an
+    address, only the second wakes an operator, only the last counts for a breaker."""
+
+    RECIPIENT = "recipient"
+    """This message, or the one device or mailbox it was for."""
+    US = "us"
+    """Our key, our project, our server's name, our settings: nobody else's trouble."""
+    PROVIDER = "provider"
+    """Its servers, or the way to them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Temporary:
     """Not taken, perhaps later: what was asked for is right, or the fault is ours to mend."""
 
     code: str
     retry_after_s: float | None = None
+    about: About = About.PROVIDER
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +93,13 @@ class Permanent:
 
     code: str
     token_dead: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """Not sent: the device signed out or moved to somebody else meanwhile. Nothing died."""
+
+    code: str = "device_gone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +116,33 @@ class NotConfigured:
     code: str = "not_configured"
 
 
-Outcome = Sent | Temporary | Permanent | Expired | NotConfigured
+Outcome = Sent | Temporary | Permanent | Gone | Expired | NotConfigured
+
+
+class Act(StrEnum):
+    """What an answer asks of us; each provider's table names one for each answer."""
+
+    PRUNE = "prune"
+    """The device or mailbox exists no more: never again."""
+    DROP = "drop"
+    """Never this message; another one may pass."""
+    PAUSE = "pause"
+    """Later, for this recipient; nobody else waits."""
+    RETRY = "retry"
+    """Later: the provider is in trouble, and its breaker counts it."""
+    ALARM = "alarm"
+    """Later, once an operator has mended what is ours."""
+
+    def outcome(self, code: str, wait_s: float | None = None) -> Outcome:
+        match self:
+            case Act.PRUNE | Act.DROP:
+                return Permanent(code, token_dead=self is Act.PRUNE)
+            case Act.PAUSE:
+                return Temporary(code, wait_s, About.RECIPIENT)
+            case Act.ALARM:
+                return Temporary(code, wait_s, About.US)
+            case Act.RETRY:
+                return Temporary(code, wait_s)
 
 
 def seconds_left(deadline_at: datetime | None, now: datetime) -> int | None:

@@ -10,8 +10,10 @@ from urllib.parse import unquote, urlsplit
 from aiosmtplib import SMTP, SMTPException
 
 from hub.plumbing.clock import Clock, SystemClock
-from workers.senders.mail_message import BadAddress, Mailbox, mail_bytes, mailbox, message_id
+from protocol.mail_address import BadAddress
+from workers.senders.mail_message import Mailbox, mail_bytes, mailbox, message_id
 from workers.senders.outcome import (
+    BAD_ADDRESS,
     Expired,
     MailMessage,
     NotConfigured,
@@ -106,7 +108,7 @@ class SmtpSender:
         try:
             to = mailbox(message.to, message.to_name)
         except BadAddress:
-            return Permanent("bad_address", token_dead=True)
+            return Permanent(BAD_ADDRESS)
         client = self._client(self._server)
         try:
             outcome = await self._try(client, self._from, to, message)

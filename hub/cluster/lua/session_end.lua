@@ -9,5 +9,6 @@ if ARGV[3] == '0' then
 else
   redis.call('HSET', KEYS[1], 'owner', '')
   redis.call('EXPIRE', KEYS[1], ARGV[3])
+  redis.call('ZADD', KEYS[2], 'XX', redis.call('TIME')[1] + ARGV[3], ARGV[2])
 end
 return 1

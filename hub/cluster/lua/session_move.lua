@@ -1,9 +1,10 @@
 -- Rooms a session gets and loses; nothing if another connection owns it by now.
--- KEYS: epoch, session:{pid}. ARGV: owner ('' for any), how many rooms it gets, these, then those
+-- KEYS: epoch, session:{pid}. ARGV: owner ('' for any, '-' for none), how many rooms it gets, these, then those
 -- it loses. Answers where the log stands, or false when nothing was done. A room keeps the
 -- position at which it was first joined.
 local owner = redis.call('HGET', KEYS[2], 'owner')
-if not owner or (ARGV[1] ~= '' and owner ~= ARGV[1]) then
+local wanted = ARGV[1] == '-' and '' or ARGV[1] == '' and owner or ARGV[1]
+if not owner or owner ~= wanted then
   return false
 end
 local gets = tonumber(ARGV[2])

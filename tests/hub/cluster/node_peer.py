@@ -23,7 +23,8 @@ class NodePeer:
         self._number = 0
 
     @classmethod
-    async def start(cls, url: str, key: str) -> "NodePeer":
+    async def start(cls, url: str, key: str, kind: str = "classic") -> "NodePeer":
+        """`kind` of adapter: classic or sharded."""
         if shutil.which("node") is None or not MODULES.is_dir():
             pytest.skip(
                 "node and tests/node/node_modules are not here (npm ci --prefix tests/node)"
@@ -33,6 +34,7 @@ class NodePeer:
             str(HERE / "peer.js"),
             url,
             key,
+            kind,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             env={**os.environ, "NODE_PATH": str(MODULES)},

@@ -4,12 +4,12 @@
 const { createServer } = require("http");
 const readline = require("readline");
 const { Server } = require("socket.io");
-const { createAdapter } = require("@socket.io/redis-adapter");
+const { createAdapter, createShardedAdapter } = require("@socket.io/redis-adapter");
 const { Emitter } = require("@socket.io/redis-emitter");
 const { createClient } = require("redis");
 const { io: connect } = require("socket.io-client");
 
-const [url, key] = process.argv.slice(2);
+const [url, key, kind] = process.argv.slice(2);
 
 const encode = (value) => JSON.stringify(value, (_, item) => {
   if (item instanceof Set || item instanceof Map) return [...item];
@@ -31,7 +31,10 @@ const decode = (value) => {
   const sub = pub.duplicate();
   await Promise.all([pub.connect(), sub.connect()]);
   const http = createServer();
-  const io = new Server(http, { adapter: createAdapter(pub, sub, { key, requestsTimeout: 3000 }) });
+  const adapter = kind === "sharded"
+    ? createShardedAdapter(pub, sub, { channelPrefix: key })
+    : createAdapter(pub, sub, { key, requestsTimeout: 3000 });
+  const io = new Server(http, { adapter });
   const emitter = new Emitter(pub, { key });
   const served = [];
   io.on("hello", (...args) => served.push(args));
@@ -104,7 +107,10 @@ const decode = (value) => {
     process.stdout.write(encode(answer) + "\n");
   }).on("close", () => process.exit(0));
   // The adapter subscribes without telling when it is done; the requests come last.
-  const requests = `${key}-request#/#`;
-  while (!(await pub.pubSubNumSub(requests))[requests]) await new Promise(setImmediate);
+  const requests = `${key}-request#/#`, shard = `${key}#/#`;
+  const listening = async () => kind === "sharded"
+    ? (await pub.pubSubShardNumSub([shard]))[shard]
+    : (await pub.pubSubNumSub(requests))[requests];
+  while (!(await listening())) await new Promise(setImmediate);
   process.stdout.write(encode([0, http.address().port]) + "\n");
 })();

@@ -118,7 +118,15 @@ class Sockets:
             for room in into:
                 self.enter(socket, room)
 
-    def leave(self, namespace: str, rooms: Rooms, except_rooms: Rooms, out_of: Rooms) -> None:
+    def leave(
+        self,
+        namespace: str,
+        rooms: Rooms,
+        except_rooms: Rooms,
+        out_of: Rooms,
+        *,
+        keep_asked: bool = False,
+    ) -> None:
         for socket in self.select(namespace, rooms, except_rooms):
             for room in out_of:
                 self.quit(socket, room)

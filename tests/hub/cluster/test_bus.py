@@ -113,7 +113,7 @@ async def test_malformed_messages_are_counted_and_survived(
         (channels.room("/", "r"), b"\xc1"),
         (channels.room("/", "r"), pack(["x", {"type": 3}, {}])),
         (channels.room("/", "r"), pack(["x", {"type": 2, "data": ["e"]}, {"rooms": 5}])),
-        (channels.namespace("/"), pack(["x", {"type": 2, "data": [1]}, {}])),
+        (channels.namespace("/"), pack(["x", {"type": 2, "data": [True]}, {}])),
         (channels.request("/"), b'{"type":5'),
         (channels.request("/"), b'{"type":77}'),
         (channels.request("/"), b'{"type":6,"data":"x"}'),

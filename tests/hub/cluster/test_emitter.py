@@ -13,6 +13,7 @@ from hub.cluster.server import Server
 from protocol.events import Emit
 from protocol.names import Channels, Keys
 from protocol.redis_wire import Broadcast, decode_broadcast
+from protocol.stock import Untellable
 from tests.hub.cluster.conftest import Valkey
 
 
@@ -155,3 +156,37 @@ async def test_publish_raises_while_redis_is_away_and_works_again_after(
     assert second.split("-")[0] > first.split("-")[0], "a restart begins another epoch"
     assert second.split("-")[1] == "000000000001"
     await line.close()
+
+
+@pytest.mark.fault(3, 26)
+@pytest.mark.parametrize(
+    ("event", "data"),
+    [
+        ("x:photos", {f"p{number}": b"1" for number in range(11)}),
+        ("x:photos", {"at": {"_placeholder": True, "num": 0}, "part": b"1"}),
+        ("disconnect", {}),
+        ("newListener", {}),
+        ("line\nbreak", {}),
+    ],
+)
+async def test_what_stock_clients_cannot_decode_enters_no_log(
+    emitter: Emitter, line: Line, names: tuple[Keys, Channels], event: str, data: dict[str, Any]
+) -> None:
+    before = await emitter.epoch()
+    with pytest.raises(Untellable) as refused:
+        await emitter.emit(event, data, room="user:poisoned")
+    assert refused.value.code == "INVALID_PAYLOAD"
+    if event != "line\nbreak":
+        with pytest.raises(Untellable):
+            await emitter.publish([Emit(id="1", event=event, rooms=("r",), data=data)])
+    assert await line.call("KEYS", f"{names[0].prefix}log:*") == []
+    assert await emitter.epoch() == before
+
+
+@pytest.mark.fault(28)
+async def test_rooms_may_hold_joined_emoji_and_braces(emitter: Emitter) -> None:
+    assert await emitter.emit("x", {}, room="stream:👨‍👩‍👧")
+    assert await emitter.emit("x", {}, room="user:{}")
+    for room in ("user:a\nb", "user:a\u2028b", "user:a\x85b", "user:\ud83d", "user:a\x00"):
+        with pytest.raises(Untellable):
+            await emitter.emit("x", {}, room=room)

@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from hub.cluster.line import Line
 from hub.cluster.presence import Census, Presence
 from protocol.names import Channels, Keys
@@ -109,3 +111,20 @@ async def test_a_node_that_goes_takes_its_people_along(line: Line, names: Names)
     assert await b.online(["mina"]) == set()
     assert await b.people(place, 5) == ["jun"]
     assert await b.nodes() == ["b"]
+
+
+@pytest.mark.fault(28)
+@pytest.mark.parametrize("other", ["bob/streaming", "/streaming:bob", "streaming:bob", ":bob"])
+async def test_keys_of_different_people_never_meet(line: Line, names: Names, other: str) -> None:
+    node = Presence(line, names[0], "a", per_user=1)
+    assert await node.connect("bob", "s1", "/streaming") == []
+    assert await node.online(["bob", other]) == set()
+    assert await node.connect(other, "s2") == []
+    assert await node.online(["bob", other]) == {other}
+    assert await node.connect("bob", "s3") == []
+    keys = {
+        names[0].presence(user, space)
+        for user in ("bob", other)
+        for space in ("/", "/chat", "/streaming")
+    }
+    assert len(keys) == 6

@@ -8,9 +8,10 @@ import pytest
 from hub.cluster.line import Line
 from hub.cluster.recovery import Replay
 from hub.cluster.replay import Refusal
-from hub.cluster.sessions import Session
+from hub.cluster.sessions import PER_USER, Session
 from protocol.events import Emit
 from protocol.names import Keys
+from protocol.redis_wire import Broadcast, encode_open
 from tests.hub.cluster.conftest import Valkey
 from tests.hub.cluster.nodes import Names, Node, until
 
@@ -250,3 +251,57 @@ async def test_live_events_follow_the_replay_without_gap_or_repeat(pair: Pair) -
         *(f"a{n}" for n in range(10)),
         *(f"b{n}" for n in range(10)),
     ]
+
+
+@pytest.mark.fault(3)
+async def test_a_replay_that_ended_twice_in_the_same_way_is_not_tried_again(pair: Pair) -> None:
+    """Its client came back from where it stood: something there ends its connection."""
+    a, b = pair
+    moved_on = ""
+    await a.cluster.sessions.park(await open_(a, "p1", "mina", "r"))
+    await publish(a, emit("1", "r"), emit("2", "r"))
+    for node, token in ((b, "t2"), (a, "t3")):
+        session = await claim(node, token=token)
+        found = await replay(node, session)
+        assert ids(found) == ["1", "2"]
+        assert isinstance(found, Replay)
+        moved_on = found.events[0].offset
+        await node.cluster.sessions.note_replay(session, found.since)
+        await node.cluster.sessions.park(session)
+    assert await replay(b, await claim(b, token="t4")) is Refusal.STUCK
+    assert ids(await replay(a, await claim(a, token="t5"), moved_on)) == ["2"]
+
+
+@pytest.mark.fault(3)
+async def test_a_log_with_what_nobody_can_decode_is_refused_at_once(pair: Pair, line: Line) -> None:
+    """As one of an older version may hold it."""
+    a, b = pair
+    session = await open_(a, "p1", "mina", "r")
+    keys = b.cluster.emitter._keys
+    await publish(a, emit("1", "r"))
+    [(number, [_, before, _, message])] = await line.call(
+        "XRANGE", keys.room_log("/", "r"), "-", "+"
+    )
+    poison = Broadcast(event="x", args=[{str(n): b"1" for n in range(11)}], rooms=("r",))
+    [(_, packed)] = encode_open(poison)
+    await line.call("DEL", keys.room_log("/", "r"))
+    await line.call("XADD", keys.room_log("/", "r"), number, "p", before, "m", packed)
+    assert message != packed
+    assert await replay(b, session) is Refusal.UNREADABLE
+
+
+@pytest.mark.fault(28)
+async def test_a_persons_sessions_are_trimmed_and_capped(
+    pair: Pair, line: Line, names: Names
+) -> None:
+    a, keys = pair[0], names[0]
+    await line.call("ZADD", keys.sessions("mina"), 1, "long-gone")
+    live = await open_(a, "live", "mina", "r")
+    assert await line.call("ZRANGE", keys.sessions("mina"), 0, -1) == [b"live"]
+    for number in range(PER_USER + 5):
+        await a.cluster.sessions.park(await open_(a, f"p{number}", "mina", "r"))
+    assert await line.call("ZCARD", keys.sessions("mina")) == PER_USER
+    assert await line.call("EXISTS", keys.session("p0")) == 0
+    assert await line.call("EXISTS", keys.session(f"p{PER_USER + 4}")) == 1
+    await a.cluster.sessions.renew()
+    assert live.pid.encode() in await line.call("ZRANGE", keys.sessions("mina"), 0, -1)

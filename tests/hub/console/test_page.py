@@ -118,6 +118,31 @@ async def test_another_machine_gets_nothing(page: Page, peer: str, path: str) ->
     assert (status, body["error"]["code"]) == (403, "FORBIDDEN")
 
 
+@pytest.mark.fault(30)
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("X-Forwarded-For", "203.0.113.9"),
+        ("X-Forwarded-For", "127.0.0.1"),
+        ("x-forwarded-for", ""),
+        ("X_Forwarded_For", "203.0.113.9"),
+        ("X-Forwarded-Host", "hub.example.org"),
+        ("X-Forwarded-Proto", "https"),
+        ("X-Forwarded", "for=203.0.113.9"),
+        ("Forwarded", "for=203.0.113.9"),
+        ("X-Real-IP", "203.0.113.9"),
+        ("Via", "1.1 proxy"),
+    ],
+)
+async def test_what_a_proxy_forwards_gets_no_token(
+    page: Page, domain: Domain, name: str, value: str
+) -> None:
+    """A proxy on this machine is a peer on loopback, whoever stands behind it."""
+    status, body = await page.token(PERSON, **{name: value, "Host": "localhost:3001"})
+    assert (status, body["error"]["code"]) == (403, "FORBIDDEN")
+    assert await domain.pool.fetchval("SELECT count(*) FROM users") == 0
+
+
 async def test_another_sites_page_gets_no_token(page: Page) -> None:
     status, body = await page.token(PERSON, Origin="http://evil.example")
     assert (status, body["error"]["code"]) == (403, "FORBIDDEN")

@@ -1,6 +1,7 @@
 """Cells, regions and neighbourhoods."""
 
 import math
+from collections.abc import Callable
 
 import h3
 import pytest
@@ -9,6 +10,8 @@ from hypothesis import strategies as st
 
 from hub.domain import places
 from hub.domain.context import Domain
+
+Seen = Callable[[str, object], None]
 
 
 @given(
@@ -56,3 +59,59 @@ async def test_regions_are_the_boxes_of_the_source(domain: Domain) -> None:
     )
     assert atlas.neighbourhood_of(37.5, 127.0) is None
     assert len(atlas.neighbourhoods) == 43
+
+
+def moved(lat: float, lng: float, direction: float, metres: float) -> tuple[float, float]:
+    """Where one comes who walks so far on a great circle."""
+    a1, arc = math.radians(lat), metres / places.EARTH_M
+    sine = math.sin(a1) * math.cos(arc) + math.cos(a1) * math.sin(arc) * math.cos(direction)
+    a2 = math.asin(max(-1.0, min(1.0, sine)))
+    east = math.sin(direction) * math.sin(arc) * math.cos(a1)
+    turn = math.atan2(east, math.cos(arc) - math.sin(a1) * math.sin(a2))
+    return math.degrees(a2), (math.degrees(turn) + lng + 540) % 360 - 180
+
+
+PENTAGONS = [h3.cell_to_latlng(cell) for cell in h3.get_pentagons(places.RESOLUTION)]
+EDGES = {
+    "east of the antimeridian": (-16.8, -179.996),
+    "west of it": (-16.8, 179.994),
+    "on it": (65.0, 180.0),
+    "on it, by its other name": (65.0, -180.0),
+    "the north pole": (90.0, 0.0),
+    "beside the south pole": (-89.99, 170.0),
+    "a pentagon": PENTAGONS[0],
+    "another one": PENTAGONS[7],
+    "the smallest cells": (58.3, 11.25),
+}
+
+
+@pytest.mark.fault(17)
+@pytest.mark.parametrize("radius", [500, 2000, 5000])
+@pytest.mark.parametrize("name", EDGES)
+def test_a_circle_is_whole_wherever_it_lies(name: str, radius: int) -> None:
+    lat, lng = EDGES[name]
+    cells = places.cells_touching(lat, lng, radius)
+    for step in range(72):
+        for share in (0.3, 0.7, 0.999):
+            spot = moved(lat, lng, math.radians(step * 5), radius * share)
+            assert places.cell_of(*spot) in cells, (name, step * 5, share)
+    for cell in cells:  # and not much more: what touches it has its middle within a cell of its rim
+        assert places.distance_to_cell_m(lat, lng, cell) < radius + 700
+
+
+@pytest.mark.fault(17)
+def test_somebody_beyond_the_antimeridian_is_as_near_as_anybody(record_property: Seen) -> None:
+    there = places.cell_of(-16.8, -179.994)
+    assert there in places.cells_touching(-16.8, 179.994, 2000)
+    assert places.cell_of(-16.8, 179.994) in places.cells_around(there, 2000)
+    distance = places.distance_to_cell_m(-16.8, 179.994, there)
+    assert distance < 2000
+    record_property("seen", f"{distance:.0f} m over the antimeridian: in the circle")
+
+
+@pytest.mark.fault(17)
+@given(st.floats(-90, 90), st.floats(-180, 180))
+def test_antipodes_have_a_distance(lat: float, lng: float) -> None:
+    other = lng + 180 if lng <= 0 else lng - 180
+    half = math.pi * places.EARTH_M
+    assert places.distance_m(lat, lng, -lat, other) == pytest.approx(half, rel=1e-6)

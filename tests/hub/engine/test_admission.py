@@ -16,7 +16,7 @@ from hub.engine.limits import Limits
 from tests.tls import self_signed, serving
 
 from .conftest import Serve
-from .wire import Site, event
+from .wire import NO_CLOSE, Site, event
 
 
 def stamped(number: int, **kwargs: Any) -> Event:
@@ -130,7 +130,7 @@ async def test_a_half_open_predecessor_is_cut_and_its_sid_taken_over(
     async with site.wire() as first, site.wire() as second:
         await first.connect()
         await second.connect()
-        assert await first.closed() == 1001
+        assert await first.closed() == NO_CLOSE
         await asyncio.sleep(0.05)
         assert len(left) == 1
         assert left[0][1] == "transport close"
@@ -183,7 +183,7 @@ async def test_admission_may_refuse_or_ask_to_come_back(sio: Server, site: Site,
         await wire.put('40{"old":1}')
         assert await wire.text() == '44{"message":"expired"}'
         await wire.put("40")
-        assert await wire.closed() == 1013
+        assert await wire.closed() == NO_CLOSE
     assert not sio.manager.namespaces["/"].members
 
 
@@ -294,7 +294,7 @@ async def test_without_members_the_time_out_starts_again(serve: Serve) -> None:
         await wire.connect()
         await asyncio.sleep(0.15)
         await wire.put("41")
-        assert await wire.closed() == 1008
+        assert await wire.closed() == NO_CLOSE
 
 
 async def test_origins(serve: Serve) -> None:
@@ -380,7 +380,7 @@ async def test_drain(sio: Server, site: Site) -> None:
     async def client(index: int) -> None:
         async with site.wire() as wire:
             sids.append((await wire.connect())["sid"])
-            assert await wire.closed() == 1001
+            assert await wire.closed() == NO_CLOSE
             closed.append(index)
 
     clients = []

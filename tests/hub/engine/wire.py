@@ -12,6 +12,9 @@ from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType
 
 PATIENCE = 5.0
 
+NO_CLOSE = 1006
+"""TCP ended without a Close frame (RFC 6455 §7.1.5): every client notices, and comes back."""
+
 
 class Wire:
     """One WebSocket; ``opened`` is the OPEN packet, ``code`` the close code once closed."""

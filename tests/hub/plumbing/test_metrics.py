@@ -15,6 +15,8 @@ NAMED = {
     "db_pool_connections": {"pool", "state"},
     "redis_connected": {"client"},
     "breaker_state": {"provider"},
+    "provider_answers": {"provider", "about"},
+    "provider_refuses": {"provider"},
     "notifications": {"kind"},
     "deliveries": {"channel", "status", "reason"},
     "errors": {"door", "code"},

@@ -1,17 +1,20 @@
+import ast
 import json
 import os
 import re
 import shlex
 import stat
 import subprocess
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
+from hub.domain.context import Policy
 from hub.plumbing.settings import (
     Settings,
     SettingsError,
@@ -89,6 +92,9 @@ def test_every_problem_stands_in_one_message() -> None:
         ({"LINK_SECRET": SECRET}, "LINK_SECRET"),
         ({"JWT_EXPIRATION": "15 minutes"}, "JWT_EXPIRATION"),
         ({"JWT_EXPIRATION": "0"}, "JWT_EXPIRATION"),
+        ({"JWT_EXPIRATION": "8d"}, "JWT_EXPIRATION"),
+        ({"JWT_SECRET_PREVIOUS": SECRET}, "JWT_SECRET_PREVIOUS"),
+        ({"JWT_SECRET_PREVIOUS": OTHER}, "LINK_SECRET"),
         ({"JWT_EXPIRATION": "15m", "JWT_EXPIRES_IN": "5m"}, "JWT_EXPIRATION"),
         ({"SOCKET_TRANSPORTS": "carrier-pigeon"}, "SOCKET_TRANSPORTS"),
         ({"HUB_PROCESSES": "2"}, "HUB_PROCESSES"),
@@ -297,6 +303,35 @@ def test_the_example_in_force_is_the_same_as_nothing() -> None:
     without = Settings.load({}, complete=False)
     values = {row.name: value for row, value, _ in with_example.in_force()}
     assert values == {row.name: value for row, value, _ in without.in_force()}
+
+
+def attributes_read() -> Counter[str]:
+    """How often the product's code reads an attribute of each name."""
+    files = [path for row in ("hub", "api", "workers") for path in (ROOT / row).rglob("*.py")]
+    nodes = (node for path in files for node in ast.walk(ast.parse(path.read_text("utf-8"))))
+    return Counter(
+        node.attr
+        for node in nodes
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load)
+    )
+
+
+@pytest.mark.fault(18)
+def test_a_variable_nobody_reads_says_so(record_property: Any) -> None:
+    """And one that says so is read by nobody: the note goes with the first reader."""
+    read = attributes_read()
+    unread = {row.name for row in variables() if not read[row.attribute]}
+    assert unread == {row.name for row in variables() if row.note.endswith("; not read yet")}
+    text = (ROOT / ".env.example").read_text("utf-8")
+    assert text.count("; not read yet\n") == len(unread)
+    record_property("seen", f"not read yet, and said: {', '.join(sorted(unread))}")
+
+
+@pytest.mark.fault(18)
+def test_every_figure_of_the_policy_has_a_reader() -> None:
+    """A setting that ends in a figure nobody looks at is read by nobody, too."""
+    read = attributes_read()
+    assert [item.name for item in fields(Policy) if not read[item.name]] == []
 
 
 BY_ENVIRONMENT = {  # the table's words; the values themselves are tested above

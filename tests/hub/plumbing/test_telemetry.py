@@ -215,3 +215,26 @@ def test_a_request_line_holds_what_the_guide_asks_for() -> None:
         "userAgent": "ua", "ip": "1.2.3.4", "userId": "u1",
     }  # fmt: skip
     assert {name: line[name] for name in expected} == expected
+
+
+@pytest.mark.fault(10)
+@pytest.mark.parametrize("form", ["json", "text"])
+def test_no_line_is_lost_to_what_a_stranger_sent(form: str) -> None:
+    """Lone surrogates (bytes that are no UTF-8) and integers over 64 bits."""
+    output = output_of(
+        r"""
+        log.warning("first", userAgent="caf\udce9", number=2**80, deep={"\ud800": ["\udfff"]})
+        logging.getLogger("lib").warning("second %s", "caf\udce9")
+        AccessLog("all").request(method="GET", path="/\udcff", status=400, seconds=0.1)
+        """,
+        LOG_FORMAT=form,
+        LOG_LEVEL="info",
+    )
+    lines = output.splitlines()
+    assert [word for word in ("first", "second", "request") if word in output] == [
+        "first", "second", "request",
+    ]  # fmt: skip
+    assert "caf?" in output
+    if form == "json":
+        assert json.loads(lines[0])["number"] == 2**80
+        assert len(lines) == 3

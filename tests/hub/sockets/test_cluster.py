@@ -83,7 +83,8 @@ async def test_rooms_are_joined_and_left_by_order(
     assert "room8" not in member_of(hub, "minji").room_names
 
 
-async def test_an_order_does_not_undo_what_the_client_asked_for(
+@pytest.mark.fault(21)
+async def test_a_move_of_ours_does_not_undo_what_the_client_asked_for(
     hub: Running, other: Running, connect: Connect
 ) -> None:
     code = hub.domain.atlas.neighbourhood_of(*JEJU)

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -91,8 +92,6 @@ async def test_values_of_callers_stand_in_no_answer(hub: Running, connect: Conne
 
 HOSTILE: dict[str, tuple[str | bytes, int]] = {
     "too long": ('42["inbox:sync",{"x":"' + "x" * 70_000 + '"}]', 1009),
-    "lone surrogate": ('42["inbox:sync",{"x":"\\ud800"}]', 1008),
-    "too deep": ('42["inbox:sync",' + "[" * 30_000 + "]" * 30_000 + "]", 1008),
     "not UTF-8": (b'42["inbox:sync",{"x":"\xff\xfe"}]', 1007),
     "no JSON": ('42["inbox:sync",{', 1008),
     "no list": ('42{"a":1}', 1008),
@@ -112,6 +111,94 @@ async def test_hostile_packets_close_the_connection_and_nothing_else(
     await wire.starting('42["ready"')
     await wire.send(packet)
     assert await wire.next() == code
+    assert (await bystander.call("inbox:sync", {}))["ok"] is True
+
+
+HALF = '"\\ud83d"'
+STRANGE = {
+    "half an emoji": f'["question:join",{{"questionId":{HALF}}}]',
+    "half an emoji as a key": f'["question:join",{{{HALF}:1}}]',
+    "half an emoji as a name": f"[{HALF},{{}}]",
+    "half an emoji in a room": '["presence:get",{"room":"question:\\udc00"}]',
+    "a numeric name": '[7,{"a":1}]',
+    "a name named star": '["*",{"a":1}]',
+    "a name named star, somebody's sid": '["*","BYSTANDER"]',
+    "a name without a payload": '["neighbourhood:join"]',
+    "an empty name": '[""]',
+    "names of Python": '["__init__",{}]',
+    "beyond all doubles": '["inbox:sync",{"after":1e400}]',
+    "integers over 64 bits": '["inbox:sync",{"after":' + "9" * 400 + "}]",
+    "over 64 bits": '["inbox:sync",{"after":18446744073709551616}]',
+    "too deep": '["inbox:sync",' + "[" * 30_000 + "]" * 30_000 + "]",
+    "deep": '["inbox:sync",{"limit":' + "[" * 100 + "]" * 100 + "}]",
+}
+
+
+@pytest.mark.fault(2, 26)
+async def test_what_one_message_may_hold_is_answered_with_a_code(
+    hub: Running, dial: Dial, connect: Connect
+) -> None:
+    """Each, in both namespaces, and the session goes on; nobody else's limit is spent."""
+    bystander = await connect(hub, "jiho")
+    sid = bystander.sio.get_sid()
+    wire = await dial(hub)
+    await wire.send("40" + json.dumps({"token": hub.token("minji")}))
+    await wire.starting('42["ready"')
+    await wire.send("40/streaming," + json.dumps({"token": hub.token("minji")}))
+    await wire.starting("40/streaming")
+    with capture_logs() as lines:
+        for name, packet in STRANGE.items():
+            for space in ("", "/streaming,"):
+                await wire.send(f"42{space}77{packet.replace('BYSTANDER', sid)}")
+                answer = await wire.starting(f"43{space}77[")
+                [ack] = json.loads(answer[answer.index("[") :])
+                assert ack["error"]["code"] == "INVALID_PAYLOAD", name
+    assert [line for line in lines if line["log_level"] == "error"] == []
+    await wire.send('4278["inbox:sync",{}]')
+    assert json.loads((await wire.starting("4378["))[4:])[0]["ok"] is True
+    used = await hub.domain.redis.exists(hub.domain.keys.rate("socket_default", "jiho"))
+    assert not used
+
+
+@pytest.mark.fault(2)
+@pytest.mark.parametrize("half", ["\\ud83d", "\\udc00"])
+async def test_half_an_emoji_for_a_token_is_refused_as_any_other(
+    hub: Running, dial: Dial, half: str
+) -> None:
+    wire = await dial(hub)
+    with capture_logs() as lines:
+        for auth in (
+            f'{{"token":"{half}"}}',
+            f'{{"token":"eyJ.{half}.x"}}',
+            f'{{"pid":"{half}","offset":"{half}","token":"x"}}',
+            f'{{"{half}":1}}',
+        ):
+            await wire.send("40" + auth)
+            assert json.loads((await wire.starting("44"))[2:])["data"]["code"] == "UNAUTHENTICATED"
+        token = hub.token("minji")
+        await wire.send(f'40{{"pid":"{half}","offset":"{half}","token":"{token}"}}')
+        assert '"recovered":false' in await wire.starting('42["ready"')
+    assert [line for line in lines if line["log_level"] == "error"] == []
+
+
+@pytest.mark.fault(24)
+async def test_refused_events_cost_the_sender_its_transport(
+    hub: Running, dial: Dial, connect: Connect, record_property: Callable[[str, object], None]
+) -> None:
+    """Each is answered, the last one too; then the transport ends. Others notice nothing."""
+    bystander = await connect(hub, "jiho")
+    wire = await dial(hub)
+    await wire.send("40" + json.dumps({"token": hub.token("minji")}))
+    await wire.starting('42["ready"')
+    for number in range(1, 151):
+        await wire.send(f'42{number}["*"]')
+    codes: list[str] = []
+    while isinstance(packet := await wire.next(), str):
+        codes.append(json.loads(packet[packet.index("[") :])[0]["error"]["code"])
+    assert packet == 1008
+    assert len(codes) == 101
+    assert codes[:100] == ["INVALID_PAYLOAD"] * 100
+    record_property("seen", f"closed after {len(codes)} refused events")
     assert (await bystander.call("inbox:sync", {}))["ok"] is True
 
 
@@ -142,7 +229,7 @@ async def test_the_limit_is_a_persons_over_all_nodes(settings: Settings, connect
         assert (await stranger.call("inbox:sync", {}))["ok"] is True
 
 
-def allowed(_event: ClientEvent, _user_id: str) -> Verdict:
+async def allowed(_event: ClientEvent, _user_id: str) -> Verdict:
     return Verdict(allowed=True, limit=1, remaining=1, retry_after_ms=0)
 
 
@@ -169,11 +256,11 @@ async def test_a_fault_of_ours_is_told_as_internal(hub: Running, connect: Connec
 
 
 async def test_plain_functions_pass_the_same_gate(hub: Running, connect: Connect) -> None:
-    """Limits counted in the process and plain handlers take the way without a task."""
+    """A handler need not be a coroutine."""
     node = hub.door.node
     verdicts = iter([True, True, True, False])
 
-    def counted_here(event: ClientEvent, user_id: str) -> Verdict:
+    async def counted_here(event: ClientEvent, user_id: str) -> Verdict:
         assert (event.name, user_id) == ("question:join", "minji")
         return Verdict(next(verdicts), 3, 0, 250)
 

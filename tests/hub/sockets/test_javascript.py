@@ -10,8 +10,12 @@ from typing import Any
 
 import pytest
 
+from hub.cluster.emitter import Emitter
 from hub.engine import Member
 from hub.plumbing.settings import Settings
+from protocol.names import Channels
+from protocol.redis_wire import Broadcast, encode_broadcast, encode_open
+from protocol.stock import Untellable
 from tests.hub.sockets.conftest import Running, running, with_figures
 from tests.hub.sockets.test_recovery import tell
 
@@ -123,3 +127,42 @@ async def test_it_stays_away_when_the_limit_took_its_place(
         assert (await first.until("disconnect"))[-1][1] == "io server disconnect"
         await first.close()
         await second.close()
+
+
+@pytest.mark.fault(3)
+async def test_it_outlives_an_event_that_it_cannot_decode(
+    hub: Running, redis_url: str, open_page: Open, record_property: Callable[[str, object], None]
+) -> None:
+    """Eleven binary parts: refused where they are published, passed over from other servers, and
+    one that stands in the log already costs the recovery once and not the client."""
+    page = await open_page(hub, hub.token("minji"))
+    await page.until("ready")
+    data = {str(number): b"1" for number in range(11)}
+    redis, room = hub.domain.redis, "user:minji"
+    other = Broadcast(event="x:photos", args=[data], rooms=(room,))
+    async with Emitter.connect(redis_url) as emitter:
+        with pytest.raises(Untellable) as refused:
+            await emitter.emit("x:photos", data, room=room)
+    await redis.publish(Channels().room("/", room), encode_broadcast(other))
+    await tell(hub, "minji", 1)
+    assert [name for name, _ in await page.until("news")] == ["news"]
+    hub.door.node.server.cut(only(hub))
+    await _poison(hub, room, other)
+    heard = await page.until("ready")
+    assert [data for name, data in heard if name == "disconnect"] == ["transport close"]
+    assert [data["recovered"] for name, data in heard if name == "connect"] == [False]
+    await tell(hub, "minji", 3)
+    assert [data["n"] for name, data in await page.until("news") if name == "news"] == [3]
+    record_property("seen", f"emitter: {refused.value.code}; in the log: recovered false")
+
+
+async def _poison(hub: Running, room: str, broadcast: Broadcast) -> None:
+    """Into the log as an emitter of an older version would have written it."""
+    redis: Any = hub.domain.redis
+    keys = hub.domain.keys
+    [(last, _)] = await redis.xrevrange(keys.room_log("/", room), count=1)
+    epoch, _, number = last.decode().partition("-")
+    [(_, packed)] = encode_open(broadcast)
+    entry = {"p": last, "m": packed}
+    await redis.xadd(keys.room_log("/", room), entry, f"{epoch}-{int(number) + 1}")
+    await redis.hincrby(keys.epoch, "number", 1)

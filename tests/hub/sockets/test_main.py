@@ -2,9 +2,12 @@
 
 from typing import Any
 
+import pytest
+
 from hub.domain import answers, members, questions
 from hub.domain.urgent import broadcast_id
 from hub.plumbing.settings import Settings
+from protocol.events import Emit
 from protocol.rest import Ask
 from tests.hub.sockets.conftest import (
     JEJU,
@@ -190,3 +193,18 @@ async def test_the_inbox_on_two_devices(hub: Running, connect: Connect) -> None:
     await laptop.next("inbox:unread", lambda one: one["count"] == 0)
     empty = await laptop.call("inbox:sync", {"after": updated["seq"]})
     assert empty["items"] == []
+
+
+@pytest.mark.fault(23)
+async def test_a_stream_may_be_called_by_an_emoji_of_several(
+    hub: Running, connect: Connect
+) -> None:
+    key = "👨‍👩‍👧‍👦 가족"
+    client = await connect(hub, "minji")
+    joined = await client.call("join:stream", {"streamKey": key})
+    assert (joined["ok"], joined["room"]) == (True, f"stream:{key}")
+    emit = Emit(id="e1", event="news", rooms=(f"stream:{key}",), data={"id": "e1"})
+    await hub.domain.outbox._publish([emit])
+    assert (await client.next("news"))["id"] == "e1"
+    refused = await client.call("join:stream", {"streamKey": "a\u2028b"})
+    assert refused["error"]["code"] == "INVALID_PAYLOAD"

@@ -1,6 +1,7 @@
 """Coming back: through the same node or another, with everything that was missed, as oneself."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
 
@@ -186,3 +187,44 @@ async def test_joined_rooms_come_back_where_still_allowed(hub: Running, connect:
     assert ready["recovered"] is True
     assert {f"neighbourhood:{code}", f"question:{kept.id}"} <= set(ready["rooms"])
     assert f"question:{gone.id}" not in ready["rooms"]
+
+
+@pytest.mark.fault(3)
+async def test_a_replay_that_ended_twice_in_the_same_way_ends_in_a_new_session(
+    hub: Running, connect: Connect, record_property: Callable[[str, object], None]
+) -> None:
+    """Three returns from one offset: its client dies of what is replayed there. The third one is
+    told `recovered: false`, and goes on."""
+    client = await connect(hub, "minji", recovery=True)
+    await tell(hub, "minji", 1)
+    await client.next("news")
+    await drop(client)
+    await tell(hub, "minji", 2)
+    told = []
+    for _ in range(3):
+        again = await back(connect, hub, client, "minji")
+        ready = await again.next("ready")
+        told.append(ready["recovered"])
+        assert numbers(again) == ([2] if ready["recovered"] else [])
+        await drop(again)
+    assert told == [True, True, False]
+    record_property("seen", f"recovered {told}")
+    fresh = await back(connect, hub, again, "minji", offset=offset_of(client))
+    assert (await fresh.next("ready"))["recovered"] is True
+    await tell(hub, "minji", 3)
+    assert (await fresh.next("news"))["n"] == 3
+
+
+@pytest.mark.fault(3)
+async def test_returns_without_anything_missed_are_recovered_for_ever(
+    hub: Running, connect: Connect
+) -> None:
+    """A network that flaps is no client that dies of its replay."""
+    client = await connect(hub, "minji", recovery=True)
+    await tell(hub, "minji", 1)
+    await client.next("news")
+    await drop(client)
+    for _ in range(5):
+        again = await back(connect, hub, client, "minji")
+        assert (await again.next("ready"))["recovered"] is True
+        await drop(again)

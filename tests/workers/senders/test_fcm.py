@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+from collections.abc import Callable
 from datetime import timedelta
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from tests.fakes import fcm_schema
 from tests.fakes.fcm import FakeFcm
 from tests.fakes.script import Fault
 from tests.workers.senders.conftest import MakeFcmSender, push, soon
-from workers.senders import Expired, NotConfigured, Outcome, Permanent, Sent, Temporary
+from workers.senders import About, Expired, NotConfigured, Outcome, Permanent, Sent, Temporary
 from workers.senders.fcm import FcmSender
 from workers.senders.google_grant import AccessTokens, CredentialsError, ServiceAccount
 
@@ -118,15 +120,70 @@ async def test_a_short_grant_is_kept_for_half_of_its_life(
     assert await tokens.get() != first
 
 
-async def test_a_bearer_withdrawn_by_google_costs_one_try(
-    fcm: FakeFcm, fcm_sender: MakeFcmSender
+@pytest.mark.fault(13)
+async def test_a_bearer_that_died_costs_one_refresh_and_no_try(
+    fcm: FakeFcm, fcm_sender: MakeFcmSender, record_property: Callable[[str, object], None]
 ) -> None:
     sender = fcm_sender()
     assert isinstance(await sender.send("a", push()), Sent)
     fcm.account.withdraw_all()
-    assert await sender.send("b", push()) == Temporary("UNAUTHENTICATED")
-    assert isinstance(await sender.send("b", push()), Sent)
+    outcomes = await asyncio.gather(*[sender.send(f"d{n}", push()) for n in range(20)])
+    assert all(isinstance(outcome, Sent) for outcome in outcomes)
+    assert fcm.refused_bearers == 20
     assert fcm.grants == 2
+    record_property("seen", "20 pushes with a dead bearer: 1 refresh, no try lost")
+
+
+@pytest.mark.fault(13, 14)
+async def test_an_account_that_google_refuses_costs_a_grant_a_minute(
+    fcm: FakeFcm, fcm_sender: MakeFcmSender
+) -> None:
+    elapsed = [0.0]
+    sender = fcm_sender(monotonic=lambda: elapsed[0])
+    fcm.arm(Fault("send", status=401, body=fcm_schema.NO_BEARER, times=100))
+    refused = Temporary("UNAUTHENTICATED", about=About.US)
+    assert [await sender.send("a", push()) for _ in range(6)] == [refused] * 6
+    assert fcm.grants == 1
+    elapsed[0] = 61.0
+    assert await sender.send("a", push()) == refused
+    assert fcm.grants == 2
+
+
+@pytest.mark.fault(13, 14)
+async def test_a_grant_that_is_refused_is_asked_for_again_after_a_pause(
+    fcm: FakeFcm, fcm_sender: MakeFcmSender
+) -> None:
+    elapsed = [0.0]
+    sender = fcm_sender(monotonic=lambda: elapsed[0])
+    fcm.arm(Fault("token", status=400, body={"error": "invalid_grant"}))
+    refused = Temporary("credentials_refused", about=About.US)
+    assert [await sender.send("a", push()) for _ in range(6)] == [refused] * 6
+    assert fcm.grants == 1
+    elapsed[0] = 5.1
+    assert isinstance(await sender.send("a", push()), Sent)
+
+
+@pytest.mark.fault(14)
+async def test_a_broken_apns_key_leaves_our_bearer_alone(
+    fcm: FakeFcm, fcm_sender: MakeFcmSender
+) -> None:
+    fcm.apns_key = False
+    sender = fcm_sender()
+    refused = Temporary("THIRD_PARTY_AUTH_ERROR", about=About.US)
+    assert [await sender.send("iphone", push()) for _ in range(6)] == [refused] * 6
+    assert fcm.grants == 1
+
+
+@pytest.mark.fault(14)
+async def test_a_token_of_another_project_and_a_noisy_one_stay_alive(
+    fcm: FakeFcm, fcm_sender: MakeFcmSender
+) -> None:
+    fcm.foreign.add("foreign")
+    fcm.noisy.add("noisy")
+    sender = fcm_sender()
+    assert await sender.send("foreign", push()) == Temporary("SENDER_ID_MISMATCH", about=About.US)
+    wanted = Temporary("QUOTA_EXCEEDED", 60.0, About.RECIPIENT)
+    assert await sender.send("noisy", push()) == wanted
 
 
 async def test_dead_tokens_are_told_from_bad_messages(
@@ -137,11 +194,12 @@ async def test_dead_tokens_are_told_from_bad_messages(
     sender = fcm_sender()
     assert await sender.send("gone", push()) == Permanent("UNREGISTERED", token_dead=True)
     assert await sender.send("garbled", push()) == Permanent("INVALID_ARGUMENT", token_dead=True)
-    too_big = push(url="https://dongne.example/" + "x" * 5000)
-    assert await sender.send("fine", too_big) == Permanent("INVALID_ARGUMENT")
+    fcm.arm(Fault("send", status=400, body=fcm_schema.error(400, "INVALID_ARGUMENT", "no")))
+    assert await sender.send("fine", push()) == Permanent("INVALID_ARGUMENT")
     assert fcm.received == []
 
 
+REFUSED = Temporary("credentials_refused", about=About.US)
 FAULTS: list[tuple[Fault, Outcome]] = [
     (Fault("send", status=503, body=fcm_schema.AWAY), Temporary("UNAVAILABLE")),
     (
@@ -156,15 +214,8 @@ FAULTS: list[tuple[Fault, Outcome]] = [
     (Fault("send", action="close"), Temporary("unreachable")),
     (Fault("token", action="close"), Temporary("unreachable")),
     (Fault("token", status=503, body="away"), Temporary("unreachable")),
-    (
-        Fault("token", status=400, body={"error": "invalid_grant"}),
-        Temporary("credentials_refused"),
-    ),
-    (Fault("token", status=200, body={"access_token": 7}), Temporary("credentials_refused")),
-    (
-        Fault("token", status=200, body={"access_token": "a\r\nX-Evil: 1"}),
-        Temporary("credentials_refused"),
-    ),
+    (Fault("token", status=200, body={"access_token": 7}), REFUSED),
+    (Fault("token", status=200, body={"access_token": "a\r\nX-Evil: 1"}), REFUSED),
 ]
 
 
@@ -172,7 +223,8 @@ FAULTS: list[tuple[Fault, Outcome]] = [
 async def test_each_failure_of_the_provider_has_its_outcome_and_the_next_push_passes(
     fcm: FakeFcm, fcm_sender: MakeFcmSender, fault: Fault, outcome: Outcome
 ) -> None:
-    sender = fcm_sender()
+    ticks = count(0, 10)  # the next push comes when the pause after a refused grant is over
+    sender = fcm_sender(monotonic=lambda: next(ticks))
     fcm.arm(fault)
     assert await sender.send("device-1", push()) == outcome
     assert isinstance(await sender.send("device-2", push()), Sent)

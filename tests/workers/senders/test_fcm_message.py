@@ -1,8 +1,10 @@
 """The body of a push: every valid message is one FCM takes, and holds no more than it should."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,13 +17,15 @@ NOW = datetime(2026, 11, 21, 9, 0, tzinfo=UTC)
 ids = st.text(st.characters(codec="utf-8"), min_size=1, max_size=128)
 
 
+@pytest.mark.fault(15)
 @given(
     title=st.text(max_size=2000),
     body=st.text(max_size=5000),
     collapse_id=ids,
     question_id=st.none() | ids,
     answer_id=st.none() | ids,
-    left=st.none() | st.integers(1, 86_400),
+    url=st.text(max_size=3000).map(lambda path: "https://dongne.example/" + path),
+    left=st.none() | st.integers(1, 10**9),
     unread=st.integers(0, 10**6),
     silent=st.booleans(),
 )
@@ -58,6 +62,40 @@ def test_without_a_deadline_the_provider_decides_how_long() -> None:
     assert "ttl" not in body["android"]
     assert "apns-expiration" not in body["apns"]["headers"]
     assert "TTL" not in body["webpush"]["headers"]
+
+
+@pytest.mark.fault(15)
+@pytest.mark.parametrize("days", [27, 28, 29, 365, 365 * 900])
+def test_no_time_to_live_is_over_four_weeks(
+    days: int, record_property: Callable[[str, object], None]
+) -> None:
+    body = fcm_body("token", push(deadline_at=NOW + timedelta(days=days)), NOW)["message"]
+    seconds = min(days, 28) * 86_400
+    assert body["android"]["ttl"] == f"{seconds}s"
+    assert body["webpush"]["headers"]["TTL"] == str(seconds)
+    expires = (NOW + timedelta(seconds=seconds)).timestamp()
+    assert body["apns"]["headers"]["apns-expiration"] == str(int(expires))
+    record_property("seen", f"{days} days: ttl {seconds}s")
+
+
+@pytest.mark.fault(15)
+def test_long_ids_and_links_shorten_the_body_and_lose_no_push() -> None:
+    quotes = '"' * 128  # two bytes each in JSON
+    long = push(
+        title='"' * 2000,
+        body='"' * 5000,
+        question_id=quotes,
+        answer_id=quotes,
+        url="https://dongne.example/" + "%22" * 600,
+    )
+    message = fcm_body("token", long, NOW)
+    assert refusal(message) is None
+    assert message["message"]["notification"]["body"].endswith("…")
+    longer = push(url="https://dongne.example/" + "x" * 5000)
+    message = fcm_body("token", longer, NOW)
+    assert refusal(message) is None
+    assert "url" not in message["message"]["data"]
+    assert "fcm_options" not in message["message"]["webpush"]
 
 
 def test_a_plain_http_link_is_left_out_of_web_push() -> None:

@@ -1,11 +1,15 @@
 """A mail's bytes: whatever people write, the headers are ours and the texts arrive."""
 
+import base64
 import email
 import email.policy
+import re
+from collections.abc import Callable
 from datetime import UTC, datetime
 from email.header import decode_header, make_header
 from email.message import EmailMessage
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -54,6 +58,43 @@ def test_no_text_adds_a_header_or_breaks_a_line(
     assert raw.isascii()
     assert all(len(line) <= 998 for line in raw.split(b"\r\n"))
     assert b"\n" not in raw.replace(b"\r\n", b"")
+
+
+LONG = (
+    "Commande et livraison, Abo actualités digitales 20 semaines d’abonnement à 24 heures, Tribune",
+    "문 연 약국 있나요? 지금 연동에서 문을 연 약국을 찾아요 지금 연동에서 문을 연 약국을 찾아요",
+    "😀" * 60,
+    "a" * 150 + "é",
+)
+
+
+@pytest.mark.fault(17)
+@pytest.mark.parametrize("text", LONG)
+def test_lines_with_encoded_words_are_short(
+    text: str, record_property: Callable[[str, object], None]
+) -> None:
+    raw, parsed = read(mail(subject=text, to_name=text, headers={"X-" + "n" * 60: text}))
+    lines = [line for line in raw.split(b"\r\n\r\n")[0].split(b"\r\n") if b"=?" in line]
+    words = re.findall(rb"=\?.*?\?=", b" ".join(lines))
+    assert max(len(line) for line in lines) <= 76
+    assert max(len(word) for word in words) <= 75
+    for word in words:  # RFC 2047 §5: each word is whole by itself
+        base64.b64decode(word[10:-2]).decode()
+    assert str(parsed["Subject"]) == text
+    record_property("seen", f"longest line {max(len(line) for line in lines)}")
+
+
+@pytest.mark.fault(17)
+@given(st.text(max_size=200))
+def test_no_text_makes_a_line_with_encoded_words_too_long(text: str) -> None:
+    raw, _ = read(mail(subject=text, to_name=text))
+    assert all(len(line) <= 76 for line in raw.split(b"\r\n") if b"=?utf-8?" in line)
+
+
+def test_the_language_that_is_told_is_that_of_the_texts() -> None:
+    for locale, language in (("en-GB", "en"), ("ja", "ko"), ("", "ko"), ("en\r\nX: y", "ko")):
+        _, parsed = read(mail(locale=locale))
+        assert parsed["Content-Language"] == language
 
 
 @given(st.text(alphabet="가나다 라마바abc,<>\"@'()😀", max_size=60))

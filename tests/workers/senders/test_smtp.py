@@ -1,18 +1,29 @@
 """Mails over real SMTP to a local server that refuses, hangs, drops and dies on order."""
 
 import asyncio
+import re
 import ssl
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiosmtplib import (
+    SMTPDataError,
+    SMTPRecipientRefused,
+    SMTPResponseException,
+    SMTPSenderRefused,
+)
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.fakes.script import Fault
 from tests.fakes.smtp import FakeSmtp
 from tests.tls import self_signed, serving
 from tests.workers.senders.conftest import MAIL, mail, soon
-from workers.senders import Expired, NotConfigured, Outcome, Permanent, Sent, Temporary
+from workers.senders import About, Expired, NotConfigured, Permanent, Sent, Temporary
+from workers.senders.outcome import Act
 from workers.senders.smtp import MailSettingsError, SmtpSender, SmtpServer
+from workers.senders.smtp_answers import classify
 
 FROM = "동네 <no-reply@dongne.example>"
 MESSAGE_ID = f"<{MAIL.message_id}@dongne.example>"
@@ -45,39 +56,116 @@ async def test_a_repeat_has_the_same_message_id(smtp: FakeSmtp) -> None:
     assert [m["headers"]["Message-ID"] for m in smtp.received] == [MESSAGE_ID, MESSAGE_ID]
 
 
-REPLIES: list[tuple[str, str, Outcome]] = [
-    ("connect", "421 4.3.2 too busy", Temporary("421 4.3.2")),
-    ("connect", "554 no mail service here", Temporary("554")),
-    ("mail", "451 4.3.0 try later", Temporary("451 4.3.0")),
-    ("mail", "530 5.7.0 Authentication required", Temporary("530 5.7.0")),
-    ("mail", "550 5.7.1 sender refused", Permanent("550 5.7.1")),
-    ("mail", "552 5.3.4 too big", Permanent("552 5.3.4")),
-    ("rcpt", "450 4.2.1 greylisted", Temporary("450 4.2.1")),
-    ("rcpt", "452 4.2.2 mailbox full", Temporary("452 4.2.2")),
-    ("rcpt", "421 4.7.0 go away", Temporary("421 4.7.0")),
-    ("rcpt", "550 5.1.1 no such user", Permanent("550 5.1.1", token_dead=True)),
-    ("rcpt", "556 5.1.10 null MX", Permanent("556 5.1.10", token_dead=True)),
-    ("rcpt", "550 5.2.1 disabled", Permanent("550 5.2.1", token_dead=True)),
-    ("rcpt", "550 no such user", Permanent("550", token_dead=True)),
-    ("rcpt", "552 5.2.2 over quota", Permanent("552 5.2.2")),
-    ("rcpt", "550 5.7.1 relaying denied", Permanent("550 5.7.1")),
-    ("rcpt", "554 no", Permanent("554")),
-    ("rcpt", "550 4.1.1 classes disagree", Permanent("550", token_dead=True)),
-    ("data", "451 4.7.1 later", Temporary("451 4.7.1")),
-    ("data", "554 5.7.1 spam", Permanent("554 5.7.1")),
-    ("data", "550 refused", Permanent("550")),
-    ("data", "550 5.1.1 no such user", Permanent("550 5.1.1", token_dead=True)),
+REPLIES: list[tuple[str, str, Act]] = [
+    ("connect", "421 4.3.2 too busy", Act.RETRY),
+    ("connect", "554 no mail service here", Act.RETRY),
+    ("connect", "554 5.7.1 Client host [192.0.2.1] blocked using zen.example", Act.ALARM),
+    ("connect", "421 4.3.2 Your IP(192.0.2.1) is filtered, register it at realip", Act.ALARM),
+    ("ehlo", "550 bad name", Act.ALARM),
+    ("ehlo", "421 4.3.2 closing", Act.RETRY),
+    ("mail", "451 4.3.0 try later", Act.RETRY),
+    ("mail", "530 5.7.0 Authentication required", Act.ALARM),
+    ("mail", "550 5.7.1 sender refused", Act.ALARM),
+    ("mail", "550 5.7.60 Client does not have permissions to send as this sender", Act.ALARM),
+    ("mail", "552 5.3.4 too big", Act.DROP),
+    ("mail", "552 too big", Act.DROP),
+    ("rcpt", "450 4.2.1 greylisted", Act.PAUSE),
+    ("rcpt", "451 4.7.1 Greylisting in action, please come back later", Act.PAUSE),
+    ("rcpt", "452 4.2.2 mailbox full", Act.PAUSE),
+    ("rcpt", "450 mailbox busy", Act.PAUSE),
+    ("rcpt", "452 4.3.1 Insufficient system resources", Act.RETRY),
+    ("rcpt", "451 4.1.8 Domain of sender address does not resolve", Act.ALARM),
+    ("rcpt", "421 4.7.0 go away", Act.RETRY),
+    ("rcpt", "550 5.1.1 no such user", Act.PRUNE),
+    ("rcpt", "550 5.1.1 <relay-spam@x.kr>: User unknown in local recipient table", Act.PRUNE),
+    ("rcpt", "550 5.1.10 RESOLVER.ADR.RecipientNotFound; not found by lookup", Act.PRUNE),
+    ("rcpt", "556 5.1.10 null MX", Act.PRUNE),
+    ("rcpt", "550 5.1.6 moved", Act.PRUNE),
+    ("rcpt", "550 5.1.1 <a@x.kr>: User unknown in relay recipient table", Act.PRUNE),
+    ("rcpt", "550 no such user at relay.x.kr", Act.PRUNE),
+    ("rcpt", "550 no such user", Act.PRUNE),
+    ("rcpt", "550 Unknown user", Act.PRUNE),
+    ("rcpt", "550 sorry, no mailbox here by that name (#5.1.1)", Act.PRUNE),
+    ("rcpt", "554 delivery error: dd This user doesn't have a yahoo.example account", Act.PRUNE),
+    ("rcpt", "550 5.0.0 <a@x.kr>... User unknown", Act.PRUNE),
+    ("rcpt", "553 Requested action not taken: mailbox name not allowed", Act.DROP),
+    ("rcpt", "550 relay not permitted", Act.ALARM),
+    ("rcpt", "550 Relay operation rejected", Act.ALARM),
+    ("rcpt", "550 We do not relay", Act.ALARM),
+    ("rcpt", "550 5.7.1 Unable to relay for a@x.kr", Act.ALARM),
+    ("rcpt", "550 5.7.1 relaying denied", Act.ALARM),
+    ("rcpt", "554 5.7.1 <a@x.kr>: Relay access denied", Act.ALARM),
+    ("rcpt", "553 sorry, that domain isn't in my list of allowed rcpthosts (#5.7.1)", Act.ALARM),
+    ("rcpt", "550 5.7.54 SMTP; Unable to relay recipient in non-accepted domain", Act.ALARM),
+    ("rcpt", "550 5.1.0 <us@x.kr>: Sender address rejected: User unknown", Act.ALARM),
+    ("rcpt", "550 Sender verify failed", Act.ALARM),
+    ("rcpt", "550 You are registered as spammer", Act.ALARM),
+    ("rcpt", "550 5.1.8 Access denied, bad outbound sender", Act.ALARM),
+    ("rcpt", "504 5.5.2 <host>: Helo command rejected: need fully-qualified", Act.ALARM),
+    ("rcpt", "503 bad sequence", Act.ALARM),
+    ("rcpt", "550 5.7.509 Access denied, sending domain does not pass DMARC", Act.ALARM),
+    ("rcpt", "550 5.3.2 system not accepting", Act.RETRY),
+    ("rcpt", "550 5.2.1 disabled", Act.DROP),
+    ("rcpt", "550 Account disabled", Act.DROP),
+    ("rcpt", "550 5.1.2 no such domain", Act.DROP),
+    ("rcpt", "550 Unrouteable address", Act.DROP),
+    ("rcpt", "550 5.4.1 Recipient address rejected: Access denied", Act.DROP),
+    ("rcpt", "550 5.5.0 Requested action not taken: mailbox unavailable", Act.DROP),
+    ("rcpt", "552 5.2.2 over quota", Act.DROP),
+    ("rcpt", "551 User not local; please try elsewhere", Act.DROP),
+    ("rcpt", "554 no", Act.DROP),
+    ("rcpt", "550 4.1.1 classes disagree", Act.DROP),
+    ("data", "451 4.7.1 later", Act.PAUSE),
+    ("data", "421 4.3.2 closing", Act.RETRY),
+    ("data", "554 5.7.1 spam", Act.ALARM),
+    ("data", "554 5.7.1 DAS51: Your mail is blocked automatically by anti-spam system", Act.ALARM),
+    ("data", "550 Transaction failed. (SPAM_SUSPECT:IP_CONTROL)", Act.ALARM),
+    ("data", "552 5.3.4 too big", Act.DROP),
+    ("data", "554 5.6.0 not these characters", Act.DROP),
+    ("data", "550 refused", Act.DROP),
+    ("data", "550 5.1.1 no such user", Act.PRUNE),
 ]
 
 
-@pytest.mark.parametrize(("step", "reply", "outcome"), REPLIES)
+def code_of(reply: str) -> str:
+    found = re.match(r"(\d{3})(?: ([245]\.\d+\.\d+))?", reply) or re.match("", "")
+    last = re.search(r"\(#([\d.]+)\)", reply)
+    assert found is not None
+    enhanced = last[1] if last else found[2]
+    return f"{found[1]} {enhanced}" if enhanced and enhanced[0] == reply[0] else found[1]
+
+
+@pytest.mark.fault(14)
+@pytest.mark.parametrize(("step", "reply", "act"), REPLIES)
 async def test_each_refusal_has_its_outcome_and_the_next_mail_passes(
-    smtp: FakeSmtp, step: str, reply: str, outcome: Outcome
+    smtp: FakeSmtp, step: str, reply: str, act: Act
 ) -> None:
-    smtp.arm(Fault(step, reply=reply))
-    assert await sender(smtp).send(MAIL) == outcome
+    # EHLO is said twice: before STARTTLS is thought of, and after
+    smtp.arm(Fault(step, reply=reply, times=2 if reply == "550 bad name" else 1))
+    assert await sender(smtp).send(MAIL) == act.outcome(code_of(reply))
     assert smtp.received == []
     assert await sender(smtp).send(MAIL) == Sent(MESSAGE_ID)
+
+
+@pytest.mark.fault(14)
+@given(
+    code=st.integers(400, 599),
+    enhanced=st.none() | st.tuples(st.integers(0, 9), st.integers(0, 30)),
+    said=st.text(max_size=200),
+    step=st.sampled_from([SMTPSenderRefused, SMTPRecipientRefused, SMTPDataError]),
+)
+def test_no_reply_suppresses_anybody_by_chance(
+    code: int, enhanced: tuple[int, int] | None, said: str, step: type[SMTPResponseException]
+) -> None:
+    """Only the three codes that say so; of 5.7.x, and of whatever is not permanent, none."""
+    text = said if enhanced is None else f"{code // 100}.{enhanced[0]}.{enhanced[1]} {said}"
+    error = step(code, text) if step is SMTPDataError else step(code, text, "a@b.kr")  # type: ignore[call-arg]
+    outcome = classify(error)
+    assert isinstance(outcome, Temporary | Permanent)
+    assert re.fullmatch(r"\d{3}( \d\.\d{1,3}\.\d{1,3})?", outcome.code)
+    if isinstance(outcome, Permanent) and outcome.token_dead:
+        assert code >= 500
+        assert enhanced in {(1, 1), (1, 6), (1, 10)}
 
 
 @pytest.mark.parametrize("step", ["connect", "mail", "rcpt", "data"])
@@ -144,14 +232,34 @@ async def test_a_mail_with_under_a_minute_left_is_not_sent(smtp: FakeSmtp, left:
         "a..b@example.com",
         "a@" + "x" * 300 + ".com",
         "x" * 65 + "@example.com",
-        '"quoted"@example.com',
+        '""@example.com',
+        "x <a@b.example>, y <c@d.example>",
+        "a@\U0001f4a9.example",
         "a@[127.0.0.1]",
     ],
 )
 async def test_no_address_that_is_none_reaches_the_server(smtp: FakeSmtp, to: str) -> None:
     outcome = await sender(smtp).send(mail(to=to))
-    assert outcome == Permanent("bad_address", token_dead=True)
+    assert outcome == Permanent("bad_address")
     assert smtp.connections == 0
+
+
+@pytest.mark.fault(16, 17)
+@pytest.mark.parametrize(
+    ("to", "rcpt"),
+    [
+        ("kim@faß.example", "kim@xn--fa-hia.example"),
+        ("kim@βόλος.example", "kim@xn--nxasmm1c.example"),
+        ("Kim <nobody@Example.COM>", "nobody@example.com"),
+        ('"kim"@example.com', "kim@example.com"),
+        ('"kim lee"@example.com', '"kim lee"@example.com'),
+    ],
+)
+async def test_each_spelling_reaches_the_mailbox_it_names(
+    smtp: FakeSmtp, to: str, rcpt: str
+) -> None:
+    assert await sender(smtp).send(mail(to=to)) == Sent(MESSAGE_ID)
+    assert smtp.received[0]["rcpt_to"] == [rcpt]
 
 
 async def test_addresses_outside_ascii(smtp: FakeSmtp) -> None:
@@ -190,7 +298,9 @@ async def test_tls_from_the_start_and_by_starttls_with_a_login(tmp_path: Path) -
             post = SmtpSender(url, FROM, timeout_s=WAIT, tls_context=client)
             assert await post.send(MAIL) == Sent(MESSAGE_ID)
             wrong = SmtpSender(url.replace("pa%3A", "no%3A"), FROM, tls_context=client)
-            assert await wrong.send(MAIL) == Temporary("535 5.7.8")
+            assert await wrong.send(MAIL) == Temporary("535 5.7.8", about=About.US)
+            smtp.arm(Fault("auth", reply="454 4.7.0 Temporary failure", times=2))
+            assert await post.send(MAIL) == Temporary("454 4.7.0")
             assert len(smtp.received) == 1
 
 
@@ -204,7 +314,7 @@ async def test_a_certificate_that_nobody_vouches_for_gets_no_mail(tmp_path: Path
 
 async def test_a_server_without_starttls_gets_no_password(smtp: FakeSmtp) -> None:
     post = SmtpSender(f"smtp://u:p@127.0.0.1:{smtp.port}?starttls=required", FROM, timeout_s=WAIT)
-    assert await post.send(MAIL) == Temporary("smtp_error")
+    assert await post.send(MAIL) == Temporary("smtp_error", about=About.US)
     assert smtp.received == []
 
 
