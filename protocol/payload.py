@@ -73,7 +73,8 @@ def read(value: Any, form: type[T], *, max_items: int = MAX_ITEMS, strict: bool 
         raise invalid(sentence(error)) from None
     if not plain_texts:
         _check_ids(made, _shape(form))  # type: ignore[arg-type]
-    _check_moments(made)
+    if type(made) is tuple or moments_of(type(made)):  # type: ignore[arg-type]
+        _check_moments(made)
     return made
 
 

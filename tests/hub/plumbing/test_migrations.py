@@ -84,3 +84,42 @@ async def test_two_at_once_wait_for_each_other(empty: Connection, postgres_url: 
     both = await asyncio.gather(migrations.migrate(empty), migrations.migrate(other))
     await other.close()
     assert sorted(len(done) for done in both) == [0, len(migrations.load())]
+
+
+@pytest.mark.fault(11, 16)
+async def test_what_was_told_before_keeps_its_time(empty: Connection) -> None:
+    """0005 takes the times of facts from the events that were kept, applied ones only."""
+    await migrations.migrate(empty)
+    while await migrations.version(empty) > 4:
+        await migrations.rollback(empty)
+    await empty.execute(
+        """
+        INSERT INTO users (id, nickname) VALUES ('u', 'u'), ('asker', 'asker');
+        INSERT INTO inbox_events (event_id, event_type, publisher, payload, occurred_at,
+                processed_at)
+            SELECT gen_random_uuid(), kind, 'x', payload::jsonb, at::timestamptz, done::timestamptz
+            FROM (VALUES
+                ('user.registered', '{"userId":"u","email":"a","createdAt":null}',
+                    '2026-01-01Z', '2026-01-09Z'),
+                ('user.updated', '{"userId":"u","email":"b","isLocalVerified":false,"role":null}',
+                    '2026-01-03Z', '2026-01-09Z'),
+                ('user.updated', '{"userId":"u","email":"c"}', '2026-01-02Z', '2026-01-09Z'),
+                ('user.updated', '{"userId":"u","regionCode":"jeju"}', '2026-01-04Z', null),
+                ('user.updated', '{"userId":"nobody","email":"d"}', '2026-01-05Z', '2026-01-09Z')
+            ) AS told (kind, payload, at, done);
+        INSERT INTO questions (id, user_id, title, content, region_code, urgency, status, hashtags,
+                created_at, updated_at)
+            VALUES ('q', 'asker', 't', 'c', 'jeju', 'normal', 'closed',
+                ARRAY['café', normalize('약국', NFD), '약국', 'a'], '2026-01-01Z', '2026-01-02Z');
+        """
+    )
+    await migrations.migrate(empty)
+    facts = await empty.fetch("SELECT user_id, field, occurred_at FROM user_facts ORDER BY field")
+    assert [(row["user_id"], row["field"], row["occurred_at"].day) for row in facts] == [
+        ("u", "email", 3),
+        ("u", "is_local_verified", 3),
+        ("u", "registered", 1),
+    ]
+    question = await empty.fetchrow("SELECT hashtags, closed_at FROM questions")
+    assert question is not None
+    assert (question["hashtags"], question["closed_at"].day) == (["café", "약국", "a"], 2)
