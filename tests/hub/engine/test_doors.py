@@ -154,16 +154,22 @@ async def test_through_nginx_with_half_of_its_recipe(
         stderr=asyncio.subprocess.DEVNULL,
     )
     try:
-        async with asyncio.timeout(10):
-            while not (tmp_path / "socket").exists():
-                await asyncio.sleep(0.01)
-        reader, writer = await asyncio.open_unix_connection(tmp_path / "socket")
+        reader, writer = await _when_it_listens(tmp_path / "socket")
         writer.write(request("Connection: Upgrade"))
         assert status_of(await one_answer(reader)) == status
         writer.close()
     finally:
         nginx.terminate()
         await nginx.wait()
+
+
+async def _when_it_listens(path: Path) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                return await asyncio.open_unix_connection(path)
+            except OSError:
+                await asyncio.sleep(0.01)
 
 
 @pytest.mark.fault(1)
