@@ -38,7 +38,8 @@ run: setup ## the whole hub on http://localhost:3001 (PORT, API_PORT, METRICS_PO
 
 test: .venv/dev.done .venv/peers.done .venv/console.done ## all tests, stories in their short form (ARGS=… for pytest)
 	@$(TOOLS) $(BIN)/python -m tests.left_out
-	$(PYTEST) $(SIDE_BY_SIDE) $(ARGS)
+	$(PYTEST) $(SIDE_BY_SIDE) $(or $(ARGS),-m "not alone")
+	$(if $(ARGS),,$(PYTEST) -m alone)
 
 test-system: .venv/dev.done .venv/peers.done .venv/console.done ## the tests on the machine's own PostgreSQL and Redis
 	EMBEDDED_FLAVOUR=system $(PYTEST) -m "not story and not browser" $(SIDE_BY_SIDE) $(STORES) $(ARGS)

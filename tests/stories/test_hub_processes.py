@@ -93,6 +93,13 @@ async def status(url: str) -> int:
         return answer.status
 
 
+async def until_status(url: str, wanted: int) -> None:
+    """What readiness found holds for a second."""
+    async with asyncio.timeout(10):
+        while await status(url) != wanted:
+            await asyncio.sleep(0.1)
+
+
 def sockets_of(pid: int, port: int) -> int:
     """Established connections of a process on that port of its own, as the kernel knows them."""
     rows = (line.split() for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:])
@@ -242,12 +249,12 @@ async def test_health_is_that_of_all(start: Start) -> None:
     for pid in await hubs.ready(2):
         os.kill(pid, signal.SIGSTOP)
         try:
-            assert await status(f"{own}/health/ready") == 503
+            await until_status(f"{own}/health/ready", 503)
             assert await status(f"{own}/health/live") == 200
             assert (await figures(hubs))["hub_processes_ready"] == 2
         finally:
             os.kill(pid, signal.SIGCONT)
-        assert await status(f"{own}/health/ready") == 200
+        await until_status(f"{own}/health/ready", 200)
 
 
 async def test_a_start_that_fails_ends_all(start: Start, tmp_path: Path) -> None:
