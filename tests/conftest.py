@@ -51,11 +51,7 @@ asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())  # the loop of productio
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The stories come first, for they are long, and one that came last would be waited for alone.
-
-    What kinds of faults a test guards against stands in the report that tests.show reads.
-    """
-    items.sort(key=lambda item: item.get_closest_marker("story") is None)
+    """What kinds of faults a test guards against stands in the report that tests.show reads."""
     for item in items:
         for mark in item.iter_markers("fault"):
             item.user_properties.extend(("fault", number) for number in mark.args)
