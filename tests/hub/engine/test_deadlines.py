@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -206,66 +208,68 @@ async def _until(true: Any) -> None:
             await asyncio.sleep(0.005)
 
 
-class Slow:
-    """An application whose answer is larger than what kernels hold, and how often it is asked."""
+@asynccontextmanager
+async def talking(
+    app: web.Application, times: http.Times
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter, Connections]]:
+    """A connection to a server of its own, and what that one counts."""
+    counted = Connections(None, 10)
+    server = http.HttpServer(app, counted, times)
+    port = await server.listen("127.0.0.1", 0)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
+    try:
+        yield reader, writer, counted
+    finally:
+        writer.close()
+        await server.close()
 
-    def __init__(self) -> None:
-        self.app = web.Application()
-        self.app.router.add_get("/large", self._large)
 
-    async def _large(self, _: web.Request) -> web.Response:
-        return web.Response(body=bytes(32 << 20))
+async def large(_: web.Request) -> web.Response:
+    return web.Response(body=bytes(32 << 20))  # more than what kernels hold
+
+
+async def long(_: web.Request) -> web.Response:
+    await asyncio.sleep(1)
+    return web.Response()
+
+
+def serving(handler: Any) -> web.Application:
+    app = web.Application()
+    app.router.add_get("/it", handler)
+    return app
 
 
 @pytest.mark.fault(27)
 @pytest.mark.parametrize("connection", ["close", "keep-alive"])
 async def test_who_does_not_read_an_answer_is_cut(connection: str) -> None:
-    counted = Connections(None, 10)
-    server = http.HttpServer(Slow().app, counted, http.Times(write=0.1, close=0.1))
-    port = await server.listen("127.0.0.1", 0)
-    _, writer = await asyncio.open_connection("127.0.0.1", port, limit=1)
-    writer.write(request(f"Connection: {connection}", target="/large", upgrade=False))
-    await _until(lambda: counted.open == 1)
-    await _until(lambda: counted.open == 0)
-    writer.close()
-    await server.close()
+    times = http.Times(write=0.1, close=0.1)
+    async with talking(serving(large), times) as (_, writer, counted):
+        writer.write(request(f"Connection: {connection}", target="/it", upgrade=False))
+        await _until(lambda: counted.open == 1)
+        await _until(lambda: counted.open == 0)
 
 
 @pytest.mark.fault(27)
 async def test_an_idle_connection_is_closed_and_a_busy_one_is_not() -> None:
-    counted = Connections(None, 10)
-    server = http.HttpServer(web.Application(), counted, http.Times(head=5, idle=0.2))
-    port = await server.listen("127.0.0.1", 0)
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    for _ in range(6):  # longer than idle, but never idle for so long
-        writer.write(request(target="/x", upgrade=False))
-        assert status_of(await one_answer(reader)) == 404
-        await asyncio.sleep(0.05)
-    async with asyncio.timeout(2):
-        assert await reader.read() == b""
-    writer.close()
-    await server.close()
+    async with talking(web.Application(), http.Times(idle=0.5)) as (reader, writer, _):
+        for _ in range(8):  # longer than idle, but never idle for so long
+            writer.write(request(target="/x", upgrade=False))
+            assert status_of(await one_answer(reader)) == 404
+            await asyncio.sleep(0.1)
+        async with asyncio.timeout(5):
+            assert await reader.read() == b""
 
 
 @pytest.mark.fault(27)
 async def test_a_handler_may_take_its_time_and_a_head_may_not() -> None:
     """A poll outlives every deadline; a head that dribbles in does not."""
-    app = web.Application()
-
-    async def long(_: web.Request) -> web.Response:
-        await asyncio.sleep(0.3)
-        return web.Response()
-
-    app.router.add_get("/long", long)
-    server = http.HttpServer(app, Connections(None, 10), http.Times(0.1, 0.1, 0.1, 0.1, 0.1))
-    port = await server.listen("127.0.0.1", 0)
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(request(target="/long", upgrade=False))
-    assert status_of(await one_answer(reader)) == 200
-    writer.write(b"GET /long HTTP/1.1\r\nX: ")
-    async with asyncio.timeout(10):
-        while not reader.at_eof():
-            writer.write(b"x")
+    times = http.Times(head=0.5, body=0.5, idle=0.5, write=0.5, close=0.5)
+    async with talking(serving(long), times) as (reader, writer, counted):
+        writer.write(request(target="/it", upgrade=False))
+        assert status_of(await one_answer(reader, patience=5)) == 200
+        for byte in b"GET /it HTTP/1.1\r\nX: " + bytes(200).replace(b"\0", b"x"):
+            writer.write(bytes((byte,)))
             await asyncio.sleep(0.02)
-    writer.close()
-    await server.close()
+            if not counted.open:
+                break
+        assert not counted.open

@@ -110,8 +110,10 @@ async def test_an_odd_upgrade_is_answered_once_and_at_once(
     assert time.process_time() - busy < 0.05
 
 
-async def one_answer(reader: asyncio.StreamReader, *, bodiless: bool = False) -> bytes:
-    async with asyncio.timeout(1):
+async def one_answer(
+    reader: asyncio.StreamReader, *, bodiless: bool = False, patience: float = 1
+) -> bytes:
+    async with asyncio.timeout(patience):
         head = await reader.readuntil(b"\r\n\r\n")
         size = re.search(rb"Content-Length: (\d+)", head)
         return head + (await reader.readexactly(int(size[1])) if size and not bodiless else b"")
