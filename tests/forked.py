@@ -3,7 +3,7 @@ it.
 
 An import costs a second of CPU, a fork a hundredth. The process that forks is the forkserver of
 multiprocessing: it has one thread and no loop, so that what it forks is as good as new. Tests of the
-start itself begin with `python -m hub.cli` instead.
+start itself begin with `python -m hub.commands.cli` instead.
 """
 
 import asyncio
@@ -23,10 +23,10 @@ STDOUT: Final = asyncio.subprocess.STDOUT
 Output = int | IO[bytes]
 
 IMPORTED: Final = [
-    "hub.cli",
-    "hub.start",
-    "hub.processes",
-    "hub.bus_commands",
+    "hub.commands.bus",
+    "hub.commands.cli",
+    "hub.commands.processes",
+    "hub.commands.start",
 ]
 
 _context = multiprocessing.get_context("forkserver")
@@ -161,6 +161,6 @@ class _Start:
         os.chdir(self._cwd)
         sys.argv = ["dongne", *self._words]
 
-        from hub.cli import main  # imported before the fork
+        from hub.commands.cli import main  # imported before the fork
 
         main()

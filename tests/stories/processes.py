@@ -20,7 +20,7 @@ STOP_S = 20.0
 class Door:
     """`dongne NAME` with its own environment; its output is kept in a file.
 
-    It is forked, unless its start itself is to be seen: then `python -m hub.cli NAME` is executed.
+    It is forked, unless its start itself is to be seen: then `python -m hub.commands.cli NAME` is executed.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class Door:
             begin = out.tell()
             if self._executed:
                 self._process = await asyncio.create_subprocess_exec(
-                    *(sys.executable, "-m", "hub.cli", self.name),
+                    *(sys.executable, "-m", "hub.commands.cli", self.name),
                     env=self._env,
                     stdout=out,
                     stderr=out,
