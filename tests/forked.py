@@ -1,18 +1,21 @@
-"""`dongne …` as a process of its own without the time of a start: forked from one that has imported
-it.
+"""Programs of ours as processes of their own without the time of a start: forked from a process
+that has imported them.
 
-An import costs a second of CPU, a fork a hundredth. The process that forks is the forkserver of
-multiprocessing: it has one thread and no loop, so that what it forks is as good as new. Tests of the
-start itself begin with `python -m hub.commands.cli` instead.
+An import costs up to a second of CPU, a fork some hundredths. What forks is the forkserver of
+multiprocessing: it has one thread and no loop, so that what it forks is as good as new. Tests of a
+start itself execute `python -m hub.commands.cli` instead.
 """
 
 import asyncio
 import multiprocessing
 import os
 import signal
+import subprocess
 import sys
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from multiprocessing.process import BaseProcess
 from multiprocessing.reduction import DupFd
 from pathlib import Path
@@ -100,22 +103,61 @@ async def dongne(
     handles: list[int] = []
     made: list[int] = []
     for output in (stdout, stderr):
+        reader = None
         if output == PIPE:
             reader, handle = await _pipe()
             made.append(handle)
         elif output == STDOUT:
-            reader, handle = None, handles[0]
+            handle = handles[0]
         else:
-            reader, handle = None, output if isinstance(output, int) else output.fileno()
+            handle = output if isinstance(output, int) else output.fileno()
         readers.append(reader)
         handles.append(handle)
-    process = _context.Process(
-        target=_Start(words, dict(env), str(cwd or Path.cwd()), *handles), daemon=False
-    )
+    program = _Program(partial(_dongne, words), env, cwd, *handles)
+    process = _context.Process(target=program)
     await asyncio.to_thread(process.start)  # the first one waits for the imports
     for handle in made:
         os.close(handle)
     return Forked(process, *readers)
+
+
+def run_dongne(
+    *words: str, env: Mapping[str, str], cwd: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run `dongne words` to its end, as subprocess.run does with captured text."""
+    return _run(partial(_dongne, words), env, cwd, words)
+
+
+def run_text(text: str, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run a program given as text to its end, as subprocess.run does with captured text."""
+    return _run(partial(_text, text), env, None, (text,))
+
+
+def _run(
+    work: Callable[[], object], env: Mapping[str, str], cwd: Path | None, words: tuple[str, ...]
+) -> subprocess.CompletedProcess[str]:
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        program = _Program(work, env, cwd, out.fileno(), err.fileno())
+        process = _context.Process(target=program)
+        process.start()
+        process.join()
+        assert process.exitcode is not None
+        said = []
+        for file in (out, err):
+            file.seek(0)
+            said.append(file.read().decode())
+    return subprocess.CompletedProcess(words, process.exitcode, *said)
+
+
+def _dongne(words: tuple[str, ...]) -> None:
+    from hub.commands.cli import main  # imported before the fork
+
+    sys.argv = ["dongne", *words]
+    main()
+
+
+def _text(text: str) -> None:
+    exec(text, {"__name__": "__main__"})
 
 
 async def _pipe() -> tuple[asyncio.StreamReader, int]:
@@ -135,15 +177,20 @@ class _UntilItEnds(asyncio.StreamReaderProtocol):
         return False
 
 
-class _Start:
-    """Becomes `dongne words`; the descriptors go along with the pickle."""
+class _Program:
+    """What runs in the new process; the descriptors go along with the pickle."""
 
     def __init__(
-        self, words: tuple[str, ...], env: dict[str, str], cwd: str, out: int, err: int
+        self,
+        work: Callable[[], object],
+        env: Mapping[str, str],
+        cwd: Path | None,
+        out: int,
+        err: int,
     ) -> None:
-        self._words = words
-        self._env = env
-        self._cwd = cwd
+        self._work = work
+        self._env = dict(env)
+        self._cwd = cwd or Path.cwd()
         self._handles: tuple[Any, ...] = (out, err)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -154,13 +201,11 @@ class _Start:
             given = handle.detach()
             os.dup2(given, number)
             os.close(given)
-        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
-        sys.stderr = open(2, "w", encoding="utf-8", closefd=False, buffering=1)  # noqa: SIM115
+        sys.stdout, sys.stderr = (
+            os.fdopen(number, "w", buffering, encoding="utf-8", closefd=False)
+            for number, buffering in ((1, -1), (2, 1))
+        )
         os.environ.clear()
         os.environ.update(self._env)
         os.chdir(self._cwd)
-        sys.argv = ["dongne", *self._words]
-
-        from hub.commands.cli import main  # imported before the fork
-
-        main()
+        self._work()

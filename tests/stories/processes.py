@@ -20,7 +20,8 @@ STOP_S = 20.0
 class Door:
     """`dongne NAME` with its own environment; its output is kept in a file.
 
-    It is forked, unless its start itself is to be seen: then `python -m hub.commands.cli NAME` is executed.
+    It is forked, unless its start itself is to be seen: then `python -m hub.commands.cli NAME` is
+    executed.
     """
 
     def __init__(

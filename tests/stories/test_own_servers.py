@@ -83,7 +83,7 @@ class Up:
 
 @asynccontextmanager
 async def running(folder: Path) -> AsyncIterator[Up]:
-    door = Door("up", {**ENV, "EMBEDDED_DIR": str(folder / "d")}, folder / "up.log")
+    door = Door("up", {**ENV, "EMBEDDED_DIR": str(folder / "d")}, folder / "up.log", executed=True)
     async with doors(door):
         found = json.loads((folder / "d" / CREDENTIALS).read_text())
         async with rest(door.url, found["serviceKey"]) as service:

@@ -19,6 +19,7 @@ from hub.commands.start import CREDENTIALS
 from hub.embedded.supervisor import free_port
 from protocol.names import Channels, Keys
 from protocol.redis_wire import Broadcast, decode_broadcast
+from tests import forked
 from tests.hub.commands.test_cli import PROGRAM, dongne
 
 OFFSET = r"\d{13}-\d{12}"
@@ -45,7 +46,7 @@ async def logged(url: str, key: str, offset: str) -> Broadcast:
 class Tailing:
     """`dongne tail …` as a process, its lines awaited."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, process: forked.Forked) -> None:
         self._process = process
 
     async def line(self) -> str:
@@ -69,14 +70,8 @@ class Tailing:
 @asynccontextmanager
 async def tailing(url: str, *words: str, **environ: str) -> AsyncIterator[Tailing]:
     """Yields when Redis has confirmed that it listens."""
-    process = await asyncio.create_subprocess_exec(
-        PROGRAM,
-        "tail",
-        *words,
-        env={"PATH": os.environ["PATH"], "REDIS_URL": url, **environ},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
+    env = {"PATH": os.environ["PATH"], "REDIS_URL": url, **environ}
+    process = await forked.dongne("tail", *words, env=env)
     try:
         one = Tailing(process)
         assert await one.told() == "dongne: listening"

@@ -12,9 +12,9 @@ import pytest
 
 from hub.cluster.emitter import Emitter
 from hub.domain.context import Domain
+from tests import forked
 from tests.stories.cluster.balancer import is_ready
 from tests.stories.cluster.clients import EVENT, Client
-from tests import forked
 from tests.stories.cluster.nodes import REGION_ROOM, Nodes, open_nodes
 
 pytestmark = pytest.mark.story
