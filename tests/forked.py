@@ -28,8 +28,14 @@ Output = int | IO[bytes]
 IMPORTED: Final = [
     "hub.commands.bus",
     "hub.commands.cli",
+    "hub.commands.open_api",
+    "hub.commands.open_hub",
+    "hub.commands.open_up",
+    "hub.commands.open_worker",
+    "hub.commands.operate",
     "hub.commands.processes",
     "hub.commands.start",
+    "pgqueuer",
 ]
 
 _context = multiprocessing.get_context("forkserver")

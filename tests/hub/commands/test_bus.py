@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 
 from hub.cluster.line import Line
 from hub.cluster.server import Server
-from hub.commands.start import CREDENTIALS
+from hub.commands import credentials
 from hub.embedded.supervisor import free_port
 from protocol.names import Channels, Keys
 from protocol.redis_wire import Broadcast, decode_broadcast
@@ -167,7 +167,7 @@ def test_without_an_address_it_says_which_setting_is_needed(tmp_path: Path) -> N
 def test_in_development_the_redis_of_dongne_up_is_found(redis_url: str, tmp_path: Path) -> None:
     folder = tmp_path / ".dongne"
     folder.mkdir()
-    (folder / CREDENTIALS).write_text(json.dumps({"redisUrl": redis_url}))
+    (folder / credentials.NAME).write_text(json.dumps({"redisUrl": redis_url}))
     assert dongne("emit", "r", "news", cwd=tmp_path).returncode == 0
 
 

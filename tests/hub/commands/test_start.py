@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from hub.commands.start import open_hub_alone
+from hub.commands.open_hub import open_hub_alone
 from hub.engine.process import INTERVAL, THRESHOLD
 from hub.plumbing.life.lifecycle import Lifecycle
 from hub.plumbing.settings.settings import Settings
