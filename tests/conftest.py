@@ -10,6 +10,7 @@ import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 from uuid import uuid4
@@ -18,6 +19,7 @@ import asyncpg
 import pytest
 import uvloop
 from hypothesis import settings as hypothesis_settings
+from pydantic import SecretStr
 from redis.asyncio import Redis
 
 from hub.domain.context import Domain
@@ -51,7 +53,10 @@ asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())  # the loop of productio
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What kinds of faults a test guards against stands in the report that tests.show reads."""
+    """What waits longest begins first, so that the rest is done beside it. What kinds of faults a
+    test guards against stands in the report that tests.show reads.
+    """
+    items.sort(key=lambda item: item.get_closest_marker("story") is None)
     for item in items:
         for mark in item.iter_markers("fault"):
             item.user_properties.extend(("fault", number) for number in mark.args)
@@ -121,9 +126,9 @@ async def redis_url(valkey_url: str) -> str:
     return valkey_url
 
 
-@pytest.fixture
-def settings(database_url: str, redis_url: str) -> Settings:
-    """What a process would read, on the test's own stores."""
+@pytest.fixture(scope="session")
+def settings_of_all(postgres_url: str, valkey_url: str) -> Settings:
+    """Read once: that takes as long as most tests do."""
     return Settings.load(
         {
             "APP_ENV": "test",
@@ -131,12 +136,20 @@ def settings(database_url: str, redis_url: str) -> Settings:
             "PORT": "0",
             "API_PORT": "0",
             "METRICS_PORT": "0",
-            "DATABASE_URL": database_url,
-            "REDIS_URL": redis_url,
+            "DATABASE_URL": postgres_url,
+            "REDIS_URL": valkey_url,
             "DB_POOL_MIN": "1",
             **SECRETS,
         }
     )
+
+
+@pytest.fixture
+def settings(settings_of_all: Settings, database_url: str, redis_url: str) -> Settings:
+    """What a process would read, on the test's own stores."""
+    assert settings_of_all.redis.url == SecretStr(redis_url)
+    database = settings_of_all.database.model_copy(update={"url": SecretStr(database_url)})
+    return replace(settings_of_all, database=database)
 
 
 @pytest.fixture
