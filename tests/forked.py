@@ -134,6 +134,33 @@ def run_dongne(
     return _run(partial(_dongne, words), env, cwd, words)
 
 
+class Started:
+    """What subprocess.Popen is to a program that was executed; both outputs go into `stdout`."""
+
+    def __init__(self, text: str, env: Mapping[str, str]) -> None:
+        reading, writing = os.pipe()
+        work = partial(_text, text)
+        self._process = _context.Process(target=_Program(work, env, None, writing, writing))
+        self._process.start()
+        os.close(writing)
+        self.stdout = os.fdopen(reading, encoding="utf-8")
+
+    def poll(self) -> int | None:
+        return self._process.exitcode
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None and self._process.pid is not None:
+            with suppress(ProcessLookupError):
+                os.kill(self._process.pid, number)
+
+    def wait(self, timeout: float | None = None) -> int:
+        """The exit code. Raises TimeoutError."""
+        self._process.join(timeout)
+        if (code := self.poll()) is None:
+            raise TimeoutError
+        return code
+
+
 def run_text(text: str, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
     """Run a program given as text to its end, as subprocess.run does with captured text."""
     return _run(partial(_text, text), env, None, (text,))
