@@ -30,6 +30,7 @@ from hub.embedded import Postgres, Prefer, Valkey
 from hub.plumbing.life.lifecycle import Lifecycle
 from hub.plumbing.settings.settings import Settings
 from hub.plumbing.stores.migrations import migrate
+from hub.plumbing.stores.postgres import Connection
 
 FLAVOUR = cast(Prefer, os.environ.get("EMBEDDED_FLAVOUR", "wheel"))
 SECRETS = {"JWT_SECRET": "j" * 40, "LINK_SECRET": "l" * 40}
@@ -98,7 +99,7 @@ async def postgres_url(scratch: Path) -> AsyncIterator[str]:
     await server.stop()
 
 
-async def hash_once(conn: asyncpg.Connection[asyncpg.Record], url: str) -> None:
+async def hash_once(conn: Connection, url: str) -> None:
     """Thousands of logins hash the password 4096 times on both sides, 0.01 s of CPU each; from
     PostgreSQL 16 on a password may say how often.
     """
