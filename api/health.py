@@ -22,7 +22,7 @@ from hub.plumbing.health import (
     startup_body,
 )
 from hub.plumbing.metrics import exposition
-from protocol.operations import Auth, Rate
+from protocol.rest.operation import Auth, Rate
 
 
 def _yes() -> bool:

@@ -2,7 +2,7 @@
 
 from api.route import Call
 from hub.domain import attention, inbox, notices
-from protocol.rest import (
+from protocol.rest.notifications import (
     Accepted,
     Acks,
     InboxList,

@@ -2,15 +2,9 @@
 
 from api.route import Call
 from hub.domain import members, sessions
-from protocol.rest import (
-    Device,
-    DeviceRequest,
-    Devices,
-    Position,
-    PositionState,
-    Session,
-    SessionRequest,
-)
+from protocol.rest.devices import Device, DeviceRequest, Devices
+from protocol.rest.places import Position, PositionState
+from protocol.rest.sessions import Session, SessionRequest
 
 
 async def open_session(call: Call[SessionRequest, None]) -> Session:

@@ -2,17 +2,9 @@
 
 from api.route import Call
 from hub.domain import answers, question_list, questions
-from protocol.rest import (
-    Answer,
-    AnswerRequest,
-    Answers,
-    Ask,
-    PageQuery,
-    Question,
-    QuestionChange,
-    Questions,
-    QuestionsQuery,
-)
+from protocol.rest.answers import Answer, AnswerRequest, Answers
+from protocol.rest.paging import PageQuery
+from protocol.rest.questions import Ask, Question, QuestionChange, Questions, QuestionsQuery
 
 
 async def ask(call: Call[Ask, None]) -> Question:

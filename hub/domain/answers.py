@@ -13,9 +13,10 @@ from hub.plumbing.outbox import Change
 from hub.plumbing.postgres import Connection, Row, acquire
 from protocol.domain_events import AnswerAcceptedEvent, AnswerCreatedEvent, PointsCredited
 from protocol.errors import conflict, forbidden, not_found
-from protocol.events import AnswerAccepted, AnswerCreated, Author, PointsAwarded, emit
+from protocol.events import emit
+from protocol.events.questions import AnswerAccepted, AnswerCreated, Author, PointsAwarded
 from protocol.names import question_room, user_room
-from protocol.rest import Answer, Answers
+from protocol.rest.answers import Answer, Answers
 
 ANSWER_TARGET_S = 600
 """Within this an urgent question should have its first answer (S2-007)."""

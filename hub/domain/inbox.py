@@ -17,17 +17,12 @@ from hub.plumbing.metrics import NOTIFICATIONS, UNKNOWN
 from hub.plumbing.outbox import Change
 from hub.plumbing.postgres import Connection, Row, acquire, from_json, to_json
 from protocol.errors import HubError, invalid
-from protocol.events import (
-    InboxItem,
-    InboxPage,
-    InboxUnread,
-    NotificationNew,
-    emit,
-)
+from protocol.events import emit
+from protocol.events.inbox import InboxItem, InboxPage, InboxUnread, NotificationNew
 from protocol.jobs import notification_job, unseen_check
 from protocol.names import user_room
 from protocol.payload import in_utc
-from protocol.rest import InboxList, UnreadCount
+from protocol.rest.notifications import InboxList, UnreadCount
 from protocol.texts import render_push
 
 URGENT_KIND = "question_urgent"

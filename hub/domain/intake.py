@@ -28,7 +28,8 @@ from protocol.domain_events import (
 from protocol.errors import Code, HubError, forbidden, invalid
 from protocol.jobs import event_job
 from protocol.payload import Message, moments_of, plain, read
-from protocol.rest import Ask, EventsAccepted
+from protocol.rest.domain_events import EventsAccepted
+from protocol.rest.questions import Ask
 
 log = structlog.get_logger(__name__)
 

@@ -13,10 +13,11 @@ from hub.plumbing.outbox import Change
 from hub.plumbing.postgres import Connection, Row, acquire
 from protocol.domain_events import UserRegistered, UserUpdated
 from protocol.errors import forbidden, not_found
-from protocol.events import Author, Move
+from protocol.events import Move
+from protocol.events.questions import Author
 from protocol.mail_address import normal_form
 from protocol.names import mute_room, neighbourhood_room, question_room, region_room, user_room
-from protocol.rest import Device, DeviceRequest
+from protocol.rest.devices import Device, DeviceRequest
 from protocol.texts import DEFAULT_LANGUAGE, language_of
 
 DEVICES_MAX: Final = 20

@@ -9,7 +9,7 @@ from hub.domain.inbox import URGENT_KIND, News, notify
 from hub.domain.sessions import Service
 from hub.plumbing.outbox import Change
 from protocol.errors import invalid
-from protocol.rest import Accepted, Notify
+from protocol.rest.notifications import Accepted, Notify
 
 BATCH = 100
 

@@ -5,8 +5,9 @@ from typing import Final
 from hub.domain.context import Domain
 from hub.domain.questions import view
 from hub.plumbing.postgres import Row, acquire
-from protocol.events import Author
-from protocol.rest import Pagination, Question, Questions, QuestionsQuery
+from protocol.events.questions import Author
+from protocol.rest.paging import Pagination
+from protocol.rest.questions import Question, Questions, QuestionsQuery
 
 PER_PAGE: Final = 20
 

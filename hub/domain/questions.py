@@ -14,16 +14,11 @@ from protocol.domain_events import (
     QuestionCreatedEvent,
 )
 from protocol.errors import Code, HubError, conflict, forbidden, invalid, not_found
-from protocol.events import (
-    Author,
-    Place,
-    QuestionCreated,
-    QuestionStatus,
-    emit,
-)
+from protocol.events import emit
+from protocol.events.questions import Author, Place, QuestionCreated, QuestionStatus
 from protocol.names import neighbourhood_room, question_room, tag_room
 from protocol.payload import Message, plain
-from protocol.rest import Ask, Question
+from protocol.rest.questions import Ask, Question
 
 EXCERPT = 140
 PLACE_KEPT = timedelta(hours=24)

@@ -9,7 +9,7 @@ from hub.domain.context import Domain
 from hub.plumbing.postgres import acquire
 from hub.plumbing.redis_client import AWAY
 from protocol.errors import Code, HubError, forbidden, unavailable
-from protocol.rest import Session, SessionRequest
+from protocol.rest.sessions import Session, SessionRequest
 from protocol.tokens import (
     Token,
     hash_secret,

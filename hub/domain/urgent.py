@@ -16,15 +16,14 @@ from hub.domain.rules import Candidate, Reason, rank
 from hub.plumbing.metrics import URGENT_QUESTIONS, URGENT_RECIPIENTS
 from hub.plumbing.outbox import Change
 from hub.plumbing.postgres import Connection, Row, acquire, to_json
-from protocol.events import (
+from protocol.events import Emit, emit
+from protocol.events.questions import (
     Author,
-    Emit,
     Place,
     QuestionAnswered,
     QuestionRetracted,
     QuestionUrgent,
     UrgentCard,
-    emit,
 )
 from protocol.jobs import wave_job
 from protocol.names import mute_room, question_room, user_room

@@ -26,7 +26,8 @@ from hub.sockets.gate import coded
 from hub.sockets.node import NAMESPACE, Guest, Node, event_of, guest_of, left_of, visible
 from protocol.errors import ERRORS as SPECS
 from protocol.errors import Code, HubError
-from protocol.events import Emit, Ready
+from protocol.events import Emit
+from protocol.events.session import Ready
 from protocol.names import room_kind, user_room
 
 EXPIRED_GRACE_S: Final = 30.0

@@ -27,7 +27,7 @@ from hub.sockets import presence, repair, rooms, server
 from hub.sockets.local import LocalSockets
 from hub.sockets.logins import Logins
 from hub.sockets.node import SERVED, Guest, Node, Order, guest_of, left_of
-from protocol.events import ServerShutdown
+from protocol.events.session import ServerShutdown
 from protocol.names import Channels
 
 EXPIRY_TICK_S: Final = 1.0

@@ -20,7 +20,8 @@ from hub.plumbing.postgres import AWAY
 from hub.plumbing.telemetry import AccessLog
 from hub.sockets.node import Guest, guest_of
 from protocol.errors import Code, HubError, invalid, unavailable
-from protocol.events import ClientEvent, Empty, Ok
+from protocol.events import ClientEvent
+from protocol.events.row import Empty, Ok
 from protocol.payload import Message, plain, read
 
 Check = Callable[[ClientEvent, str], Awaitable[Verdict]]

@@ -9,26 +9,24 @@ from hub.engine import Member
 from hub.sockets import presence, rooms
 from hub.sockets.node import NAMESPACE, Handler, Node, guest_of, visible
 from protocol.errors import Code, HubError, forbidden, invalid
-from protocol.events import (
-    Count,
+from protocol.events.inbox import (
     InboxPage,
     InboxSync,
+    NotificationAck,
+    NotificationRead,
+    NotificationSeen,
+    Unread,
+)
+from protocol.events.places import (
     LocationState,
     LocationUpdate,
     NeighbourhoodRef,
     NeighbourhoodState,
-    NotificationAck,
-    NotificationRead,
-    NotificationSeen,
-    Ok,
-    QuestionRef,
-    QuestionState,
-    RoomRef,
-    StreamRef,
-    StreamState,
-    Unread,
-    UrgentCard,
 )
+from protocol.events.questions import QuestionRef, QuestionState, UrgentCard
+from protocol.events.rooms import RoomRef
+from protocol.events.row import Count, Ok
+from protocol.events.streaming import StreamRef, StreamState
 from protocol.names import neighbourhood_room, question_room, room_kind, stream_room
 
 

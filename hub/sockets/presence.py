@@ -11,7 +11,8 @@ from hub.engine import Event, Member
 from hub.plumbing.lasting import Lasting
 from hub.sockets.node import STREAMING, Guest, Node, event_of, guest_of
 from protocol.errors import unavailable
-from protocol.events import PresenceUpdate, ViewerCount
+from protocol.events.rooms import PresenceUpdate
+from protocol.events.streaming import ViewerCount
 from protocol.names import room_kind
 from protocol.payload import Message
 

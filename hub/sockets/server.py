@@ -15,7 +15,7 @@ from hub.plumbing.settings import Settings
 from hub.plumbing.variables import Web
 from hub.sockets import admission, main, presence, streaming
 from hub.sockets.gate import REFUSED_AT_MOST, Gate
-from hub.sockets.node import SERVED, Node
+from hub.sockets.node import NAMESPACE, SERVED, STREAMING, Node
 from protocol.events import CLIENT_EVENTS, ClientEvent
 
 REDIS_AWAY = Refusal("redis_away", 2)
@@ -70,8 +70,9 @@ def open_gate(node: Node) -> None:
         return await node.limits.check(window, user_id)
 
     gate = Gate(node.server, check, node.access, max(REFUSED_AT_MOST, figures.rate_max))
-    for name, handler in {**main.HANDLERS, **streaming.HANDLERS}.items():
-        gate.add(CLIENT_EVENTS[name], partial(handler, node))
+    for namespace, handlers in ((NAMESPACE, main.HANDLERS), (STREAMING, streaming.HANDLERS)):
+        for name, handler in handlers.items():
+            gate.add(CLIENT_EVENTS[namespace, name], partial(handler, node))
     for namespace in SERVED:
         gate.close(namespace)
 

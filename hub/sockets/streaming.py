@@ -6,7 +6,7 @@ from typing import Final
 from hub.engine import Member
 from hub.sockets import presence, rooms
 from hub.sockets.node import Handler, Node
-from protocol.events import StreamRef, Viewers
+from protocol.events.streaming import StreamRef, Viewers
 from protocol.names import stream_room
 
 

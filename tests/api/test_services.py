@@ -10,7 +10,7 @@ import pytest
 
 from hub.domain import members, sessions
 from hub.domain.members import DEVICES_MAX
-from protocol.rest import DeviceRequest
+from protocol.rest.devices import DeviceRequest
 from tests.api.conftest import JEJU, PREFIX, Door, Reply
 
 EVENTS = f"{PREFIX}/events"

@@ -17,7 +17,7 @@ from hub.plumbing.lifecycle import Lifecycle
 from hub.plumbing.settings import Settings
 from protocol.domain_events import UserUpdated
 from protocol.jobs import form_of
-from protocol.rest import DeviceRequest
+from protocol.rest.devices import DeviceRequest
 from tests.conftest import SECRETS
 from tests.fakes.fcm import FakeFcm
 from tests.fakes.smtp import FakeSmtp

@@ -8,7 +8,7 @@ import pytest
 from hub.domain import inbox, members, questions
 from hub.domain.context import Domain
 from hub.domain.inbox import News
-from protocol.rest import DeviceRequest
+from protocol.rest.devices import DeviceRequest
 from tests.fakes.fcm import FakeFcm
 from tests.fakes.smtp import FakeSmtp
 from tests.workers.conftest import Shift, add_person, notify

@@ -21,7 +21,8 @@ from hub.plumbing.outbox import enqueue
 from hub.plumbing.postgres import acquire
 from protocol.domain_events import UserUpdated
 from protocol.jobs import unseen_check
-from protocol.rest import Ask, DeviceRequest
+from protocol.rest.devices import DeviceRequest
+from protocol.rest.questions import Ask
 from tests.fakes import fcm_schema
 from tests.fakes.fcm import FakeFcm
 from tests.fakes.script import Fault

@@ -18,7 +18,7 @@ from hub.plumbing.lifecycle import Lifecycle
 from hub.plumbing.migrations import migrate
 from hub.plumbing.settings import Settings
 from protocol.domain_events import Envelope, UserUpdated
-from protocol.rest import Ask
+from protocol.rest.questions import Ask
 from tests.conftest import FLAVOUR
 from tests.fakes.fcm import FakeFcm
 from tests.fakes.script import Fault

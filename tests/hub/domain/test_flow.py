@@ -13,7 +13,8 @@ from hub.domain.context import Domain, Once
 from hub.domain.sessions import ALL_SCOPES, Service
 from protocol.domain_events import Envelope, UserUpdated
 from protocol.errors import Code, HubError
-from protocol.rest import Ask, DeviceRequest
+from protocol.rest.devices import DeviceRequest
+from protocol.rest.questions import Ask
 
 PHARMACY = Ask(
     title="문 연 약국 있나요?",

@@ -12,7 +12,7 @@ from hub.domain.context import Domain
 from hub.plumbing.metrics import REGISTRY
 from protocol.domain_events import Envelope, UserUpdated
 from protocol.errors import HubError
-from protocol.rest import EventsAccepted
+from protocol.rest.domain_events import EventsAccepted
 from tests.hub.domain.test_flow import PHARMACY, SERVICE
 
 Seen = Callable[[str, object], None]

@@ -19,7 +19,7 @@ from hub.plumbing.lifecycle import Lifecycle
 from hub.plumbing.outbox import Told, _decode
 from hub.plumbing.settings import Settings
 from protocol.domain_events import Envelope
-from protocol.rest import DeviceRequest
+from protocol.rest.devices import DeviceRequest
 from tests.hub.domain.test_flow import PHARMACY, SERVICE, local, rows
 
 Seen = Callable[[str, object], None]

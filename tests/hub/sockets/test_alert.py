@@ -2,7 +2,7 @@
 
 from hub.domain import questions
 from hub.plumbing.settings import Settings
-from protocol.rest import Ask
+from protocol.rest.questions import Ask
 from tests.hub.sockets.conftest import JEJU, Connect, Running, running, settle_in
 
 

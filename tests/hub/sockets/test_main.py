@@ -8,7 +8,7 @@ from hub.domain import answers, members, questions
 from hub.domain.urgent import broadcast_id
 from hub.plumbing.settings import Settings
 from protocol.events import Emit
-from protocol.rest import Ask
+from protocol.rest.questions import Ask
 from tests.hub.sockets.conftest import (
     JEJU,
     Connect,

@@ -12,7 +12,7 @@ from hub.domain import sessions
 from hub.domain.rooms import broadcast
 from hub.plumbing.settings import Settings
 from protocol.events import Emit
-from protocol.rest import BroadcastRequest
+from protocol.rest.rooms import BroadcastRequest
 from tests.hub.sockets.conftest import Client, Connect, Running, running, settle_in, with_figures
 
 QUESTION = {"questionId": "q1"}

@@ -11,7 +11,7 @@ from hub.domain import questions
 from hub.plumbing.settings import Settings
 from hub.sockets.node import guest_of, left_of
 from protocol.events import Emit
-from protocol.rest import Ask
+from protocol.rest.questions import Ask
 from tests.hub.sockets.conftest import Client, Connect, Dial, Running, running
 
 
