@@ -11,8 +11,8 @@ from hub.domain.context import Domain
 from hub.domain.delivery import Status
 from hub.domain.orders import Order, Target
 from hub.domain.rules import EMAIL_NEEDS_LEFT, Reason
-from hub.plumbing.metrics import PROVIDER_DURATION
-from hub.plumbing.trace import outgoing_headers
+from hub.plumbing.telemetry.metrics import PROVIDER_DURATION
+from hub.plumbing.telemetry.trace import outgoing_headers
 from workers.attempt import Attempt, GaveUp, TryAgain
 from workers.providers import Senders
 from workers.senders import (
