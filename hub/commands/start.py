@@ -38,7 +38,7 @@ from hub.plumbing.stores.migrations import Migration, Phase, latest, migrate, ro
 from hub.plumbing.stores.postgres import Connection, dial
 from hub.plumbing.telemetry import logs as telemetry
 from hub.plumbing.telemetry.logs import AccessLog
-from hub.sockets.door import Door, open_hub
+from hub.sockets.assembly import Door, open_hub
 from workers.providers import open_senders
 from workers.runner import run_worker
 

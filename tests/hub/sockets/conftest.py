@@ -16,7 +16,7 @@ from hub.domain.context import Domain
 from hub.domain.opening import open_domain
 from hub.plumbing.life.lifecycle import Lifecycle
 from hub.plumbing.settings.settings import Settings
-from hub.sockets.door import Door, open_hub
+from hub.sockets.assembly import Door, open_hub
 from protocol.tokens import sign_access
 
 WAIT_S = 10.0

@@ -14,7 +14,7 @@ from hub.domain.places import cell_of
 from hub.engine import Member
 from hub.plumbing.settings.settings import Settings
 from hub.plumbing.telemetry.metrics import REGISTRY
-from hub.sockets.node import guest_of, left_of
+from hub.sockets.guest import guest_of, left_of
 from protocol.redis_wire import Broadcast
 from tests.hub.sockets.conftest import JEJU, Connect, Running, running, settle_in
 from tests.hub.sockets.test_alert import urgent

@@ -15,7 +15,7 @@ from hub.domain import questions
 from hub.embedded import Postgres, Valkey
 from hub.plumbing.settings.settings import Settings
 from hub.plumbing.stores.migrations import migrate
-from hub.sockets.node import guest_of
+from hub.sockets.guest import guest_of
 from tests.conftest import FLAVOUR
 from tests.hub.sockets.conftest import (
     Client,
@@ -142,7 +142,7 @@ async def _known(hub: Running, user_id: str) -> None:
     async with asyncio.timeout(20):
         while user_id in hub.door.node.stale:
             await asyncio.sleep(0.05)
-    rooms = [guest_of(member).automatic for member in hub.door.node.guests.values()]
+    rooms = [guest_of(member).grounds.automatic for member in hub.door.node.guests.values()]
     assert ("user:jiho", "region:default") in rooms
 
 

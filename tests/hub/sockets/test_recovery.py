@@ -9,7 +9,7 @@ import pytest
 
 from hub.domain import questions
 from hub.plumbing.settings.settings import Settings
-from hub.sockets.node import guest_of, left_of
+from hub.sockets.guest import guest_of, left_of
 from protocol.events import Emit
 from protocol.rest.questions import Ask
 from tests.hub.sockets.conftest import Client, Connect, Dial, Running, running

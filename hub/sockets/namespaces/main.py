@@ -1,13 +1,15 @@
 """Namespace /: places, neighbourhoods, questions, the inbox. Each handler is one verb."""
 
-from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 from hub.domain import attention, inbox, members, urgent
 from hub.domain import rooms as domain_rooms
-from hub.engine import Member
-from hub.sockets import presence, rooms
-from hub.sockets.node import NAMESPACE, Handler, Node, guest_of, visible
+from hub.engine import Event, Member
+from hub.sockets import orders, presence, rooms
+from hub.sockets.context import Entrance, Namespace, Node, event_of
+from hub.sockets.guest import guest_of, visible
+from hub.sockets.open_alerts import alert
+from protocol import names
 from protocol.errors import Code, HubError, forbidden, invalid
 from protocol.events.inbox import (
     InboxPage,
@@ -24,8 +26,9 @@ from protocol.events.places import (
     NeighbourhoodState,
 )
 from protocol.events.questions import QuestionRef, QuestionState, UrgentCard
-from protocol.events.rooms import RoomRef
+from protocol.events.rooms import PresenceUpdate, RoomRef
 from protocol.events.row import Count, Ok
+from protocol.events.session import Ready
 from protocol.events.streaming import StreamRef, StreamState
 from protocol.names import neighbourhood_room, question_room, room_kind, stream_room
 
@@ -33,7 +36,7 @@ from protocol.names import neighbourhood_room, question_room, room_kind, stream_
 async def location_update(node: Node, member: Member, form: LocationUpdate) -> LocationState:
     user_id = guest_of(member).user_id
     moved = await members.locate(node.domain, user_id, form.lat, form.lng, form.accuracy_m)
-    await rooms.move(node, moved.move)
+    await orders.move(node, moved.move)
     return LocationState(
         region_code=moved.region_code,
         neighbourhood_code=moved.neighbourhood_code,
@@ -46,7 +49,7 @@ async def neighbourhood_join(
 ) -> NeighbourhoodState:
     guest, room = guest_of(member), neighbourhood_room(form.code)
     kind = room_kind(room)
-    joined = [name for name in guest.asked if name != room and room_kind(name) == kind]
+    joined = [name for name in guest.grounds.asked if name != room and room_kind(name) == kind]
     await domain_rooms.may_join_neighbourhood(node.domain, form.code, len(joined))
     await rooms.ask(node, member, room)
     return NeighbourhoodState(
@@ -132,22 +135,56 @@ async def leave_stream(node: Node, member: Member, form: StreamRef) -> StreamSta
 
 async def presence_get(node: Node, member: Member, form: RoomRef) -> Count:
     """Raises FORBIDDEN for a room the caller is not in, or whose people are not counted."""
-    if not (rooms.has(member, form.room) and presence.is_told(NAMESPACE, form.room)):
+    told = node.namespaces[member.namespace.name].told
+    if not (rooms.has(member, form.room) and room_kind(form.room) in told):
         raise forbidden("Only rooms that you are in, and whose people are counted.")
     return Count(count=await presence.online(node, form.room))
 
 
-HANDLERS: Final[Mapping[str, Handler]] = {
-    "location:update": location_update,
-    "neighbourhood:join": neighbourhood_join,
-    "neighbourhood:leave": neighbourhood_leave,
-    "question:join": question_join,
-    "question:leave": question_leave,
-    "join:stream": join_stream,
-    "leave:stream": leave_stream,
-    "presence:get": presence_get,
-    "inbox:sync": inbox_sync,
-    "notification:ack": notification_ack,
-    "notification:seen": notification_seen,
-    "notification:read": notification_read,
-}
+def _greet(node: Node, member: Member, entrance: Entrance) -> None:
+    """`ready` first, then the open urgent questions of its cells, then what was held back."""
+    guest, welcome = guest_of(member), entrance.welcome
+    ready = Ready(
+        sid=member.sid,
+        user_id=guest.user_id,
+        rooms=visible(member),
+        unread=welcome.unread if welcome else None,
+        server_time=node.domain.now(),
+        recovered=entrance.recovered,
+        pid=guest.session.pid if guest.session else None,
+    )
+    assert member.hold is not None
+    told = {_id_of(event) for event in member.hold}
+    missing = [alert(one) for one in entrance.near if one.id not in told]
+    member.hold[:0] = [event_of("ready", ready), *missing]
+
+
+def _id_of(event: Event) -> Any:
+    data = event.args[1] if len(event.args) > 1 else None
+    return data.get("id") if isinstance(data, dict) else None
+
+
+COUNTED: Final = frozenset({"region:", "neighbourhood:", "tag:", "question:"})
+
+MAIN: Final = Namespace(
+    name=names.MAIN,
+    handlers={
+        "location:update": location_update,
+        "neighbourhood:join": neighbourhood_join,
+        "neighbourhood:leave": neighbourhood_leave,
+        "question:join": question_join,
+        "question:leave": question_leave,
+        "join:stream": join_stream,
+        "leave:stream": leave_stream,
+        "presence:get": presence_get,
+        "inbox:sync": inbox_sync,
+        "notification:ack": notification_ack,
+        "notification:seen": notification_seen,
+        "notification:read": notification_read,
+    },
+    welcome=members.welcome,
+    greet=_greet,
+    counted=COUNTED,
+    told=COUNTED | {presence.STREAM},  # whose people are the viewers, in /streaming
+    count=lambda room, count: ("presence:update", PresenceUpdate(room=room, count=count)),
+)

@@ -1,4 +1,6 @@
-"""Mends what an outage of Redis or Postgres made stale: the rooms people are in."""
+"""Finds out which rooms a socket must be in: when it comes in, and after an outage of Redis or
+Postgres has made stale what was known.
+"""
 
 import asyncio
 from itertools import islice
@@ -6,11 +8,13 @@ from typing import Final
 
 import structlog
 
-from hub.domain import members
+from hub.domain.members import Welcome
+from hub.domain.rooms import still_open
 from hub.engine import Member
 from hub.plumbing.life.lasting import Lasting
 from hub.sockets import rooms
-from hub.sockets.node import Guest, Node, guest_of
+from hub.sockets.context import Node
+from hub.sockets.guest import guest_of
 from protocol.errors import HubError
 from protocol.names import user_room
 
@@ -19,6 +23,23 @@ AT_ONCE: Final = 200
 """People mended in one round: others want Postgres, too."""
 
 log = structlog.get_logger(__name__)
+
+
+async def settle(node: Node, member: Member) -> Welcome:
+    """Put a socket into the automatic rooms of its person, and into those of a session come back to
+    that are still open to them. Raises UNAVAILABLE while Postgres is away.
+    """
+    guest = guest_of(member)
+    namespace = node.namespaces[member.namespace.name]
+    while True:
+        guest.moved = False
+        welcome = await namespace.welcome(node.domain, guest.user_id)
+        kept = await still_open(node.domain, guest.grounds.claimed)
+        if guest.moved:
+            continue
+        await rooms.fit(node, member, guest.grounds.found(welcome.rooms, kept))
+        if not guest.moved:
+            return welcome
 
 
 async def mend_stale(node: Node) -> None:
@@ -39,7 +60,7 @@ async def _mend(node: Node, behind: Lasting) -> None:
     """Find out the rooms of stale people anew, until Postgres says it is away."""
     for user_id in tuple(islice(node.stale, AT_ONCE)):
         try:
-            await mend(node, user_id)
+            await _mend_person(node, user_id)
         except HubError as error:
             behind.seen(code=error.code)
             return
@@ -47,19 +68,10 @@ async def _mend(node: Node, behind: Lasting) -> None:
         del node.stale[user_id]
 
 
-async def mend(node: Node, user_id: str) -> None:
+async def _mend_person(node: Node, user_id: str) -> None:
     """Raises UNAVAILABLE."""
-    here = [one for one in node.server.select((user_room(user_id),)) if one.connected]
-    if not here:
-        return
-    welcome = await members.welcome(node.domain, user_id)
-    for member in here:
-        await _fit(node, member, welcome.rooms)
-
-
-async def _fit(node: Node, member: Member, automatic: tuple[str, ...]) -> None:
-    guest: Guest = guest_of(member)
-    gone = [name for name in guest.automatic if name not in (*automatic, *guest.asked)]
-    guest.automatic = automatic
-    await rooms.leave(node, member, gone)
-    await rooms.enter(node, member, automatic)
+    home = (user_room(user_id),)
+    for namespace in node.namespaces:
+        for member in node.server.select(home, (), namespace):
+            if member.connected:
+                await settle(node, member)

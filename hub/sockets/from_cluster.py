@@ -9,7 +9,8 @@ from typing import Any
 from hub.cluster.local import Rooms
 from hub.engine import Event, Member, Server
 from hub.plumbing.telemetry.metrics import OUTBOX_DROPPED, PUBLISH_TO_SOCKET, UNKNOWN
-from hub.sockets.node import Guest, Order, visible
+from hub.sockets.context import Order
+from hub.sockets.guest import Guest, visible
 from protocol.events import SERVER_EVENTS
 from protocol.names import HIDDEN_ROOMS, room_kind
 from protocol.redis_requests import RemoteSocket
@@ -79,8 +80,17 @@ class LocalSockets:
         names = [str(name) for name in space.rooms if room_kind(str(name)) not in HIDDEN_ROOMS]
         return [*names, *(member.sid for member in self._server.members(namespace))]
 
-    def join(self, namespace: str, rooms: Rooms, except_rooms: Rooms, into: Rooms) -> None:
-        self._orders.put_nowait(Order(rooms, except_rooms, join=into, namespace=namespace))
+    def join(
+        self,
+        namespace: str,
+        rooms: Rooms,
+        except_rooms: Rooms,
+        into: Rooms,
+        *,
+        keep_asked: bool = False,
+    ) -> None:
+        order = Order(rooms, except_rooms, join=into, namespace=namespace, keep_asked=keep_asked)
+        self._orders.put_nowait(order)
 
     def leave(
         self,

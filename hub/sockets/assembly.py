@@ -1,39 +1,41 @@
-"""The door by socket: opened with a process, told when it is ready, drained when it ends."""
+"""The door by socket, put together: a node that listens to the cluster and to its sockets."""
 
 import asyncio
 import os
 import secrets
 import socket
+from collections.abc import Awaitable, Callable, Hashable
+from functools import partial
 from typing import Final
 
-import structlog
 from aiohttp import web
-from redis.exceptions import RedisError
 
 from hub.cluster.cluster import Cluster, ClusterOptions
 from hub.cluster.emitter import LogLimits
 from hub.domain.context import Domain
 from hub.domain.opening import redis_server
-from hub.engine import Member
+from hub.engine import Handshake, Member, Refusal
 from hub.engine.wheel import Wheel
 from hub.plumbing.http.health import Check
 from hub.plumbing.life.lifecycle import Lifecycle
-from hub.plumbing.limits.fleet import Limits
+from hub.plumbing.limits.fleet import Limits, Verdict, Window
 from hub.plumbing.settings.settings import Settings
 from hub.plumbing.stores import redis_client
 from hub.plumbing.telemetry.logs import AccessLog
 from hub.plumbing.telemetry.metrics import REGISTRY
-from hub.sockets import presence, repair, rooms, server
-from hub.sockets.local import LocalSockets
+from hub.sockets import admission, orders, presence, whereabouts
+from hub.sockets.context import Node, Order
+from hub.sockets.drain import drain
+from hub.sockets.engine_settings import open_server, tls
+from hub.sockets.from_cluster import LocalSockets
+from hub.sockets.gate import REFUSED_AT_MOST, Gate
+from hub.sockets.gauges import Gauges
 from hub.sockets.logins import Logins
-from hub.sockets.node import SERVED, Guest, Node, Order, guest_of, left_of
-from protocol.events.session import ServerShutdown
-from protocol.names import Channels
+from hub.sockets.namespaces import SERVED
+from protocol.events import CLIENT_EVENTS, ClientEvent
+from protocol.names import Channels, room_kind
 
 EXPIRY_TICK_S: Final = 1.0
-STOP_RESERVE_S: Final = 5.0
-"""What the drain leaves of SHUTDOWN_TIMEOUT for everything that stops after it."""
-
 RENEWALS: Final = 3
 """Of a lease within PRESENCE_TTL."""
 
@@ -41,14 +43,12 @@ TELLING_S: Final = 1
 """Leases end so much before PRESENCE_TTL, as the other nodes look once a second: after a node has
 died, counts are right and told within PRESENCE_TTL."""
 
-DRAIN_SHARE: Final = 0.8
-"""Of DRAIN_RATE: stock clients wait 0.5 to 1.5 s at random, so some seconds see more of them."""
-
-log = structlog.get_logger(__name__)
+REDIS_AWAY: Final = Refusal("redis_away", 2)
+"""Nobody's token can be checked, and no room be joined: come back."""
 
 
 class Door:
-    """`needed` and `reported` are checks for hub.plumbing.health.examine."""
+    """`needed` and `reported` are checks for hub.plumbing.http.health.examine."""
 
     def __init__(self, life: Lifecycle, settings: Settings, node: Node) -> None:
         self.node = node
@@ -80,44 +80,15 @@ class Door:
             host,
             port,
             app,
-            ssl=server.tls(self._settings.web),
+            ssl=tls(self._settings.web),
             reuse_port=self._settings.sockets.hub_processes > 1,
         )
         self._life.on_stop("sockets", self.drain)
         return bound
 
     async def drain(self) -> None:
-        """Refuse what is new, tell every socket when it will be closed, close them in that order.
-
-        The surviving nodes together see at most DRAIN_RATE connects a second each.
-        """
-        node = self.node
-        process = self._settings.process
-        timeout_s = process.shutdown_timeout_ms / 1000 - process.drain_pause_s
-        seconds = max(timeout_s - STOP_RESERVE_S, timeout_s / 4)
-        each = self._settings.sockets.drain_rate * DRAIN_SHARE
-        rate = each * max(1, await self._survivors())
-        closed = await node.server.drain(rate, seconds, self._tell)
-        log.info("sockets drained", sockets=closed)
-        await self._left()
-        await node.server.close()
-
-    async def _survivors(self) -> int:
-        try:
-            return len([name for name in await self.node.presence.nodes() if name != self.node.id])
-        except RedisError:
-            return 1
-
-    def _tell(self, member: Member, after_ms: int) -> None:
-        if isinstance(member.data, Guest):
-            message = ServerShutdown(reason="shutting down", reconnect_after_ms=after_ms)
-            self.node.send(member, "server:shutdown", message)
-
-    async def _left(self) -> None:
-        """Until every farewell has been said, so that no lease and no count stays."""
-        left = [left_of(guest_of(member)) for member in self.node.guests.values()]
-        if left:
-            await asyncio.wait(left, timeout=STOP_RESERVE_S / 2)
+        """End its sockets as the end of the process does."""
+        await drain(self.node, self._settings)
 
 
 async def open_hub(life: Lifecycle, settings: Settings, domain: Domain) -> Door:
@@ -125,13 +96,14 @@ async def open_hub(life: Lifecycle, settings: Settings, domain: Domain) -> Door:
 
     Everything stops with the process. Call `start` on what it gives.
     """
-    engine = server.open_server(settings)
+    engine = open_server(settings)
     guests: dict[str, Member] = {}
-    orders: asyncio.Queue[Order] = asyncio.Queue()
+    queue: asyncio.Queue[Order] = asyncio.Queue()
     options = _options(life, settings, domain)
-    cluster = Cluster(options, LocalSockets(engine, guests, orders))
+    cluster = Cluster(options, LocalSockets(engine, guests, queue))
     node = Node(
         id=cluster.node,
+        namespaces=SERVED,
         domain=domain,
         server=engine,
         bus=cluster.bus,
@@ -144,19 +116,19 @@ async def open_hub(life: Lifecycle, settings: Settings, domain: Domain) -> Door:
         figures=settings.sockets,
         access=AccessLog(settings.process.access_log),
         guests=guests,
-        orders=orders,
+        orders=queue,
         expiries=Wheel(EXPIRY_TICK_S, engine.cut),
     )
-    server.attach(node)
+    _attach(node)
     life.on_stop("cluster", cluster.stop)
     await cluster.start()
     life.on_stop("node", node.close)
-    life.spawn("orders", rooms.obey_orders(node))
-    life.spawn("repair", repair.mend_stale(node))
+    life.spawn("orders", orders.obey_orders(node))
+    life.spawn("repair", whereabouts.mend_stale(node))
     life.spawn("presence", presence.tell(node))
-    figures = server.Figures(node)
-    REGISTRY.register(figures)
-    life.on_stop("figures", figures.close)
+    gauges = Gauges(node)
+    REGISTRY.register(gauges)
+    life.on_stop("gauges", gauges.close)
     return Door(life, settings, node)
 
 
@@ -166,7 +138,7 @@ def _options(life: Lifecycle, settings: Settings, domain: Domain) -> ClusterOpti
         redis_server(settings),
         domain.keys,
         Channels(redis.adapter_key),
-        namespaces=SERVED,
+        namespaces=tuple(SERVED),
         limits=LogLimits(redis.recovery_window_s, redis.recovery_events),
         lag_limit=redis.bus_lag_limit_s,
         presence_ttl=max(1, sockets.presence_ttl_s - TELLING_S),
@@ -175,3 +147,57 @@ def _options(life: Lifecycle, settings: Settings, domain: Domain) -> ClusterOpti
         node=f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}",
         drain=life.stop,
     )
+
+
+def _attach(node: Node) -> None:
+    """Hang everything of this door on the server."""
+    server = node.server
+    server.admit = admission.hook(node)
+    server.ended = node.logins.ended
+    for namespace in node.namespaces:
+        server.on("disconnect", _disconnected(node, namespace), namespace=namespace)
+    _open_gate(node)
+    server.on_rooms(partial(_opened, node), partial(_emptied, node))
+
+    def refuse(handshake: Handshake) -> Refusal | None:
+        return node.logins.refusal(handshake) if node.bus.ready else REDIS_AWAY
+
+    server.refuse(refuse)
+
+
+def _open_gate(node: Node) -> None:
+    figures = node.figures
+    most = {"default": figures.rate_max, "chat": figures.chat_rate_max}
+
+    async def check(event: ClientEvent, user_id: str) -> Verdict:
+        """A person's limit holds over all nodes; chat has its own."""
+        window = Window(f"socket_{event.limit}", most[event.limit], figures.rate_window_ms)
+        return await node.limits.check(window, user_id)
+
+    gate = Gate(node.server, check, node.access, max(REFUSED_AT_MOST, figures.rate_max))
+    for namespace in node.namespaces.values():
+        for name, handler in namespace.handlers.items():
+            gate.add(CLIENT_EVENTS[namespace.name, name], partial(handler, node))
+        gate.close(namespace.name)
+
+
+def _opened(node: Node, namespace: str, room: Hashable) -> None:
+    """The first member of a room is here."""
+    name = str(room)
+    node.bus.join(namespace, name)
+    if room_kind(name) in node.namespaces[namespace].told:
+        node.told[namespace, name] = None
+
+
+def _emptied(node: Node, namespace: str, room: Hashable) -> None:
+    node.bus.leave(namespace, str(room))
+    node.told.pop((namespace, str(room)), None)
+
+
+def _disconnected(node: Node, namespace: str) -> Callable[[str, str], Awaitable[None]]:
+    async def disconnected(sid: str, reason: str) -> None:
+        member = node.server.member(sid, namespace)
+        if member is not None:
+            await admission.farewell(node, member, reason)
+
+    return disconnected
