@@ -19,7 +19,7 @@ from hub.cluster.line import Line
 from hub.cluster.presence import Census
 from hub.cluster.pulse import order_drain
 from hub.cluster.tail import Passed, Tail
-from hub.domain.opening import redis_server
+from hub.domain.assembly import redis_server
 from hub.plumbing.redaction import Redactor
 from hub.plumbing.settings import Settings
 from hub.tail_lines import Lines

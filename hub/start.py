@@ -20,9 +20,9 @@ from api.app import create_app
 from api.health import Vitals
 from hub.console.catcher import Catcher, catcher
 from hub.console.page import mount
+from hub.domain.assembly import open_domain
 from hub.domain.context import Domain
-from hub.domain.opening import open_domain
-from hub.domain.sessions import ALL_SCOPES, add_service
+from hub.domain.people.sessions import ALL_SCOPES, add_service
 from hub.engine.process import freeze_start, watch_lag
 from hub.plumbing import redis_client, telemetry
 from hub.plumbing.connections import raise_descriptors

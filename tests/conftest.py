@@ -20,8 +20,8 @@ import uvloop
 from hypothesis import settings as hypothesis_settings
 from redis.asyncio import Redis
 
+from hub.domain.assembly import open_domain
 from hub.domain.context import Domain
-from hub.domain.opening import open_domain
 from hub.plumbing.embedded import Postgres, Prefer, Valkey
 from hub.plumbing.lifecycle import Lifecycle
 from hub.plumbing.migrations import migrate

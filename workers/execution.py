@@ -13,7 +13,7 @@ import structlog
 from pgqueuer.domain.errors import RetryRequested
 from pgqueuer.domain.models import Job, utc_now
 
-from hub.domain.rules import Reason
+from hub.domain.rules.reasons import Reason
 from hub.plumbing import postgres, redis_client
 from hub.plumbing.figures import Jobs
 from hub.plumbing.lasting import Lasting

@@ -13,9 +13,10 @@ import structlog
 from redis.exceptions import RedisError
 from socketio.exceptions import ConnectionRefusedError as Refused
 
-from hub.domain import members, sessions
+from hub.domain import arrival
 from hub.domain import rooms as domain_rooms
-from hub.domain.members import Welcome
+from hub.domain.arrival import Arrival
+from hub.domain.people import sessions
 from hub.engine import Event, Member, Unavailable, reasons
 from hub.engine.rooms import HELD
 from hub.plumbing.lasting import Lasting
@@ -138,7 +139,7 @@ async def _come_home(node: Node, member: Member) -> None:
     await rooms.confirmed(node, (home, member.sid), namespace)
 
 
-async def _settle(node: Node, member: Member, before: frozenset[str]) -> Welcome | None:
+async def _settle(node: Node, member: Member, before: frozenset[str]) -> Arrival | None:
     """Enter the automatic rooms, and of a recovered session's those the person may still be in;
     None while Postgres is away: then the rooms stay that are known without it."""
     guest = guest_of(member)
@@ -170,16 +171,16 @@ async def _settle(node: Node, member: Member, before: frozenset[str]) -> Welcome
             return welcome
 
 
-async def _welcome(node: Node, member: Member) -> Welcome:
+async def _welcome(node: Node, member: Member) -> Arrival:
     """Outside of / only a person's own room is automatic."""
     user_id = guest_of(member).user_id
     if member.namespace.name == NAMESPACE:
-        return await members.welcome(node.domain, user_id)
-    return Welcome((user_room(user_id),), 0)
+        return await arrival.arrive(node.domain, user_id)
+    return Arrival((user_room(user_id),), 0)
 
 
 def _greet(
-    node: Node, member: Member, welcome: Welcome | None, recovered: bool, near: Sequence[Emit]
+    node: Node, member: Member, welcome: Arrival | None, recovered: bool, near: Sequence[Emit]
 ) -> None:
     """`ready` first, then the open urgent questions of its cell, then what was held back. Other
     namespaces have no word of welcome: the answer to CONNECT says it all.

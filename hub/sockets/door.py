@@ -12,8 +12,8 @@ from redis.exceptions import RedisError
 
 from hub.cluster.cluster import Cluster, ClusterOptions
 from hub.cluster.emitter import LogLimits
+from hub.domain.assembly import redis_server
 from hub.domain.context import Domain
-from hub.domain.opening import redis_server
 from hub.engine import Member
 from hub.engine.wheel import Wheel
 from hub.plumbing import redis_client

@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 from typing import Final
 
-from hub.domain import attention, inbox, members, urgent
 from hub.domain import rooms as domain_rooms
+from hub.domain.notifications import attention, inbox
+from hub.domain.people import positions
+from hub.domain.questions import waves
 from hub.engine import Member
 from hub.sockets import presence, rooms
 from hub.sockets.node import NAMESPACE, Handler, Node, guest_of, visible
@@ -34,7 +36,7 @@ from protocol.names import neighbourhood_room, question_room, room_kind, stream_
 
 async def location_update(node: Node, member: Member, form: LocationUpdate) -> LocationState:
     user_id = guest_of(member).user_id
-    moved = await members.locate(node.domain, user_id, form.lat, form.lng, form.accuracy_m)
+    moved = await positions.locate(node.domain, user_id, form.lat, form.lng, form.accuracy_m)
     await rooms.move(node, moved.move)
     return LocationState(
         region_code=moved.region_code,
@@ -59,7 +61,7 @@ async def neighbourhood_join(
 async def _recent(node: Node, code: str) -> tuple[UrgentCard, ...] | None:
     """None while Postgres is away: the join itself needs it not."""
     try:
-        return await urgent.recent(node.domain, code)
+        return await waves.recent(node.domain, code)
     except HubError as error:
         if error.code != Code.UNAVAILABLE:
             raise

@@ -6,7 +6,7 @@ from typing import Final
 
 import structlog
 
-from hub.domain import members
+from hub.domain import arrival
 from hub.engine import Member
 from hub.plumbing.lasting import Lasting
 from hub.sockets import rooms
@@ -52,7 +52,7 @@ async def mend(node: Node, user_id: str) -> None:
     here = [one for one in node.server.select((user_room(user_id),)) if one.connected]
     if not here:
         return
-    welcome = await members.welcome(node.domain, user_id)
+    welcome = await arrival.arrive(node.domain, user_id)
     for member in here:
         await _fit(node, member, welcome.rooms)
 

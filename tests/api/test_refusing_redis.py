@@ -9,8 +9,8 @@ import aiohttp
 import pytest
 from pydantic import SecretStr
 
-from hub.domain import sessions
-from hub.domain.opening import open_domain
+from hub.domain.assembly import open_domain
+from hub.domain.people import sessions
 from hub.plumbing import limits
 from hub.plumbing.lifecycle import Lifecycle
 from hub.plumbing.metrics import LIMITS_ALONE, REGISTRY

@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 
 from hub.domain.context import Domain
-from hub.domain.sessions import add_service
+from hub.domain.people.sessions import add_service
 from hub.start import CREDENTIALS
 from tests.client import Person, Refused, Rest, rest
 from tests.conftest import SECRETS

@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 from hub.domain.context import Domain
-from hub.domain.inbox import URGENT_KIND
+from hub.domain.rules.kinds import URGENT_KIND
 from hub.plumbing.lifecycle import Lifecycle
 from hub.plumbing.metrics import REGISTRY
 from hub.plumbing.outbox import enqueue

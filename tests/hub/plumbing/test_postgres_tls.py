@@ -13,8 +13,8 @@ from urllib.parse import quote, urlsplit
 import asyncpg
 import pytest
 
+from hub.domain.assembly import open_domain
 from hub.domain.context import Domain
-from hub.domain.opening import open_domain
 from hub.plumbing.embedded import Postgres
 from hub.plumbing.lifecycle import Lifecycle
 from hub.plumbing.migrations import migrate
