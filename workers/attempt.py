@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from hub.domain.rules.reasons import Reason
-from hub.plumbing.figures import Jobs
+from hub.plumbing.settings.product import Jobs
 
 
 @dataclass(frozen=True, slots=True)

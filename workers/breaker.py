@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Final, Literal
 
-from hub.plumbing.metrics import BREAKER_STATE
+from hub.plumbing.telemetry.metrics import BREAKER_STATE
 from workers.senders import About, Outcome, Permanent, Sent, Temporary
 from workers.senders.outcome import NOT_ASKED
 

@@ -4,7 +4,7 @@ import asyncio
 import math
 
 from hub.domain.rules.reasons import Reason
-from hub.plumbing.limits import Bucket, Limits
+from hub.plumbing.limits.fleet import Bucket, Limits
 from workers.breaker import Breaker
 from workers.seats import Seats
 

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import aiohttp
 
-from hub.plumbing.clock import Clock, SystemClock
-from hub.plumbing.figures import Channels
-from hub.plumbing.lifecycle import Lifecycle
+from hub.plumbing.life.clock import Clock, SystemClock
+from hub.plumbing.life.lifecycle import Lifecycle
+from hub.plumbing.settings.product import Channels
 from workers.breaker import Breaker
 from workers.refusals import Refusals
 from workers.senders.fcm import DEFAULT_URL, FcmSender

@@ -12,8 +12,8 @@ from hub.domain.notifications.delivery import Status
 from hub.domain.notifications.orders import Order, Target
 from hub.domain.rules.ladder import EMAIL_NEEDS_LEFT
 from hub.domain.rules.reasons import Reason
-from hub.plumbing.metrics import PROVIDER_DURATION
-from hub.plumbing.trace import outgoing_headers
+from hub.plumbing.telemetry.metrics import PROVIDER_DURATION
+from hub.plumbing.telemetry.trace import outgoing_headers
 from workers.attempt import Attempt, GaveUp, TryAgain
 from workers.providers import Senders
 from workers.senders import (

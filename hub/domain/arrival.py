@@ -7,7 +7,7 @@ from hub.domain.context import Domain
 from hub.domain.notifications.inbox import UNREAD
 from hub.domain.people import members
 from hub.domain.people.positions import place_rooms
-from hub.plumbing.postgres import acquire
+from hub.plumbing.stores.postgres import acquire
 from protocol.errors import not_found
 from protocol.names import mute_room, question_room, user_room
 

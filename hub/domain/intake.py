@@ -14,10 +14,10 @@ from hub.domain.people import members
 from hub.domain.people.sessions import Service
 from hub.domain.places import geometry
 from hub.domain.questions import answering, asking
-from hub.plumbing import redis_client
-from hub.plumbing.metrics import ERRORS
-from hub.plumbing.outbox import Change
-from hub.plumbing.postgres import AWAY, Row, from_json, to_json
+from hub.plumbing.stores import redis_client
+from hub.plumbing.stores.outbox import Change
+from hub.plumbing.stores.postgres import AWAY, Row, from_json, to_json
+from hub.plumbing.telemetry.metrics import ERRORS
 from protocol.domain_events import (
     DOMAIN_EVENTS,
     AnswerAcceptedEvent,

@@ -6,7 +6,7 @@ from hub.cluster.emitter import Emitter
 from hub.cluster.line import Line
 from hub.cluster.orders import move
 from hub.cluster.outgoing import tell_services
-from hub.plumbing.outbox import Told
+from hub.plumbing.stores.outbox import Told
 from protocol.domain_events import Envelope
 from protocol.events import Emit, Move
 from protocol.names import Channels, Keys
@@ -14,7 +14,7 @@ from protocol.names import Channels, Keys
 
 class Publisher:
     """Hands what an outbox row holds to Redis: events to rooms, moves of sockets, events out; and
-    knows in which epoch of Redis that was (hub.plumbing.outbox.Epochs).
+    knows in which epoch of Redis that was (hub.plumbing.stores.outbox.Epochs).
     """
 
     def __init__(self, emitter: Emitter, line: Line, keys: Keys, channels: Channels) -> None:

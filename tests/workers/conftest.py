@@ -12,10 +12,11 @@ from hub.domain.assembly import open_domain
 from hub.domain.context import Domain
 from hub.domain.notifications import writing
 from hub.domain.notifications.writing import News, Written
+from hub.domain.people import devices as domain_devices
 from hub.domain.people import members
-from hub.plumbing.clock import VirtualClock
-from hub.plumbing.lifecycle import Lifecycle
-from hub.plumbing.settings import Settings
+from hub.plumbing.life.clock import VirtualClock
+from hub.plumbing.life.lifecycle import Lifecycle
+from hub.plumbing.settings.settings import Settings
 from protocol.domain_events import UserUpdated
 from protocol.jobs import form_of
 from protocol.rest import DeviceRequest

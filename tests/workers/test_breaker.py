@@ -7,8 +7,8 @@ import pytest
 from redis.asyncio import Redis
 
 from hub.domain.rules.reasons import Reason
-from hub.plumbing.limits import Bucket, Limits
-from hub.plumbing.metrics import REGISTRY
+from hub.plumbing.limits.fleet import Bucket, Limits
+from hub.plumbing.telemetry.metrics import REGISTRY
 from protocol.names import Keys
 from workers.breaker import Blocked, Breaker
 from workers.gate import Gate

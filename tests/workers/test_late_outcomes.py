@@ -21,8 +21,8 @@ from hub.domain.people import members, positions
 from hub.domain.questions import asking, waves
 from hub.domain.rules.ladder import Channel
 from hub.domain.rules.reasons import Reason
-from hub.plumbing.outbox import enqueue
-from hub.plumbing.postgres import acquire
+from hub.plumbing.stores.outbox import enqueue
+from hub.plumbing.stores.postgres import acquire
 from protocol.domain_events import UserUpdated
 from protocol.jobs import unseen_check
 from protocol.rest import Ask, DeviceRequest

@@ -15,10 +15,10 @@ from hub.domain.people import members, positions
 from hub.domain.people.sessions import ALL_SCOPES, Service
 from hub.domain.questions import asking
 from hub.domain.rules.kinds import URGENT_KIND
-from hub.plumbing.embedded import Postgres, Valkey
-from hub.plumbing.lifecycle import Lifecycle
-from hub.plumbing.migrations import migrate
-from hub.plumbing.settings import Settings
+from hub.embedded import Postgres, Valkey
+from hub.plumbing.life.lifecycle import Lifecycle
+from hub.plumbing.settings.settings import Settings
+from hub.plumbing.stores.migrations import migrate
 from protocol.domain_events import Envelope, UserUpdated
 from protocol.rest import Ask
 from tests.conftest import FLAVOUR

@@ -15,7 +15,7 @@ from urllib.parse import quote
 import aiohttp
 import orjson
 
-from hub.plumbing.clock import Clock, SystemClock
+from hub.plumbing.life.clock import Clock, SystemClock
 from workers.senders.answer_json import answer_json
 from workers.senders.fcm_answers import classify, refuses_bearer
 from workers.senders.fcm_message import fcm_body

@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 from aiosmtplib import SMTP, SMTPException
 
-from hub.plumbing.clock import Clock, SystemClock
+from hub.plumbing.life.clock import Clock, SystemClock
 from protocol.mail_address import BadAddress
 from workers.senders.mail_message import Mailbox, mail_bytes, mailbox, message_id
 from workers.senders.outcome import (

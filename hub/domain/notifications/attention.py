@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 from hub.domain.context import Domain
 from hub.domain.notifications.inbox import count_unread, tell_unread
 from hub.domain.rules.kinds import URGENT_KIND
-from hub.plumbing.postgres import Connection, acquire
+from hub.plumbing.stores.postgres import Connection, acquire
 from protocol.events import NotificationUpdated, emit
 from protocol.names import user_room
 

@@ -12,8 +12,8 @@ from typing import Final
 from uuid import UUID, uuid4
 
 from hub.domain.context import Domain
-from hub.plumbing.outbox import Change
-from hub.plumbing.postgres import Connection, Row, acquire, from_json
+from hub.plumbing.stores.outbox import Change
+from hub.plumbing.stores.postgres import Connection, Row, acquire, from_json
 from protocol.errors import HubError, invalid
 from protocol.events import (
     InboxItem,

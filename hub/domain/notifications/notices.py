@@ -8,7 +8,7 @@ from hub.domain.notifications.writing import News, notify
 from hub.domain.people import members
 from hub.domain.people.sessions import Service
 from hub.domain.rules.kinds import URGENT_KIND
-from hub.plumbing.outbox import Change
+from hub.plumbing.stores.outbox import Change
 from protocol.errors import invalid
 from protocol.rest import Accepted, Notify
 

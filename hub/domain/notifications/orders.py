@@ -9,7 +9,7 @@ from uuid import UUID
 from hub.domain.people import members
 from hub.domain.rules.kinds import URGENT_KIND
 from hub.domain.rules.ladder import Channel, Send
-from hub.plumbing.postgres import Connection, Row, from_json
+from hub.plumbing.stores.postgres import Connection, Row, from_json
 from protocol.texts import language_of, render_push
 
 MOST_DEVICES = 20

@@ -5,7 +5,7 @@ from datetime import datetime
 from hub.domain.context import Domain
 from hub.domain.notifications.writing import News, notify
 from hub.domain.people import members
-from hub.plumbing.outbox import Change
+from hub.plumbing.stores.outbox import Change
 from protocol.domain_events import UserRegistered
 
 

@@ -13,9 +13,9 @@ from uuid import UUID, uuid4
 from hub.domain.context import Domain
 from hub.domain.notifications.inbox import tell_unread
 from hub.domain.rules.kinds import URGENT_KIND
-from hub.plumbing.metrics import NOTIFICATIONS, UNKNOWN
-from hub.plumbing.outbox import Change
-from hub.plumbing.postgres import Connection, to_json
+from hub.plumbing.stores.outbox import Change
+from hub.plumbing.stores.postgres import Connection, to_json
+from hub.plumbing.telemetry.metrics import NOTIFICATIONS, UNKNOWN
 from protocol.events import NotificationNew, emit
 from protocol.jobs import notification_job, unseen_check
 from protocol.names import user_room

@@ -5,7 +5,7 @@ from uuid import uuid4
 
 from hub.domain.context import Domain
 from hub.domain.people import members
-from hub.plumbing.postgres import Row, acquire
+from hub.plumbing.stores.postgres import Row, acquire
 from protocol.errors import not_found
 from protocol.rest import Device, DeviceRequest
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from hub.plumbing.outbox import Change
-from hub.plumbing.postgres import Connection
+from hub.plumbing.stores.outbox import Change
+from hub.plumbing.stores.postgres import Connection
 from protocol.domain_events import UserUpdated
 from protocol.errors import not_found
 from protocol.events import Author

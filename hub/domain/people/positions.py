@@ -7,7 +7,7 @@ from datetime import timedelta
 from hub.domain.context import Domain
 from hub.domain.people import members
 from hub.domain.places import geometry
-from hub.plumbing.postgres import Connection, Row
+from hub.plumbing.stores.postgres import Connection, Row
 from protocol.errors import forbidden
 from protocol.events import Move
 from protocol.names import neighbourhood_room, region_room, user_room

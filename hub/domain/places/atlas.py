@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hub.domain.places.geometry import distance_m
-from hub.plumbing.postgres import Pool
+from hub.plumbing.stores.postgres import Pool
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ from hub.domain.context import Domain, Known, Once, do_once
 from hub.domain.people import members
 from hub.domain.places import geometry
 from hub.domain.questions import waves
-from hub.plumbing.outbox import Change
-from hub.plumbing.postgres import Connection, Row, acquire
+from hub.plumbing.stores.outbox import Change
+from hub.plumbing.stores.postgres import Connection, Row, acquire
 from protocol.domain_events import (
     Envelope,
     QuestionCreatedEvent,

@@ -16,9 +16,9 @@ from hub.domain.places import geometry
 from hub.domain.rules.audience import Candidate, rank
 from hub.domain.rules.kinds import URGENT_KIND
 from hub.domain.rules.reasons import Reason
-from hub.plumbing.metrics import URGENT_QUESTIONS, URGENT_RECIPIENTS
-from hub.plumbing.outbox import Change
-from hub.plumbing.postgres import Connection, Row, acquire, to_json
+from hub.plumbing.stores.outbox import Change
+from hub.plumbing.stores.postgres import Connection, Row, acquire, to_json
+from hub.plumbing.telemetry.metrics import URGENT_QUESTIONS, URGENT_RECIPIENTS
 from protocol.events import (
     Author,
     Emit,

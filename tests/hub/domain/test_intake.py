@@ -11,7 +11,7 @@ from hub.domain import intake
 from hub.domain.context import Domain
 from hub.domain.people import members
 from hub.domain.questions import answering, asking
-from hub.plumbing.metrics import REGISTRY
+from hub.plumbing.telemetry.metrics import REGISTRY
 from protocol.domain_events import Envelope, UserUpdated
 from protocol.errors import HubError
 from protocol.rest import EventsAccepted

@@ -17,10 +17,10 @@ from hub.domain.notifications import attention, delivery, inbox, writing
 from hub.domain.notifications.writing import News
 from hub.domain.people import devices, members
 from hub.domain.questions import answering, asking, waves
-from hub.plumbing.clock import VirtualClock
-from hub.plumbing.lifecycle import Lifecycle
-from hub.plumbing.outbox import Told, _decode
-from hub.plumbing.settings import Settings
+from hub.plumbing.life.clock import VirtualClock
+from hub.plumbing.life.lifecycle import Lifecycle
+from hub.plumbing.settings.settings import Settings
+from hub.plumbing.stores.outbox import Told, _decode
 from protocol.domain_events import Envelope
 from protocol.rest import DeviceRequest
 from tests.hub.domain.test_flow import PHARMACY, SERVICE, local, rows

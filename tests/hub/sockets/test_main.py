@@ -7,7 +7,7 @@ import pytest
 from hub.domain.people import members
 from hub.domain.questions import answering, asking
 from hub.domain.questions.waves import broadcast_id
-from hub.plumbing.settings import Settings
+from hub.plumbing.settings.settings import Settings
 from protocol.events import Emit
 from protocol.rest import Ask
 from tests.hub.sockets.conftest import (

@@ -18,7 +18,7 @@ from hub.cluster.server import Server
 from hub.domain.assembly import redis_server
 from hub.domain.context import Domain
 from hub.domain.people import members
-from hub.plumbing.settings import Settings
+from hub.plumbing.settings.settings import Settings
 from protocol.events import Class, Emit
 from protocol.names import Channels, Keys, question_room
 from protocol.tokens import sign_access
