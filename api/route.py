@@ -8,7 +8,7 @@ from aiohttp import web
 from msgspec import Struct
 
 from hub.domain.context import Domain, Once
-from hub.domain.sessions import Service
+from hub.domain.people.sessions import Service
 from protocol.errors import forbidden
 from protocol.rest.operation import Operation
 from protocol.tokens import Token

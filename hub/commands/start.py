@@ -21,9 +21,9 @@ from api.health import Vitals
 from hub.commands.ports import address, health_app, listen, listen_at, plain_address, serve_metrics
 from hub.console.catcher import Catcher, catcher
 from hub.console.page import mount
+from hub.domain.assembly import open_domain
 from hub.domain.context import Domain
-from hub.domain.opening import open_domain
-from hub.domain.sessions import ALL_SCOPES, add_service
+from hub.domain.people.sessions import ALL_SCOPES, add_service
 from hub.embedded import Postgres, Valkey, keep
 from hub.embedded.supervisor import free_port
 from hub.engine.process import freeze_start, watch_lag

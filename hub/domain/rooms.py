@@ -5,7 +5,7 @@ from functools import partial
 from uuid import uuid4
 
 from hub.domain.context import Domain, Once, do_once
-from hub.domain.sessions import Service
+from hub.domain.people.sessions import Service
 from hub.plumbing.stores.outbox import Change
 from hub.plumbing.stores.postgres import acquire, to_json
 from protocol.errors import Code, HubError, forbidden, invalid, not_found

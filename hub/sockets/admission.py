@@ -13,8 +13,8 @@ import structlog
 from redis.exceptions import RedisError
 from socketio.exceptions import ConnectionRefusedError as Refused
 
-from hub.domain import sessions
-from hub.domain.members import Welcome
+from hub.domain.arrival import Arrival
+from hub.domain.people import sessions
 from hub.engine import Member, Unavailable, reasons
 from hub.engine.rooms import HELD
 from hub.plumbing.life.lasting import Lasting
@@ -140,7 +140,7 @@ async def _come_home(node: Node, member: Member) -> None:
     await rooms.confirmed(node, (home, member.sid), namespace)
 
 
-async def _settle(node: Node, member: Member) -> Welcome | None:
+async def _settle(node: Node, member: Member) -> Arrival | None:
     """None while Postgres is away: then the socket is where it was, and is looked after later."""
     try:
         return await whereabouts.settle(node, member)

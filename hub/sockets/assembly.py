@@ -12,8 +12,8 @@ from aiohttp import web
 
 from hub.cluster.cluster import Cluster, ClusterOptions
 from hub.cluster.emitter import LogLimits
+from hub.domain.assembly import redis_server
 from hub.domain.context import Domain
-from hub.domain.opening import redis_server
 from hub.engine import Handshake, Member, Refusal
 from hub.engine.wheel import Wheel
 from hub.plumbing.http.health import Check

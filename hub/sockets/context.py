@@ -11,8 +11,8 @@ from hub.cluster.presence import Presence
 from hub.cluster.recovery import Recovery
 from hub.cluster.requests import Requests
 from hub.cluster.sessions import Sessions
+from hub.domain.arrival import Arrival
 from hub.domain.context import Domain
-from hub.domain.members import Welcome
 from hub.engine import Event, Member, Server
 from hub.engine.wheel import Wheel
 from hub.plumbing.limits.fleet import Limits
@@ -48,14 +48,14 @@ class Entrance:
     urgent questions of its cells that it was not told before.
     """
 
-    welcome: Welcome | None
+    welcome: Arrival | None
     recovered: bool
     near: Sequence[Emit]
 
 
-async def home_alone(_domain: Domain, user_id: str) -> Welcome:
+async def home_alone(_domain: Domain, user_id: str) -> Arrival:
     """Where only a person's own room is automatic."""
-    return Welcome((user_room(user_id),), 0)
+    return Arrival((user_room(user_id),), 0)
 
 
 def no_word(_node: "Node", _member: Member, _entrance: Entrance) -> None:
@@ -77,7 +77,7 @@ class Namespace:
     told: frozenset[str]
     counted: frozenset[str]
     count: Callable[[str, int], tuple[str, Message]]
-    welcome: Callable[[Domain, str], Awaitable[Welcome]] = home_alone
+    welcome: Callable[[Domain, str], Awaitable[Arrival]] = home_alone
     greet: Callable[["Node", Member, Entrance], None] = no_word
 
 

@@ -8,7 +8,7 @@ from typing import Final
 
 import structlog
 
-from hub.domain.members import Welcome
+from hub.domain.arrival import Arrival
 from hub.domain.rooms import still_open
 from hub.engine import Member
 from hub.plumbing.life.lasting import Lasting
@@ -25,7 +25,7 @@ AT_ONCE: Final = 200
 log = structlog.get_logger(__name__)
 
 
-async def settle(node: Node, member: Member) -> Welcome:
+async def settle(node: Node, member: Member) -> Arrival:
     """Put a socket into the automatic rooms of its person, and into those of a session come back to
     that are still open to them. Raises UNAVAILABLE while Postgres is away.
     """

@@ -12,7 +12,7 @@ from api.docs import docs_routes
 from api.health import METRICS, Vitals, health_routes
 from api.route import Route
 from api.routes import ROUTES
-from hub.domain.sessions import ALL_SCOPES
+from hub.domain.people.sessions import ALL_SCOPES
 from protocol.errors import Code
 from protocol.payload import Message
 from protocol.rest.operation import PREFIX

@@ -2,8 +2,11 @@
 
 from typing import Any, Final
 
-from hub.domain import attention, inbox, members, urgent
 from hub.domain import rooms as domain_rooms
+from hub.domain.arrival import arrive
+from hub.domain.notifications import attention, inbox
+from hub.domain.people import positions
+from hub.domain.questions import waves
 from hub.engine import Event, Member
 from hub.sockets import orders, presence, rooms
 from hub.sockets.context import Entrance, Namespace, Node, event_of
@@ -35,7 +38,7 @@ from protocol.names import neighbourhood_room, question_room, room_kind, stream_
 
 async def location_update(node: Node, member: Member, form: LocationUpdate) -> LocationState:
     user_id = guest_of(member).user_id
-    moved = await members.locate(node.domain, user_id, form.lat, form.lng, form.accuracy_m)
+    moved = await positions.locate(node.domain, user_id, form.lat, form.lng, form.accuracy_m)
     await orders.move(node, moved.move)
     return LocationState(
         region_code=moved.region_code,
@@ -60,7 +63,7 @@ async def neighbourhood_join(
 async def _recent(node: Node, code: str) -> tuple[UrgentCard, ...] | None:
     """None while Postgres is away: the join itself needs it not."""
     try:
-        return await urgent.recent(node.domain, code)
+        return await waves.recent(node.domain, code)
     except HubError as error:
         if error.code != Code.UNAVAILABLE:
             raise
@@ -182,7 +185,7 @@ MAIN: Final = Namespace(
         "notification:seen": notification_seen,
         "notification:read": notification_read,
     },
-    welcome=members.welcome,
+    welcome=arrive,
     greet=_greet,
     counted=COUNTED,
     told=COUNTED | {presence.STREAM},  # whose people are the viewers, in /streaming

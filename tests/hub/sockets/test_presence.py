@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import socketio
 
-from hub.domain import sessions
+from hub.domain.people import sessions
 from hub.domain.rooms import broadcast
 from hub.plumbing.settings.settings import Settings
 from protocol.events import Emit

@@ -5,8 +5,10 @@ from datetime import datetime, timedelta
 from functools import partial
 from uuid import uuid4
 
-from hub.domain import members, places, urgent
 from hub.domain.context import Domain, Known, Once, do_once
+from hub.domain.people import members
+from hub.domain.places import geometry
+from hub.domain.questions import waves
 from hub.plumbing.stores.outbox import Change
 from hub.plumbing.stores.postgres import Connection, Row, acquire
 from protocol.domain_events import (
@@ -72,7 +74,7 @@ async def create(
     question = view(row, who, with_place=True)
     _tell_created(change, question)
     if row["urgent_state"] == "open":
-        await urgent.start(d, change, row, who)
+        await waves.start(d, change, row, who)
     return question
 
 
@@ -152,9 +154,9 @@ class _Spot:
 async def _spot(d: Domain, conn: Connection, asker: str, form: Ask) -> _Spot:
     """Where a question belongs: its place, rounded before anything is written, or its asker's."""
     if form.lat is not None and form.lng is not None:
-        lat, lng = places.rounded(form.lat), places.rounded(form.lng)
+        lat, lng = geometry.rounded(form.lat), geometry.rounded(form.lng)
         region, neighbourhood = d.atlas.region_of(lat, lng), d.atlas.neighbourhood_of(lat, lng)
-        return _Spot(region, neighbourhood, lat, lng, places.cell_of(lat, lng))
+        return _Spot(region, neighbourhood, lat, lng, geometry.cell_of(lat, lng))
     home = await conn.fetchrow(
         "SELECT region_code, neighbourhood_code FROM users WHERE id = $1", asker
     )
@@ -255,7 +257,7 @@ async def close(
     event = emit("question:closed", message, id=str(uuid4()), rooms=tuple(rooms))
     change.tell(question_id, event)
     if row["urgent_state"] in ("open", "wave", "claimed"):
-        await urgent.end(d, change, row, "closed")
+        await waves.end(d, change, row, "closed")
     return updated
 
 

@@ -3,7 +3,7 @@
 from typing import Final
 
 from hub.domain.context import Domain
-from hub.domain.questions import view
+from hub.domain.questions.asking import view
 from hub.plumbing.stores.postgres import Row, acquire
 from protocol.events.questions import Author
 from protocol.rest.paging import Pagination

@@ -9,10 +9,13 @@ from datetime import datetime
 from typing import Literal
 from uuid import NAMESPACE_URL, uuid4, uuid5
 
-from hub.domain import members, places
 from hub.domain.context import Domain
-from hub.domain.inbox import URGENT_KIND, News, notify
-from hub.domain.rules import Candidate, Reason, rank
+from hub.domain.notifications.writing import News, notify
+from hub.domain.people import members
+from hub.domain.places import geometry
+from hub.domain.rules.audience import Candidate, rank
+from hub.domain.rules.kinds import URGENT_KIND
+from hub.domain.rules.reasons import Reason
 from hub.plumbing.stores.outbox import Change
 from hub.plumbing.stores.postgres import Connection, Row, acquire, to_json
 from hub.plumbing.telemetry.metrics import URGENT_QUESTIONS, URGENT_RECIPIENTS
@@ -64,7 +67,7 @@ def broadcast(question: Row, who: Author, *, wave: int, radius_m: int) -> Emit:
         excerpt=excerpt,
         hashtags=tuple(question["hashtags"]),
         location=Place(lat=question["lat"], lng=question["lng"]),
-        cell=places.cell_text(question["cell"]),
+        cell=geometry.cell_text(question["cell"]),
         radius_m=radius_m,
         region_code=question["region_code"],
         neighbourhood_code=question["neighbourhood_code"],
@@ -84,8 +87,8 @@ def broadcast(question: Row, who: Author, *, wave: int, radius_m: int) -> Emit:
 
 
 def _cell_rooms(question: Row, radius_m: int) -> tuple[str, ...]:
-    cells = places.cells_touching(question["lat"], question["lng"], radius_m)
-    return tuple(places.room_of_cell(cell) for cell in cells)
+    cells = geometry.cells_touching(question["lat"], question["lng"], radius_m)
+    return tuple(geometry.room_of_cell(cell) for cell in cells)
 
 
 def _excepted(question: Row) -> tuple[str, ...]:
@@ -142,7 +145,7 @@ async def _candidates(
         " LEFT JOIN question_recipients r ON r.question_id = $3 AND r.user_id = l.user_id"
         " WHERE l.cell = ANY($1::bigint[]) AND l.expires_at > $4 AND l.user_id <> $5"
         " AND u.deleted_at IS NULL AND r.notification_id IS NULL",
-        places.cells_touching(lat, lng, radius_m),
+        geometry.cells_touching(lat, lng, radius_m),
         question["neighbourhood_code"],
         question["id"],
         now,
@@ -151,7 +154,7 @@ async def _candidates(
     return [
         Candidate(
             row["user_id"],
-            places.distance_to_cell_m(lat, lng, row["cell"]),
+            geometry.distance_to_cell_m(lat, lng, row["cell"]),
             row["is_local_verified"],
             row["last_active_at"],
             row["radius_m"],
@@ -318,7 +321,7 @@ async def open_near(d: Domain, cell: int) -> list[Emit]:
             " WHERE q.cell = ANY($1::bigint[]) AND q.status = 'active' AND q.urgency = 'urgent'"
             " AND q.first_answer_at IS NULL AND q.deadline_at > $2 AND q.lat IS NOT NULL"
             " ORDER BY q.created_at LIMIT 20",
-            places.cells_around(cell, d.policy.wave_radius_m),
+            geometry.cells_around(cell, d.policy.wave_radius_m),
             d.now(),
         )
     found = []
@@ -329,7 +332,7 @@ async def open_near(d: Domain, cell: int) -> list[Emit]:
             is_local_verified=row["is_local_verified"],
         )
         event = broadcast(row, who, wave=row["wave"], radius_m=row["radius_m"])
-        if places.room_of_cell(cell) in event.rooms:
+        if geometry.room_of_cell(cell) in event.rooms:
             found.append(event)
     return found
 

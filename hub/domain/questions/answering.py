@@ -4,10 +4,11 @@ from datetime import datetime
 from functools import partial
 from uuid import uuid4
 
-from hub.domain import members, urgent
 from hub.domain.context import Domain, Known, Once, do_once
-from hub.domain.inbox import News, notify
-from hub.domain.questions import excerpt, locked, outgoing
+from hub.domain.notifications.writing import News, notify
+from hub.domain.people import members
+from hub.domain.questions import waves
+from hub.domain.questions.asking import excerpt, locked, outgoing
 from hub.plumbing.stores.outbox import Change
 from hub.plumbing.stores.postgres import Connection, Row, acquire
 from hub.plumbing.telemetry.metrics import ANSWERS_WITHIN_TARGET
@@ -128,7 +129,7 @@ async def _stop_clock(
     if late and elapsed_s <= ANSWER_TARGET_S:
         ANSWERS_WITHIN_TARGET.inc()
     if known is None and question["status"] == "active":
-        await urgent.answered(d, change, question, at)
+        await waves.answered(d, change, question, at)
 
 
 async def _tell_asker(

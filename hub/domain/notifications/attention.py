@@ -6,7 +6,8 @@ from typing import Literal
 from uuid import UUID, uuid4
 
 from hub.domain.context import Domain
-from hub.domain.inbox import URGENT_KIND, count_unread, tell_unread
+from hub.domain.notifications.inbox import count_unread, tell_unread
+from hub.domain.rules.kinds import URGENT_KIND
 from hub.plumbing.stores.postgres import Connection, acquire
 from protocol.events import emit
 from protocol.events.inbox import NotificationUpdated

@@ -6,47 +6,9 @@ explain them are printed from here.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 from typing import Final, Literal
 
-
-class Reason(StrEnum):
-    """Why something was withheld. The list is closed."""
-
-    NOT_CONFIGURED = "not_configured"
-    CHANNEL_OFF = "channel_off"
-    TOPIC_OFF = "topic_off"
-    MUTED = "muted"
-    BLOCKED = "blocked"
-    QUIET_HOURS = "quiet_hours"
-    CAP_PERSON = "cap_person"
-    CAP_WAVE = "cap_wave"
-    OUTSIDE_RADIUS = "outside_radius"
-    NO_POSITION = "no_position"
-    POSITION_EXPIRED = "position_expired"
-    ASKER = "asker"
-    TOLD_BEFORE = "told_before"
-    ACKNOWLEDGED = "acknowledged"
-    SEEN = "seen"
-    ANSWERED = "answered"
-    CLOSED = "closed"
-    EXPIRED = "expired"
-    NO_DEVICE = "no_device"
-    TOKEN_DEAD = "token_dead"  # noqa: S105 - the name of a reason
-    ADDRESS_SUPPRESSED = "address_suppressed"
-    BREAKER_OPEN = "breaker_open"
-    ERASED = "erased"
-
-
-URGENT_STATES: Final[dict[str, frozenset[str]]] = {
-    "open": frozenset({"wave", "answered", "closed", "expired"}),
-    "wave": frozenset({"wave", "claimed", "answered", "closed", "expired"}),
-    "claimed": frozenset({"wave", "claimed", "answered", "closed", "expired"}),
-    "answered": frozenset({"wave", "closed"}),
-    "closed": frozenset(),
-    "expired": frozenset({"answered", "closed"}),
-}
-"""From a state of an urgent question to those that may follow."""
+from hub.domain.rules.reasons import Reason
 
 Channel = Literal["push", "email"]
 EMAIL_NEEDS_LEFT: Final = timedelta(seconds=60)
@@ -209,53 +171,3 @@ def _leased_until(deliveries: Sequence[Delivery], now: datetime) -> datetime | N
     leases = [d.lease_until for d in deliveries if d.status == "sending" and d.lease_until]
     alive = [lease for lease in leases if lease > now]
     return max(alive, default=None)
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A person in the cells of a wave's circle."""
-
-    user_id: str
-    distance_m: float
-    is_local_verified: bool
-    last_active_at: datetime
-    radius_m: int
-    urgent_enabled: bool
-    muted: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Audience:
-    chosen: list[Candidate]
-    withheld: list[tuple[Candidate, Reason]]
-
-
-def rank(candidates: Sequence[Candidate], wave_radius_m: int, most: int) -> Audience:
-    """Verified locals first, then the nearest, then the most recently active (C26).
-
-    People suppressed do not use up a wave's places.
-    """
-    chosen: list[Candidate] = []
-    withheld: list[tuple[Candidate, Reason]] = []
-    for one in sorted(
-        candidates,
-        key=lambda c: (not c.is_local_verified, c.distance_m, -c.last_active_at.timestamp()),
-    ):
-        reason = _not_woken(one, wave_radius_m)
-        if reason is None and len(chosen) >= most:
-            reason = Reason.CAP_WAVE
-        if reason is None:
-            chosen.append(one)
-        else:
-            withheld.append((one, reason))
-    return Audience(chosen, withheld)
-
-
-def _not_woken(one: Candidate, wave_radius_m: int) -> Reason | None:
-    if not one.urgent_enabled:
-        return Reason.TOPIC_OFF
-    if one.muted:
-        return Reason.MUTED
-    if one.distance_m > min(wave_radius_m, one.radius_m):
-        return Reason.OUTSIDE_RADIUS
-    return None

@@ -6,9 +6,9 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from hub.domain import members
-from hub.domain.inbox import URGENT_KIND
-from hub.domain.rules import Channel, Send
+from hub.domain.people import members
+from hub.domain.rules.kinds import URGENT_KIND
+from hub.domain.rules.ladder import Channel, Send
 from hub.plumbing.stores.postgres import Connection, Row, from_json
 from protocol.texts import language_of, render_push
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID, uuid4
 
-from hub.domain import members
 from hub.domain.context import Domain
+from hub.domain.people import members
 from hub.plumbing.stores.postgres import acquire
 from hub.plumbing.stores.redis_client import AWAY
 from protocol.errors import Code, HubError, forbidden, unavailable

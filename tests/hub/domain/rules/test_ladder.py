@@ -7,13 +7,12 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hub.domain.rules import (
+from hub.domain.rules.ladder import (
     EMAIL_NEEDS_LEFT,
     FINAL,
     Delivery,
     Done,
     Facts,
-    Reason,
     Send,
     Suppress,
     Timers,
@@ -21,6 +20,7 @@ from hub.domain.rules import (
     ended,
     next_step,
 )
+from hub.domain.rules.reasons import Reason
 
 START = datetime(2026, 11, 21, 9, 0, tzinfo=UTC)
 STEPS = 60

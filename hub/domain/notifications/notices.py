@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from functools import partial
 
-from hub.domain import members
 from hub.domain.context import Domain, Once, do_once
-from hub.domain.inbox import URGENT_KIND, News, notify
-from hub.domain.sessions import Service
+from hub.domain.notifications.writing import News, notify
+from hub.domain.people import members
+from hub.domain.people.sessions import Service
+from hub.domain.rules.kinds import URGENT_KIND
 from hub.plumbing.stores.outbox import Change
 from protocol.errors import invalid
 from protocol.rest.notifications import Accepted, Notify

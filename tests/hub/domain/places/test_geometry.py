@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hub.domain import places
 from hub.domain.context import Domain
+from hub.domain.places import geometry
 
 Seen = Callable[[str, object], None]
 
@@ -24,11 +24,11 @@ Seen = Callable[[str, object], None]
 def test_whoever_stands_in_the_circle_is_in_one_of_its_cells(
     lat: float, lng: float, radius: int, share: float, direction: float
 ) -> None:
-    metre = math.radians(1) * places.EARTH_M
+    metre = math.radians(1) * geometry.EARTH_M
     north = math.cos(direction) * radius * share * 0.999 / metre
     east = math.sin(direction) * radius * share * 0.999 / metre / math.cos(math.radians(lat))
-    cells = places.cells_touching(lat, lng, radius)
-    assert places.cell_of(lat + north, lng + east) in cells
+    cells = geometry.cells_touching(lat, lng, radius)
+    assert geometry.cell_of(lat + north, lng + east) in cells
     assert len(cells) == len(set(cells))
 
 
@@ -36,16 +36,16 @@ def test_whoever_stands_in_the_circle_is_in_one_of_its_cells(
 def test_a_circle_has_about_as_many_cells_as_its_area_says(
     radius: int, least: int, most: int
 ) -> None:
-    assert least <= len(places.cells_touching(33.5, 126.53, radius)) <= most
+    assert least <= len(geometry.cells_touching(33.5, 126.53, radius)) <= most
 
 
 def test_cells_around_find_every_circle_that_reaches_a_cell() -> None:
-    cell = places.cell_of(33.489, 126.493)
-    near = places.cells_around(cell, 2000)
-    for spot in h3.grid_disk(places.cell_text(cell), 6):
+    cell = geometry.cell_of(33.489, 126.493)
+    near = geometry.cells_around(cell, 2000)
+    for spot in h3.grid_disk(geometry.cell_text(cell), 6):
         lat, lng = h3.cell_to_latlng(spot)
-        if cell in places.cells_touching(lat, lng, 2000):
-            assert places.cell_of(lat, lng) in near
+        if cell in geometry.cells_touching(lat, lng, 2000):
+            assert geometry.cell_of(lat, lng) in near
 
 
 async def test_regions_are_the_boxes_of_the_source(domain: Domain) -> None:
@@ -63,7 +63,7 @@ async def test_regions_are_the_boxes_of_the_source(domain: Domain) -> None:
 
 def moved(lat: float, lng: float, direction: float, metres: float) -> tuple[float, float]:
     """Where one comes who walks so far on a great circle."""
-    a1, arc = math.radians(lat), metres / places.EARTH_M
+    a1, arc = math.radians(lat), metres / geometry.EARTH_M
     sine = math.sin(a1) * math.cos(arc) + math.cos(a1) * math.sin(arc) * math.cos(direction)
     a2 = math.asin(max(-1.0, min(1.0, sine)))
     east = math.sin(direction) * math.sin(arc) * math.cos(a1)
@@ -71,7 +71,7 @@ def moved(lat: float, lng: float, direction: float, metres: float) -> tuple[floa
     return math.degrees(a2), (math.degrees(turn) + lng + 540) % 360 - 180
 
 
-PENTAGONS = [h3.cell_to_latlng(cell) for cell in h3.get_pentagons(places.RESOLUTION)]
+PENTAGONS = [h3.cell_to_latlng(cell) for cell in h3.get_pentagons(geometry.RESOLUTION)]
 EDGES = {
     "east of the antimeridian": (-16.8, -179.996),
     "west of it": (-16.8, 179.994),
@@ -90,21 +90,21 @@ EDGES = {
 @pytest.mark.parametrize("name", EDGES)
 def test_a_circle_is_whole_wherever_it_lies(name: str, radius: int) -> None:
     lat, lng = EDGES[name]
-    cells = places.cells_touching(lat, lng, radius)
+    cells = geometry.cells_touching(lat, lng, radius)
     for step in range(72):
         for share in (0.3, 0.7, 0.999):
             spot = moved(lat, lng, math.radians(step * 5), radius * share)
-            assert places.cell_of(*spot) in cells, (name, step * 5, share)
+            assert geometry.cell_of(*spot) in cells, (name, step * 5, share)
     for cell in cells:  # and not much more: what touches it has its middle within a cell of its rim
-        assert places.distance_to_cell_m(lat, lng, cell) < radius + 700
+        assert geometry.distance_to_cell_m(lat, lng, cell) < radius + 700
 
 
 @pytest.mark.fault(17)
 def test_somebody_beyond_the_antimeridian_is_as_near_as_anybody(record_property: Seen) -> None:
-    there = places.cell_of(-16.8, -179.994)
-    assert there in places.cells_touching(-16.8, 179.994, 2000)
-    assert places.cell_of(-16.8, 179.994) in places.cells_around(there, 2000)
-    distance = places.distance_to_cell_m(-16.8, 179.994, there)
+    there = geometry.cell_of(-16.8, -179.994)
+    assert there in geometry.cells_touching(-16.8, 179.994, 2000)
+    assert geometry.cell_of(-16.8, 179.994) in geometry.cells_around(there, 2000)
+    distance = geometry.distance_to_cell_m(-16.8, 179.994, there)
     assert distance < 2000
     record_property("seen", f"{distance:.0f} m over the antimeridian: in the circle")
 
@@ -113,5 +113,5 @@ def test_somebody_beyond_the_antimeridian_is_as_near_as_anybody(record_property:
 @given(st.floats(-90, 90), st.floats(-180, 180))
 def test_antipodes_have_a_distance(lat: float, lng: float) -> None:
     other = lng + 180 if lng <= 0 else lng - 180
-    half = math.pi * places.EARTH_M
-    assert places.distance_m(lat, lng, -lat, other) == pytest.approx(half, rel=1e-6)
+    half = math.pi * geometry.EARTH_M
+    assert geometry.distance_m(lat, lng, -lat, other) == pytest.approx(half, rel=1e-6)

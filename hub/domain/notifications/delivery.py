@@ -10,20 +10,21 @@ from typing import Any, Final, Literal
 from uuid import UUID, uuid4, uuid5
 
 from hub.domain.context import Domain
-from hub.domain.inbox import UNREAD, URGENT_KIND
-from hub.domain.orders import Order, Target, addressees, order_of
-from hub.domain.rules import (
+from hub.domain.notifications.inbox import UNREAD
+from hub.domain.notifications.orders import Order, Target, addressees, order_of
+from hub.domain.rules.kinds import URGENT_KIND
+from hub.domain.rules.ladder import (
     Channel,
     Delivery,
     Done,
     Facts,
-    Reason,
     Send,
     Suppress,
     Timers,
     Wait,
     next_step,
 )
+from hub.domain.rules.reasons import Reason
 from hub.plumbing.stores.outbox import Change
 from hub.plumbing.stores.postgres import Connection, Row, to_json
 from hub.plumbing.telemetry.metrics import DELIVERIES

@@ -7,8 +7,10 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from hub.domain import answers, intake, members, questions
+from hub.domain import intake
 from hub.domain.context import Domain
+from hub.domain.people import members
+from hub.domain.questions import answering, asking
 from hub.plumbing.telemetry.metrics import REGISTRY
 from protocol.domain_events import Envelope, UserUpdated
 from protocol.errors import HubError
@@ -137,7 +139,7 @@ async def test_an_answer_of_an_impossible_year_is_refused(
     with pytest.raises(HubError, match="createdAt") as refused:
         await hear(d, "answer.created", **answer("odd", createdAt=year))
     await hear(d, "answer.created", **answer("real"))
-    assert [one.id for one in (await answers.answers(d, "q", None, 10)).items] == ["real"]
+    assert [one.id for one in (await answering.answers(d, "q", None, 10)).items] == ["real"]
     record_property("seen", f"createdAt {year[:4]}: {refused.value.code}")
 
 
@@ -172,7 +174,7 @@ async def test_the_first_answer_is_the_earliest_not_the_first_to_arrive(domain: 
     told, count = await question(d, "first_answer_at", "answer_count")
     assert (told, count) == (first, 2)
     assert within_target() == before + 1, "one question, one first answer"
-    assert [one.id for one in (await answers.answers(d, "q", None, 10)).items] == [
+    assert [one.id for one in (await answering.answers(d, "q", None, 10)).items] == [
         "second",
         "first",
     ]
@@ -199,7 +201,7 @@ async def test_an_answer_from_before_the_close_is_taken_after_it(domain: Domain)
     assert await d.pool.fetchval("SELECT array_agg(id) FROM answers") == ["before"]
     assert await question(d, "status", "urgent_state", "answer_count") == ("closed", "closed", 1)
     with pytest.raises(HubError, match="closed"):
-        await answers.answer(d, "v", "q", "now")
+        await answering.answer(d, "v", "q", "now")
 
 
 async def test_an_acceptance_from_before_the_deletion_earns_its_points(domain: Domain) -> None:
@@ -231,7 +233,7 @@ async def test_an_urgent_question_that_arrives_late_is_ordinary(domain: Domain) 
     await ask(d, "late", ago_s=601)
     assert await question(d, "urgent_state", id="late") == ("expired",)
     assert await d.pool.fetchval("SELECT count(*) FROM urgent_waves") == 0
-    await questions.ask(d, "asker", PHARMACY)
+    await asking.ask(d, "asker", PHARMACY)
     await ask(d, "later", ago_s=700)
     assert await d.pool.fetchval("SELECT count(*) FROM inbox_events WHERE error IS NOT NULL") == 0
 
