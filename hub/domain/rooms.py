@@ -14,9 +14,10 @@ from protocol.events.rooms import RoomBroadcast
 from protocol.events.streaming import LiveProduct
 from protocol.names import (
     HIDDEN_ROOMS,
+    NAME_RULE,
     NAMESPACES,
     ROOM_NAMESPACE,
-    is_plain,
+    is_name,
     question_room,
     room_kind,
 )
@@ -28,13 +29,12 @@ ASKABLE = ("neighbourhood:", "question:", "stream:")
 """Kinds of rooms that clients join by themselves."""
 
 MOST_NEIGHBOURHOODS = 5
-MAX_ROOM_BYTES = 128
 
 
 def check_room(room: str) -> None:
     """Raises INVALID_PAYLOAD, or FORBIDDEN for rooms that only the server fills."""
-    if not is_plain(room) or not 0 < len(room.encode()) <= MAX_ROOM_BYTES:
-        raise invalid("A room's name has 1 to 128 bytes and no control characters.")
+    if not is_name(room):
+        raise invalid(f"A room's name has {NAME_RULE}.")
     kind = room_kind(room)
     if kind in HIDDEN_ROOMS:
         raise forbidden("This room belongs to the server.")
