@@ -37,4 +37,4 @@ async def test_an_urgent_question_reaches_sockets_of_two_nodes(
         acked = await there.call("notification:ack", {"questionIds": [asked.id]})
         assert acked == {"ok": True, "count": 0}
         assert "question:urgent" not in asker.names()
-        await there.leave()
+        await there.close()

@@ -151,7 +151,7 @@ async def test_nothing_of_a_socket_stays(hub: Running, connect: Connect) -> None
     client = await connect(hub, "minji", recovery=True)
     await client.call("neighbourhood:join", {"code": node.domain.atlas.neighbourhoods[0].code})
     left = left_of(guest_of(member_of(hub, "minji")))
-    await client.leave()
+    await client.close()
     await left
     await asyncio.sleep(0)
     assert node.bus.rooms == idle["rooms"]

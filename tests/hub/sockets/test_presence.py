@@ -52,7 +52,7 @@ async def test_everybody_in_a_room_hears_how_many_they_are(
     assert await minji.call("presence:get", {"room": question}) == {"ok": True, "count": 2}
     await jiho.call("question:leave", QUESTION)
     assert (await minji.call("presence:get", {"room": question}))["count"] == 2
-    await again.leave()
+    await again.close()
     await minji.next("presence:update", counted(question, 1))
 
 
@@ -136,7 +136,7 @@ class Spectator(Client):
 async def spectators() -> AsyncIterator[list[Spectator]]:
     spectators = [Spectator() for _ in range(3)]
     yield spectators
-    await asyncio.gather(*(one.leave() for one in spectators))
+    await asyncio.gather(*(one.close() for one in spectators))
 
 
 def viewers(count: int) -> Any:
@@ -157,7 +157,7 @@ async def test_viewers_are_the_people_of_streaming_on_all_nodes(
     await shopper.next("presence:update", counted("stream:s", 2))
     assert (await shopper.call("join:stream", {"streamKey": "s"}))["viewers"] == 2
     assert (await b.ask("stream:viewer:leave", "s"))["viewers"] == 2
-    await c.leave()
+    await c.close()
     await a.next("stream:viewer:count", viewers(1))
     left = await shopper.call("leave:stream", {"streamKey": "s"})
     assert left == {"ok": True, "room": "stream:s", "viewers": 1}

@@ -68,7 +68,7 @@ async def test_what_was_missed_comes_once_and_in_order(
         assert ready["sid"] == sid == again.sio.get_sid()
         assert numbers(again) == [3, 4, 5, 6]
         assert again.names()[:4] == ["news", "news", "news", "ready"]
-        await again.leave()
+        await again.close()
 
 
 async def test_nothing_heard_before_the_drop(hub: Running, connect: Connect) -> None:
@@ -98,7 +98,7 @@ async def test_ten_times_in_a_row(hub: Running, settings: Settings, connect: Con
         await tell(hub, "minji", 10)
         await client.next("news", lambda one: one["n"] == 10)
         assert heard + numbers(client) == [0, 1, 3, 4, 6, 7, 9, 10]
-        await client.leave()
+        await client.close()
 
 
 async def test_a_half_open_predecessor_lets_go(
@@ -118,7 +118,7 @@ async def test_a_half_open_predecessor_lets_go(
         assert numbers(client) == [1]
         assert numbers(again) == [2]
         assert await hub.domain.presence.online(["minji"]) == {"minji"}
-        await again.leave()
+        await again.close()
 
 
 async def test_another_persons_pid_is_refused(hub: Running, connect: Connect) -> None:
