@@ -3,6 +3,7 @@
 from api.route import Call
 from hub.domain.people import devices as domain_devices
 from hub.domain.people import positions, sessions
+from hub.plumbing.stores.outbox import Change
 from protocol.rest import (
     Device,
     DeviceRequest,
@@ -15,8 +16,12 @@ from protocol.rest import (
 
 
 async def open_session(call: Call[SessionRequest, None]) -> Session:
-    return await sessions.open_session(
-        call.domain, call.service, call.body, user_agent=call.user_agent, ip=call.address or None
+    d, ip = call.domain, call.address or None
+    return await call.change(
+        Session,
+        lambda change: sessions.open_session(
+            d, change, call.service, call.body, user_agent=call.user_agent, ip=ip
+        ),
     )
 
 
@@ -25,20 +30,29 @@ async def devices(call: Call[None, None]) -> Devices:
 
 
 async def add_device(call: Call[DeviceRequest, None]) -> Device:
-    return await domain_devices.add_device(call.domain, call.person.user_id, call.body)
+    user_id = call.person.user_id
+    return await call.change(
+        Device, lambda change: domain_devices.add_device(change, user_id, call.body)
+    )
 
 
 async def remove_device(call: Call[None, None]) -> None:
-    await domain_devices.remove_device(call.domain, call.person.user_id, call.path["id"])
+    async with call.domain.outbox.change() as change:
+        await domain_devices.remove_device(change, call.person.user_id, call.path["id"])
 
 
 async def locate(call: Call[Position, None]) -> PositionState:
-    body = call.body
-    moved = await positions.locate(
-        call.domain, call.person.user_id, body.lat, body.lng, body.accuracy_m
-    )
-    return PositionState(region_code=moved.region_code, neighbourhood_code=moved.neighbourhood_code)
+    d, user_id, at = call.domain, call.person.user_id, call.body
+
+    async def move(change: Change) -> PositionState:
+        moved = await positions.locate(d, change, user_id, at.lat, at.lng, at.accuracy_m)
+        return PositionState(
+            region_code=moved.region_code, neighbourhood_code=moved.neighbourhood_code
+        )
+
+    return await call.change(PositionState, move)
 
 
 async def forget_place(call: Call[None, None]) -> None:
-    await positions.forget_place(call.domain, call.person.user_id)
+    async with call.domain.outbox.change() as change:
+        await positions.forget_place(call.domain, change, call.person.user_id)

@@ -7,10 +7,13 @@ from typing import Any, Generic, TypeVar
 from aiohttp import web
 from msgspec import Struct
 
-from hub.domain.context import Domain, Once
+from api.once import Once, change_once
+from hub.domain.context import Domain
 from hub.domain.people.sessions import Service
+from hub.plumbing.stores.outbox import Change
 from protocol.errors import forbidden
 from protocol.operations import Operation
+from protocol.payload import Message
 from protocol.tokens import Token
 
 Caller = Token | Service | None
@@ -18,6 +21,7 @@ Caller = Token | Service | None
 
 B = TypeVar("B")
 Q = TypeVar("Q")
+A = TypeVar("A", bound=Message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,10 @@ class Call(Generic[B, Q]):
     address: str
     user_agent: str | None
     accept: str = ""
+
+    async def change(self, answer: type[A], verb: Callable[[Change], Awaitable[A]]) -> A:
+        """What the verb answers in a change of its own; once only for an Idempotency-Key."""
+        return await change_once(self.domain, self.once, answer, verb)
 
     @property
     def person(self) -> Token:

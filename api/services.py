@@ -12,4 +12,7 @@ async def events(call: Call[Envelope | tuple[Envelope, ...], None]) -> EventsAcc
 
 
 async def broadcast(call: Call[BroadcastRequest, None]) -> Broadcast:
-    return await rooms.broadcast(call.domain, call.service, call.path["room"], call.body, call.once)
+    d, caller, room = call.domain, call.service, call.path["room"]
+    return await call.change(
+        Broadcast, lambda change: rooms.broadcast(d, change, caller, room, call.body)
+    )

@@ -8,7 +8,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from hub.domain import rooms as domain_rooms
-from hub.domain.questions import waves
+from hub.domain.questions import nearby
 from hub.engine import Event, Member
 from hub.engine.rooms import LEAVING, LIVE
 from hub.plumbing.life.lasting import Lasting
@@ -208,7 +208,7 @@ async def _tell_open(node: Node, room: str, members: Sequence[Member]) -> None:
 
 async def open_in(node: Node, room: str) -> list[Emit]:
     """Open urgent questions whose waves cover the cell of this room. Raises UNAVAILABLE."""
-    return await waves.open_near(node.domain, int(room.removeprefix(CELL), 16))
+    return await nearby.open_near(node.domain, int(room.removeprefix(CELL), 16))
 
 
 def concerns(member: Member, one: Emit) -> bool:

@@ -3,10 +3,10 @@
 from typing import Final
 
 from hub.domain.context import Domain
-from hub.domain.questions.asking import view
-from hub.plumbing.stores.postgres import Row, acquire
-from protocol.events import Author
-from protocol.rest import Pagination, Question, Questions, QuestionsQuery
+from hub.domain.people.members import author_of
+from hub.domain.questions.question import Question
+from hub.plumbing.stores.postgres import acquire
+from protocol.rest import Pagination, Questions, QuestionsQuery
 
 PER_PAGE: Final = 20
 
@@ -42,13 +42,6 @@ async def page(d: Domain, query: QuestionsQuery) -> Questions:
         total=total,
         total_pages=-(-total // PER_PAGE),
     )
-    return Questions(items=tuple(_listed(row) for row in rows), pagination=pages)
-
-
-def _listed(row: Row) -> Question:
-    who = Author(
-        user_id=row["user_id"],
-        nickname=row["nickname"],
-        is_local_verified=row["is_local_verified"],
+    return Questions(
+        items=tuple(Question.of(row).shown_by(author_of(row)) for row in rows), pagination=pages
     )
-    return view(row, who, with_place=False)
