@@ -129,13 +129,21 @@ def _writable(text: str) -> str:
     return text.encode(errors="replace").decode()
 
 
-_FAILED = ("INTERNAL", "UNAVAILABLE")
+_OF_OUTCOME = {"INTERNAL": logging.ERROR, "UNAVAILABLE": logging.WARNING}
+
+
+def _of_status(status: int) -> int:
+    if status < 500:
+        return logging.INFO
+    return logging.WARNING if status == 503 else logging.ERROR
 
 
 class AccessLog:
     """One line a request and one a socket event, as ACCESS_LOG says: all, errors or off (C06).
 
-    An error is a status of 500 and over; what took longer than 1 s counts as one, at level warn.
+    A status of 500 and over is written where errors are. So are, at level warn, 503 and UNAVAILABLE
+    (a store is away and says so itself, or a limit was reached, which any stranger can do) and what
+    took longer than 1 s.
     The other lines are of level info: under LOG_LEVEL=warn there are none, whatever ACCESS_LOG is.
     """
 
@@ -151,34 +159,31 @@ class AccessLog:
 
         More fields: userAgent, ip, userId.
         """
-        self._line("request", self._of(status >= 500, seconds), seconds, method=method, path=path,
-                   statusCode=status, **more)  # fmt: skip
+        level = self._of(_of_status(status), seconds)
+        self._line("request", level, seconds, method=method, path=path, statusCode=status, **more)
 
     def wants_request(self, status: int, seconds: float) -> bool:
         """Whether such a request leaves a line; asked before its fields are gathered."""
-        return self._wanted(self._of(status >= 500, seconds))
+        return self._wanted(self._of(_of_status(status), seconds))
 
     def event(
         self, *, namespace: str, event: str, outcome: str, seconds: float, **more: object
     ) -> None:
         """`outcome` is ok or an error code. More fields: room, sid, userId."""
-        level = self._of(outcome in _FAILED, seconds)
+        level = self._of(_OF_OUTCOME.get(outcome, logging.INFO), seconds)
         self._line("socket event", level, seconds, namespace=namespace, name=event,
                    outcome=outcome, **more)  # fmt: skip
 
     def wants_event(self, outcome: str, seconds: float) -> bool:
         """Whether such an event leaves a line; asked first where events are many."""
-        return self._wanted(self._of(outcome in _FAILED, seconds))
+        return self._wanted(self._of(_OF_OUTCOME.get(outcome, logging.INFO), seconds))
 
-    def _of(self, failed: bool, seconds: float) -> int:
-        """The level of a line; NOTSET where ACCESS_LOG wants none."""
-        if self._mode == "off":
-            return logging.NOTSET
-        if failed:
-            return logging.ERROR
+    def _of(self, level: int, seconds: float) -> int:
+        """`level`, or warn for what was slow; NOTSET where ACCESS_LOG wants no line."""
         if seconds > SLOW_S:
-            return logging.WARNING
-        return logging.INFO if self._mode == "all" else logging.NOTSET
+            level = max(level, logging.WARNING)
+        wanted = self._mode == "all" or (self._mode == "errors" and level > logging.INFO)
+        return level if wanted else logging.NOTSET
 
     def _wanted(self, level: int) -> bool:
         return level != logging.NOTSET and self._level.isEnabledFor(level)
