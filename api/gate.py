@@ -14,11 +14,12 @@ from aiohttp import web
 
 from api.admission import Meter, check_own, identify, seconds, subject
 from api.headers import finish, is_preflight
+from api.once import Once
 from api.peer import address_of, origin_allowed
 from api.reading import agent_of, body_of, key_of, path_of, query_of
 from api.refusals import Refusal
 from api.route import Call, Caller, Route
-from hub.domain.context import Domain, Once
+from hub.domain.context import Domain
 from hub.plumbing.limits.fleet import Limits
 from hub.plumbing.settings.process import Web
 from hub.plumbing.stores.redis_client import AWAY

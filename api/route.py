@@ -10,9 +10,11 @@ from typing import Any, Generic, TypeVar, get_args, get_type_hints
 from aiohttp import web
 from msgspec import Struct
 
-from hub.domain.context import Domain, Once
+from api.once import Once, change_once
+from hub.domain.context import Domain
 from hub.domain.people.sessions import Service
-from protocol.payload import MAX_ITEMS
+from hub.plumbing.stores.outbox import Change
+from protocol.payload import MAX_ITEMS, Message
 from protocol.rest.operation import PREFIX, Auth, Method, Operation, Rate
 from protocol.tokens import Token
 
@@ -21,6 +23,7 @@ Caller = Token | Service | None
 
 B = TypeVar("B")
 Q = TypeVar("Q")
+A = TypeVar("A", bound=Message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,10 @@ class Call(Generic[B, Q]):
     address: str
     user_agent: str | None
     accept: str = ""
+
+    async def change(self, answer: type[A], verb: Callable[[Change], Awaitable[A]]) -> A:
+        """What the verb answers in a change of its own; once only for an Idempotency-Key."""
+        return await change_once(self.domain, self.once, answer, verb)
 
     @property
     def person(self) -> Token:

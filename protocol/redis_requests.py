@@ -11,13 +11,13 @@ from typing import Any, Final
 import msgspec
 import orjson
 
+from protocol.payload import iso
 from protocol.redis_wire import (
     Broadcast,
     WireError,
     decode_parts,
     encode_packet,
     event_name,
-    iso,
     pack,
     room_names,
     told,

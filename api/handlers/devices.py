@@ -12,9 +12,11 @@ async def listed(call: Call[None, None]) -> Devices:
 
 async def add(call: Call[DeviceRequest, None]) -> Device:
     """Register a device for push; a known token moves to you."""
-    return await devices.add_device(call.domain, call.person.user_id, call.body)
+    user_id = call.person.user_id
+    return await call.change(Device, lambda change: devices.add_device(change, user_id, call.body))
 
 
 async def remove(call: Call[None, None]) -> None:
     """Forget a device."""
-    await devices.remove_device(call.domain, call.person.user_id, call.path["id"])
+    async with call.domain.outbox.change() as change:
+        await devices.remove_device(change, call.person.user_id, call.path["id"])

@@ -2,6 +2,7 @@
 
 from api.route import Call
 from hub.domain.people import positions
+from hub.plumbing.stores.outbox import Change
 from protocol.rest.places import (
     Neighbourhood,
     Neighbourhoods,
@@ -15,16 +16,21 @@ from protocol.rest.places import (
 
 async def locate(call: Call[Position, None]) -> PositionState:
     """Tell where you are; kept as a cell of 0.7 km², with consent only."""
-    body = call.body
-    moved = await positions.locate(
-        call.domain, call.person.user_id, body.lat, body.lng, body.accuracy_m
-    )
-    return PositionState(region_code=moved.region_code, neighbourhood_code=moved.neighbourhood_code)
+    d, user_id, at = call.domain, call.person.user_id, call.body
+
+    async def move(change: Change) -> PositionState:
+        moved = await positions.locate(d, change, user_id, at.lat, at.lng, at.accuracy_m)
+        return PositionState(
+            region_code=moved.region_code, neighbourhood_code=moved.neighbourhood_code
+        )
+
+    return await call.change(PositionState, move)
 
 
 async def forget(call: Call[None, None]) -> None:
     """Forget where you are."""
-    await positions.forget_place(call.domain, call.person.user_id)
+    async with call.domain.outbox.change() as change:
+        await positions.forget_place(call.domain, change, call.person.user_id)
 
 
 async def regions(call: Call[None, None]) -> Regions:

@@ -7,4 +7,7 @@ from protocol.rest.rooms import Broadcast, BroadcastRequest
 
 async def broadcast(call: Call[BroadcastRequest, None]) -> Broadcast:
     """Publish an event to a room under your prefixes."""
-    return await rooms.broadcast(call.domain, call.service, call.path["room"], call.body, call.once)
+    d, caller, room = call.domain, call.service, call.path["room"]
+    return await call.change(
+        Broadcast, lambda change: rooms.broadcast(d, change, caller, room, call.body)
+    )

@@ -7,6 +7,10 @@ from protocol.rest.sessions import Session, SessionRequest
 
 async def open_one(call: Call[SessionRequest, None]) -> Session:
     """Open a session for a person you have authenticated."""
-    return await sessions.open_session(
-        call.domain, call.service, call.body, user_agent=call.user_agent, ip=call.address or None
+    d, ip = call.domain, call.address or None
+    return await call.change(
+        Session,
+        lambda change: sessions.open_session(
+            d, change, call.service, call.body, user_agent=call.user_agent, ip=ip
+        ),
     )

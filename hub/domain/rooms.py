@@ -1,10 +1,9 @@
 """Rooms: who may be in one, and what services broadcast to them."""
 
 from collections.abc import Iterable
-from functools import partial
 from uuid import uuid4
 
-from hub.domain.context import Domain, Once, do_once
+from hub.domain.context import Domain
 from hub.domain.people.sessions import Service
 from hub.plumbing.stores.outbox import Change
 from hub.plumbing.stores.postgres import acquire, to_json
@@ -62,7 +61,7 @@ async def answers_of(d: Domain, question_id: str) -> int:
 
 
 async def broadcast(
-    d: Domain, caller: Service, room: str, form: BroadcastRequest, once: Once | None = None
+    d: Domain, change: Change, caller: Service, room: str, form: BroadcastRequest
 ) -> Broadcast:
     """Publish an event of a service to a room.
 
@@ -74,19 +73,12 @@ async def broadcast(
     check_room(room)
     if not any(room.startswith(prefix) for prefix in caller.room_prefixes):
         raise forbidden("This room is outside the key's prefixes.")
-    return await do_once(d, once, Broadcast, partial(_broadcast, d, caller.id, room, form))
-
-
-async def _broadcast(
-    d: Domain, publisher: str, room: str, form: BroadcastRequest, change: Change
-) -> Broadcast:
     id = uuid4()
-    for event in _events(d, str(id), publisher, room, form):
-        change.tell(room, event)
+    change.tell(room, *_events(d, str(id), caller.id, room, form))
     await change.conn.execute(
         "INSERT INTO broadcasts (id, publisher, room, event, payload) VALUES ($1, $2, $3, $4, $5)",
         id,
-        publisher,
+        caller.id,
         room,
         form.event,
         to_json(form.data),

@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 from datetime import timedelta
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 from hub.domain.context import Domain
 from hub.domain.people import members
+from hub.plumbing.stores.outbox import Change
 from hub.plumbing.stores.postgres import acquire
 from hub.plumbing.stores.redis_client import AWAY
 from protocol.errors import Code, HubError, forbidden, unavailable
@@ -125,7 +126,13 @@ async def add_service(
 
 
 async def open_session(
-    d: Domain, caller: Service, form: SessionRequest, *, user_agent: str | None, ip: str | None
+    d: Domain,
+    change: Change,
+    caller: Service,
+    form: SessionRequest,
+    *,
+    user_agent: str | None,
+    ip: str | None,
 ) -> Session:
     """A token pair for a person the calling service has authenticated; makes the user row.
 
@@ -143,23 +150,16 @@ async def open_session(
     refresh = sign_refresh(
         d.tokens, form.user_id, str(family), now=d.now(), ttl_s=refresh_ttl, jti=str(jti)
     )
-    await _keep(d, form.user_id, jti, family, user_agent, ip)
+    await members.ensure(change.conn, form.user_id)
+    await change.conn.execute(
+        "INSERT INTO refresh_tokens (jti, family_id, user_id, issued_at, expires_at,"
+        " user_agent, ip) VALUES ($1, $2, $3, $4, $5, $6, $7::text::inet)",
+        jti,
+        family,
+        form.user_id,
+        d.now(),
+        d.now() + timedelta(seconds=refresh_ttl),
+        user_agent[:300] if user_agent else None,
+        ip,
+    )
     return Session(access_token=access, refresh_token=refresh, expires_in=ttl)
-
-
-async def _keep(
-    d: Domain, user_id: str, jti: UUID, family: UUID, user_agent: str | None, ip: str | None
-) -> None:
-    async with acquire(d.pool) as conn, conn.transaction():
-        await members.ensure(conn, user_id)
-        await conn.execute(
-            "INSERT INTO refresh_tokens (jti, family_id, user_id, issued_at, expires_at,"
-            " user_agent, ip) VALUES ($1, $2, $3, $4, $5, $6, $7::text::inet)",
-            jti,
-            family,
-            user_id,
-            d.now(),
-            d.now() + timedelta(seconds=d.policy.refresh_ttl_s),
-            user_agent[:300] if user_agent else None,
-            ip,
-        )

@@ -12,11 +12,12 @@ import pytest
 
 from hub.domain.assembly import open_domain
 from hub.domain.context import Domain
-from hub.domain.people import members, positions
+from hub.domain.people import members
 from hub.plumbing.life.lifecycle import Lifecycle
 from hub.plumbing.settings.settings import Settings
 from hub.sockets.assembly import Door, open_hub
 from protocol.tokens import sign_access
+from tests import verbs
 from tests.client import PATIENCE as WAIT_S
 from tests.client import Ears
 
@@ -95,7 +96,7 @@ async def settle_in(hub: Running, user_id: str, lat: float = JEJU[0], lng: float
     async with hub.domain.pool.acquire() as conn:
         await members.ensure(conn, user_id)
         await conn.execute("UPDATE users SET location_consent_at = now() WHERE id = $1", user_id)
-    await positions.locate(hub.domain, user_id, lat, lng, 10)
+    await verbs.locate(hub.domain, user_id, lat, lng, 10)
 
 
 class Wire:

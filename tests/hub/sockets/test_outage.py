@@ -11,11 +11,11 @@ import asyncpg
 import pytest
 from pydantic import SecretStr
 
-from hub.domain.questions import asking
 from hub.embedded import Postgres, Valkey
 from hub.plumbing.settings.settings import Settings
 from hub.plumbing.stores.migrations import migrate
 from hub.sockets.guest import guest_of
+from tests import verbs
 from tests.conftest import FLAVOUR
 from tests.hub.sockets.conftest import (
     Client,
@@ -77,7 +77,7 @@ async def test_redis_away(
         await _ready(hub)
         await _online(hub, "minji")
         await settle_in(hub, "minji")
-        asked = await asking.ask(hub.domain, "traveller", urgent())
+        asked = await verbs.ask(hub.domain, "traveller", urgent())
         assert (await client.next("question:urgent"))["questionId"] == asked.id
         await client.close()
 
@@ -131,7 +131,7 @@ async def test_postgres_away(settings: Settings, own_postgres: Postgres, connect
         assert "region:jeju" in ready["rooms"]
         await own_postgres.start()
         await _known(hub, "jiho")
-        asked = await asking.ask(hub.domain, "traveller", urgent())
+        asked = await verbs.ask(hub.domain, "traveller", urgent())
         assert (await again.next("question:urgent"))["questionId"] == asked.id
         await again.close()
         await client.close()

@@ -9,10 +9,10 @@ import pytest
 import socketio
 
 from hub.domain.people import sessions
-from hub.domain.rooms import broadcast
 from hub.plumbing.settings.settings import Settings
 from protocol.events import Emit
 from protocol.rest.rooms import BroadcastRequest
+from tests import verbs
 from tests.hub.sockets.conftest import Client, Connect, Running, running, settle_in, with_figures
 
 QUESTION = {"questionId": "q1"}
@@ -168,7 +168,7 @@ async def test_products_reach_who_joined_the_stream(hub: Running, connect: Conne
     await client.call("join:stream", {"streamKey": "s"})
     shop = await sessions.service(hub.domain, await sessions.add_service(hub.domain, "shop"))
     form = BroadcastRequest(event="live:product:soldout", data={"productId": "p1"})
-    await broadcast(hub.domain, shop, "stream:s", form)
+    await verbs.broadcast(hub.domain, shop, "stream:s", form)
     heard = await client.next("live:product:soldout")
     assert (heard["streamKey"], heard["data"]) == ("s", {"productId": "p1"})
 
