@@ -6,8 +6,8 @@ from typer import echo
 from api.app import create_app
 from api.health import Vitals
 from hub.commands.ports import checks, listen, pause_before_stop, plain_address, serve_metrics
+from hub.domain.assembly import open_domain
 from hub.domain.context import Domain
-from hub.domain.opening import open_domain
 from hub.plumbing.life.lifecycle import Lifecycle
 from hub.plumbing.limits.fleet import Limits
 from hub.plumbing.settings.settings import Settings

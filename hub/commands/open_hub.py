@@ -6,12 +6,12 @@ from typer import echo
 
 from api.health import Vitals
 from hub.commands.ports import address, health_app, listen_at, pause_before_stop, serve_metrics
-from hub.domain.opening import open_domain
+from hub.domain.assembly import open_domain
 from hub.engine.process import freeze_start, watch_lag
 from hub.plumbing.life.lifecycle import Lifecycle
 from hub.plumbing.settings.settings import Settings
 from hub.plumbing.stores.outbox import load_queue
-from hub.sockets.door import Door, open_hub
+from hub.sockets.assembly import Door, open_hub
 
 
 async def open_hub_alone(life: Lifecycle, settings: Settings, environ: object) -> None:

@@ -12,14 +12,14 @@ from hub.commands.operate import migrate_database
 from hub.commands.ports import address, checks, listen, serve_metrics
 from hub.console.catcher import Catcher, catcher
 from hub.console.page import mount
-from hub.domain.opening import open_domain
-from hub.domain.sessions import add_service
+from hub.domain.assembly import open_domain
+from hub.domain.people.sessions import add_service
 from hub.embedded import Postgres, Valkey, keep
 from hub.embedded.supervisor import free_port
 from hub.plumbing.life.lifecycle import Lifecycle
 from hub.plumbing.settings.settings import Settings, development_secrets
 from hub.plumbing.telemetry.logs import configure
-from hub.sockets.door import open_hub
+from hub.sockets.assembly import open_hub
 from workers.providers import open_senders
 from workers.runner import run_worker
 

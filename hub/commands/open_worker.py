@@ -4,7 +4,7 @@ from typer import echo
 
 from api.health import Vitals
 from hub.commands.ports import checks, plain_address, serve_metrics
-from hub.domain.opening import open_domain
+from hub.domain.assembly import open_domain
 from hub.plumbing.life.lifecycle import Lifecycle
 from hub.plumbing.settings.settings import Settings
 from workers.providers import open_senders

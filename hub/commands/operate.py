@@ -4,8 +4,8 @@ from typing import Final
 
 from typer import echo
 
-from hub.domain.opening import open_domain
-from hub.domain.sessions import ALL_SCOPES, add_service
+from hub.domain.assembly import open_domain
+from hub.domain.people.sessions import ALL_SCOPES, add_service
 from hub.plumbing.life.lifecycle import Lifecycle
 from hub.plumbing.settings.process import Database
 from hub.plumbing.settings.settings import Settings
