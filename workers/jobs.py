@@ -5,10 +5,14 @@ from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
-from hub.domain import delivery, intake, urgent
+from hub.domain import intake
 from hub.domain.context import Domain
-from hub.domain.rules import Channel, Reason
-from protocol.jobs import EmailJob, EventJob, NotificationJob, UnseenCheckJob, WaveJob
+from hub.domain.notifications import delivery
+from hub.domain.notifications import first_look as looks
+from hub.domain.questions import waves
+from hub.domain.rules.kinds import Channel
+from hub.domain.rules.reasons import Reason
+from protocol.jobs import EmailJob, EventJob, FirstLookJob, NotificationJob, UnseenCheckJob, WaveJob
 from workers.attempt import Attempt, TryAgain
 from workers.providers import Senders
 from workers.sending import deliver
@@ -27,12 +31,12 @@ class Desk:
 
 async def push(desk: Desk, job: NotificationJob, this: Attempt) -> str:
     ready, lease_s = desk.senders.push.configured, desk.senders.push_timeout_s
-    return await _send(desk, job, this, "push", ready, lease_s)
+    return await _send(desk, job, this, Channel.PUSH, ready, lease_s)
 
 
 async def email(desk: Desk, job: EmailJob, this: Attempt) -> str:
     ready, lease_s = desk.senders.mail.configured, desk.senders.mail_timeout_s
-    return await _send(desk, job, this, "email", ready, lease_s)
+    return await _send(desk, job, this, Channel.EMAIL, ready, lease_s)
 
 
 async def _send(
@@ -57,6 +61,11 @@ async def _send(
     return await deliver(desk.domain, desk.senders, order, this)
 
 
+async def first_look(desk: Desk, job: FirstLookJob, this: Attempt) -> str:
+    await looks.look(desk.domain, [UUID(id) for id in job.notification_ids], job.created_at)
+    return "done"
+
+
 async def unseen_check(desk: Desk, job: UnseenCheckJob, this: Attempt) -> str:
     id = UUID(job.notification_id)
     await delivery.take_steps(desk.domain, id, job.created_at, channel=None, lease_s=0)
@@ -64,7 +73,7 @@ async def unseen_check(desk: Desk, job: UnseenCheckJob, this: Attempt) -> str:
 
 
 async def urgent_wave(desk: Desk, job: WaveJob, this: Attempt) -> str:
-    await urgent.tell_audience(desk.domain, job.question_id, job.wave)
+    await waves.tell_audience(desk.domain, job.question_id, job.wave)
     return "done"
 
 
@@ -80,6 +89,7 @@ HANDLERS: Final[dict[str, Callable[[Desk, Any, Attempt], Awaitable[str]]]] = {
     "notification:urgent": push,
     "notification:normal": push,
     "email": email,
+    "first-look": first_look,
     "unseen-check": unseen_check,
     "urgent-wave": urgent_wave,
     "event": event,
