@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 
 from hub.domain.places import Atlas
 from hub.domain.service_keys import ServiceKeys
+from hub.plumbing.http.jwks import PublicKeys
 from hub.plumbing.life.clock import Clock
 from hub.plumbing.stores.outbox import Change, Outbox
 from hub.plumbing.stores.postgres import Connection, Pool, from_json, to_json
@@ -57,6 +58,7 @@ class Domain:
     tokens: TokenKeys
     service_keys: ServiceKeys
     keys: Keys = field(default_factory=Keys)
+    public_keys: PublicKeys | None = None
     policy: Policy = field(default_factory=Policy)
 
     def now(self) -> datetime:

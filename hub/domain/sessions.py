@@ -12,6 +12,7 @@ from protocol.errors import Code, HubError, forbidden, unavailable
 from protocol.rest import Session, SessionRequest
 from protocol.tokens import (
     Token,
+    UnknownKey,
     hash_secret,
     new_service_key,
     read_access,
@@ -41,20 +42,36 @@ async def verify(d: Domain, text: object, *, may_skip_revocation: bool = False) 
     Raises UNAUTHENTICATED, TOKEN_EXPIRED, TOKEN_REVOKED; UNAVAILABLE while Redis is away, unless
     the caller is a read that `may_skip_revocation` then (C18).
     """
-    token = read_access(d.tokens, text, now=d.now())
+    token = await _read(d, text)
     try:
-        blacklisted, revoked_ms = await d.redis.mget(
-            d.keys.blacklist(token.jti), d.keys.revoked(token.user_id)
-        )
+        if await _is_revoked(d, token):
+            raise HubError(Code.TOKEN_REVOKED)
     except AWAY as error:
-        if may_skip_revocation:
-            return token
-        raise unavailable("Tokens cannot be checked now.") from error
-    if blacklisted is not None or (
-        revoked_ms is not None and token.issued_at * 1000 < float(revoked_ms)
-    ):
-        raise HubError(Code.TOKEN_REVOKED)
+        if not may_skip_revocation:
+            raise unavailable("Tokens cannot be checked now.") from error
     return token
+
+
+async def _read(d: Domain, text: object) -> Token:
+    """By the keys at hand; only for a public key that is not among them the set is asked for."""
+    if d.public_keys is None:
+        return read_access(d.tokens, text, now=d.now())
+    try:
+        return read_access(d.tokens, text, now=d.now(), public=d.public_keys.known())
+    except UnknownKey:
+        public = await d.public_keys.renewed()
+        return read_access(d.tokens, text, now=d.now(), public=public)
+
+
+async def _is_revoked(d: Domain, token: Token) -> bool:
+    """By person and time, or by its number where it has one. Raises what says Redis is away."""
+    keys = [d.keys.revoked(token.user_id)]
+    if token.jti:
+        keys.append(d.keys.blacklist(token.jti))
+    revoked_ms, *blacklisted = await d.redis.mget(keys)
+    if any(one is not None for one in blacklisted):
+        return True
+    return revoked_ms is not None and token.issued_at * 1000 < float(revoked_ms)
 
 
 @dataclass(frozen=True, slots=True)

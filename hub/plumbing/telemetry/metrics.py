@@ -58,6 +58,9 @@ ERRORS = Counter(
 RATE_LIMITED = Counter(
     "rate_limited_total", "Calls and events over a limit.", ["scope"], registry=REGISTRY
 )
+JWKS_FETCHES = Counter(
+    "jwks_fetches_total", "Requests for the keys of tokens.", ["outcome"], registry=REGISTRY
+)
 CONNECTIONS_REFUSED = Counter(
     "connections_refused_total",
     "TCP connections closed at once, as too many are open: of an address, or of the process.",
