@@ -6,9 +6,9 @@ import msgspec
 from aiohttp import web
 
 from api.route import Caller, Route
-from hub.domain import sessions
 from hub.domain.context import Domain
-from hub.domain.sessions import Service
+from hub.domain.people import sessions
+from hub.domain.people.sessions import Service
 from hub.plumbing.limits.fleet import Limits, Verdict, Window
 from hub.plumbing.settings.process import Web
 from protocol.address import counted_as

@@ -1,8 +1,8 @@
 """A person's inbox, and what services put into it."""
 
 from api.route import Call
-from hub.domain import attention, inbox, notices
-from protocol.rest import (
+from hub.domain.notifications import attention, inbox, notices
+from protocol.rest.notifications import (
     Accepted,
     Acks,
     InboxList,

@@ -1,16 +1,11 @@
 """Sessions, devices, positions."""
 
 from api.route import Call
-from hub.domain import members, sessions
-from protocol.rest import (
-    Device,
-    DeviceRequest,
-    Devices,
-    Position,
-    PositionState,
-    Session,
-    SessionRequest,
-)
+from hub.domain.people import devices as domain_devices
+from hub.domain.people import positions, sessions
+from protocol.rest.devices import Device, DeviceRequest, Devices
+from protocol.rest.places import Position, PositionState
+from protocol.rest.sessions import Session, SessionRequest
 
 
 async def open_session(call: Call[SessionRequest, None]) -> Session:
@@ -20,24 +15,24 @@ async def open_session(call: Call[SessionRequest, None]) -> Session:
 
 
 async def devices(call: Call[None, None]) -> Devices:
-    return Devices(items=await members.devices(call.domain, call.person.user_id))
+    return Devices(items=await domain_devices.devices(call.domain, call.person.user_id))
 
 
 async def add_device(call: Call[DeviceRequest, None]) -> Device:
-    return await members.add_device(call.domain, call.person.user_id, call.body)
+    return await domain_devices.add_device(call.domain, call.person.user_id, call.body)
 
 
 async def remove_device(call: Call[None, None]) -> None:
-    await members.remove_device(call.domain, call.person.user_id, call.path["id"])
+    await domain_devices.remove_device(call.domain, call.person.user_id, call.path["id"])
 
 
 async def locate(call: Call[Position, None]) -> PositionState:
     body = call.body
-    moved = await members.locate(
+    moved = await positions.locate(
         call.domain, call.person.user_id, body.lat, body.lng, body.accuracy_m
     )
     return PositionState(region_code=moved.region_code, neighbourhood_code=moved.neighbourhood_code)
 
 
 async def forget_place(call: Call[None, None]) -> None:
-    await members.forget_place(call.domain, call.person.user_id)
+    await positions.forget_place(call.domain, call.person.user_id)

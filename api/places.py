@@ -1,7 +1,7 @@
 """Regions and neighbourhoods in force."""
 
 from api.route import Call
-from protocol.rest import Neighbourhood, Neighbourhoods, NeighbourhoodsQuery, Region, Regions
+from protocol.rest.places import Neighbourhood, Neighbourhoods, NeighbourhoodsQuery, Region, Regions
 
 
 async def regions(call: Call[None, None]) -> Regions:

@@ -8,9 +8,9 @@ from aiohttp import web
 from msgspec import Struct
 
 from hub.domain.context import Domain, Once
-from hub.domain.sessions import Service
+from hub.domain.people.sessions import Service
 from protocol.errors import forbidden
-from protocol.operations import Operation
+from protocol.rest.operation import Operation
 from protocol.tokens import Token
 
 Caller = Token | Service | None

@@ -6,8 +6,31 @@ from typing import Final
 
 from api import inbox, people, places, questions, services
 from api.route import Route
-from protocol import rest
-from protocol.operations import PREFIX, Auth, Rate
+from protocol.rest.answers import Answer, AnswerRequest, Answers
+from protocol.rest.devices import Device, DeviceRequest, Devices
+from protocol.rest.domain_events import Events, EventsAccepted
+from protocol.rest.notifications import (
+    Accepted,
+    Acks,
+    InboxList,
+    InboxQuery,
+    Notify,
+    ReadAll,
+    UnreadCount,
+    UnreadNow,
+)
+from protocol.rest.operation import PREFIX, Auth, Rate
+from protocol.rest.paging import PageQuery
+from protocol.rest.places import (
+    Neighbourhoods,
+    NeighbourhoodsQuery,
+    Position,
+    PositionState,
+    Regions,
+)
+from protocol.rest.questions import Ask, Question, QuestionChange, Questions, QuestionsQuery
+from protocol.rest.rooms import Broadcast, BroadcastRequest
+from protocol.rest.sessions import Session, SessionRequest
 
 NOBODY = Auth("none")
 USER = Auth("user")
@@ -35,8 +58,8 @@ ROUTES: Final = (
         rate=a_minute(10, by="userId"),
         summary="Open a session for a person you have authenticated",
         tag="people",
-        body=rest.SessionRequest,
-        answer=rest.Session,
+        body=SessionRequest,
+        answer=Session,
         handler=people.open_session,
     ),
     Route(
@@ -46,7 +69,7 @@ ROUTES: Final = (
         rate=DEFAULT,
         summary="Your devices",
         tag="people",
-        answer=rest.Devices,
+        answer=Devices,
         handler=people.devices,
     ),
     Route(
@@ -56,8 +79,8 @@ ROUTES: Final = (
         rate=DEFAULT,
         summary="Register a device for push; a known token moves to you",
         tag="people",
-        body=rest.DeviceRequest,
-        answer=rest.Device,
+        body=DeviceRequest,
+        answer=Device,
         handler=people.add_device,
     ),
     Route(
@@ -77,8 +100,8 @@ ROUTES: Final = (
         rate=DEFAULT,
         summary="Tell where you are; kept as a cell of 0.7 km², with consent only",
         tag="places",
-        body=rest.Position,
-        answer=rest.PositionState,
+        body=Position,
+        answer=PositionState,
         handler=people.locate,
     ),
     Route(
@@ -98,7 +121,7 @@ ROUTES: Final = (
         rate=ANONYMOUS,
         summary="Regions in force",
         tag="places",
-        answer=rest.Regions,
+        answer=Regions,
         cache_s=3600,
         handler=places.regions,
     ),
@@ -109,8 +132,8 @@ ROUTES: Final = (
         rate=ANONYMOUS,
         summary="Neighbourhoods, of one region or of all",
         tag="places",
-        query=rest.NeighbourhoodsQuery,
-        answer=rest.Neighbourhoods,
+        query=NeighbourhoodsQuery,
+        answer=Neighbourhoods,
         cache_s=3600,
         handler=places.neighbourhoods,
     ),
@@ -121,8 +144,8 @@ ROUTES: Final = (
         rate=a_minute(100),
         summary="Open questions, 20 a page",
         tag="questions",
-        query=rest.QuestionsQuery,
-        answer=rest.Questions,
+        query=QuestionsQuery,
+        answer=Questions,
         cache_s=300,
         handler=questions.listed,
     ),
@@ -133,7 +156,7 @@ ROUTES: Final = (
         rate=a_minute(100),
         summary="One question; its place for signed-in people while it is open",
         tag="questions",
-        answer=rest.Question,
+        answer=Question,
         handler=questions.one,
     ),
     Route(
@@ -143,8 +166,8 @@ ROUTES: Final = (
         rate=a_minute(100),
         summary="Its answers, newest first",
         tag="questions",
-        query=rest.PageQuery,
-        answer=rest.Answers,
+        query=PageQuery,
+        answer=Answers,
         handler=questions.its_answers,
     ),
     Route(
@@ -155,8 +178,8 @@ ROUTES: Final = (
         summary="Ask; an urgent question needs a place and wakes the people near it",
         tag="questions",
         status=201,
-        body=rest.Ask,
-        answer=rest.Question,
+        body=Ask,
+        answer=Question,
         idempotent=True,
         handler=questions.ask,
     ),
@@ -167,8 +190,8 @@ ROUTES: Final = (
         rate=DEFAULT,
         summary="Close a question",
         tag="questions",
-        body=rest.QuestionChange,
-        answer=rest.Question,
+        body=QuestionChange,
+        answer=Question,
         handler=questions.change,
     ),
     Route(
@@ -189,8 +212,8 @@ ROUTES: Final = (
         summary="Answer a question",
         tag="questions",
         status=201,
-        body=rest.AnswerRequest,
-        answer=rest.Answer,
+        body=AnswerRequest,
+        answer=Answer,
         idempotent=True,
         handler=questions.answer,
     ),
@@ -201,7 +224,7 @@ ROUTES: Final = (
         rate=DEFAULT,
         summary="Accept an answer of your question; of two at once one wins",
         tag="questions",
-        answer=rest.Answer,
+        answer=Answer,
         handler=questions.accept,
     ),
     Route(
@@ -212,8 +235,8 @@ ROUTES: Final = (
         summary="Notify people; whoever has one under the same dedupKey is skipped",
         tag="inbox",
         status=202,
-        body=rest.Notify,
-        answer=rest.Accepted,
+        body=Notify,
+        answer=Accepted,
         idempotent=True,
         handler=inbox.tell,
     ),
@@ -224,8 +247,8 @@ ROUTES: Final = (
         rate=a_minute(100),
         summary="Shown, seen or read; ids that are not yours are ignored",
         tag="inbox",
-        body=rest.Acks,
-        answer=rest.UnreadNow,
+        body=Acks,
+        answer=UnreadNow,
         handler=inbox.ack,
     ),
     Route(
@@ -235,8 +258,8 @@ ROUTES: Final = (
         rate=a_minute(100),
         summary="Read everything made until a moment",
         tag="inbox",
-        body=rest.ReadAll,
-        answer=rest.UnreadNow,
+        body=ReadAll,
+        answer=UnreadNow,
         handler=inbox.read_all,
     ),
     Route(
@@ -246,8 +269,8 @@ ROUTES: Final = (
         rate=a_minute(100),
         summary="A person's inbox, newest first",
         tag="inbox",
-        query=rest.InboxQuery,
-        answer=rest.InboxList,
+        query=InboxQuery,
+        answer=InboxList,
         handler=inbox.listed,
     ),
     Route(
@@ -257,7 +280,7 @@ ROUTES: Final = (
         rate=a_minute(100),
         summary="How many are unread, in all and by kind",
         tag="inbox",
-        answer=rest.UnreadCount,
+        answer=UnreadCount,
         handler=inbox.unread_count,
     ),
     Route(
@@ -267,7 +290,7 @@ ROUTES: Final = (
         rate=a_minute(100),
         summary="Read one notification",
         tag="inbox",
-        answer=rest.UnreadNow,
+        answer=UnreadNow,
         handler=inbox.read,
     ),
     Route(
@@ -278,8 +301,8 @@ ROUTES: Final = (
         summary="Publish an event to a room under your prefixes",
         tag="services",
         status=202,
-        body=rest.BroadcastRequest,
-        answer=rest.Broadcast,
+        body=BroadcastRequest,
+        answer=Broadcast,
         idempotent=True,
         handler=services.broadcast,
     ),
@@ -291,8 +314,8 @@ ROUTES: Final = (
         summary="Publish domain events, one or up to 100; each is applied once by its id",
         tag="services",
         status=202,
-        body=rest.Events,
-        answer=rest.EventsAccepted,
+        body=Events,
+        answer=EventsAccepted,
         max_items=20_000,
         handler=services.events,
     ),

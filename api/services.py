@@ -3,7 +3,8 @@
 from api.route import Call
 from hub.domain import intake, rooms
 from protocol.domain_events import Envelope
-from protocol.rest import Broadcast, BroadcastRequest, EventsAccepted
+from protocol.rest.domain_events import EventsAccepted
+from protocol.rest.rooms import Broadcast, BroadcastRequest
 
 
 async def events(call: Call[Envelope | tuple[Envelope, ...], None]) -> EventsAccepted:

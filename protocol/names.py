@@ -4,7 +4,10 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-NAMESPACES: Final = ("/", "/chat", "/streaming")
+MAIN: Final = "/"
+CHAT: Final = "/chat"
+STREAMING: Final = "/streaming"
+NAMESPACES: Final = (MAIN, CHAT, STREAMING)
 
 CACHE_INVALIDATE_CHANNEL: Final = "cache:invalidate"
 OUTBOX_CHANNEL: Final = "dongne_outbox"
@@ -52,7 +55,7 @@ def chat_room(room_id: str) -> str:
 HIDDEN_ROOMS: Final = ("cell:", "mute:")
 """Prefixes of rooms that stand in no list, presence or history; nobody may broadcast to them."""
 
-ROOM_NAMESPACE: Final = {"chat:": "/chat"}
+ROOM_NAMESPACE: Final = {"chat:": CHAT}
 """Where a service's broadcast to a room goes, by prefix; every other room: namespace /."""
 
 

@@ -4,7 +4,7 @@ import random
 from dataclasses import dataclass
 from datetime import datetime
 
-from hub.domain.rules import Reason
+from hub.domain.rules.reasons import Reason
 from hub.plumbing.settings.product import Jobs
 
 

@@ -13,7 +13,7 @@ import structlog
 from pgqueuer.domain.errors import RetryRequested
 from pgqueuer.domain.models import Job, utc_now
 
-from hub.domain.rules import Reason
+from hub.domain.rules.reasons import Reason
 from hub.plumbing.life.lasting import Lasting
 from hub.plumbing.settings.product import Jobs
 from hub.plumbing.stores import postgres, redis_client

@@ -3,7 +3,7 @@
 import asyncio
 import math
 
-from hub.domain.rules import Reason
+from hub.domain.rules.reasons import Reason
 from hub.plumbing.limits.fleet import Bucket, Limits
 from workers.breaker import Breaker
 from workers.seats import Seats

@@ -5,9 +5,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
-from hub.domain import delivery, intake, urgent
+from hub.domain import intake
 from hub.domain.context import Domain
-from hub.domain.rules import Channel, Reason
+from hub.domain.notifications import delivery
+from hub.domain.questions import waves
+from hub.domain.rules.ladder import Channel
+from hub.domain.rules.reasons import Reason
 from protocol.jobs import EmailJob, EventJob, NotificationJob, UnseenCheckJob, WaveJob
 from workers.attempt import Attempt, TryAgain
 from workers.providers import Senders
@@ -64,7 +67,7 @@ async def unseen_check(desk: Desk, job: UnseenCheckJob, this: Attempt) -> str:
 
 
 async def urgent_wave(desk: Desk, job: WaveJob, this: Attempt) -> str:
-    await urgent.tell_audience(desk.domain, job.question_id, job.wave)
+    await waves.tell_audience(desk.domain, job.question_id, job.wave)
     return "done"
 
 

@@ -6,11 +6,12 @@ from datetime import timedelta
 from typing import Final
 from urllib.parse import quote
 
-from hub.domain import delivery
 from hub.domain.context import Domain
-from hub.domain.delivery import Status
-from hub.domain.orders import Order, Target
-from hub.domain.rules import EMAIL_NEEDS_LEFT, Reason
+from hub.domain.notifications import delivery
+from hub.domain.notifications.delivery import Status
+from hub.domain.notifications.orders import Order, Target
+from hub.domain.rules.ladder import EMAIL_NEEDS_LEFT
+from hub.domain.rules.reasons import Reason
 from hub.plumbing.telemetry.metrics import PROVIDER_DURATION
 from hub.plumbing.telemetry.trace import outgoing_headers
 from workers.attempt import Attempt, GaveUp, TryAgain

@@ -20,7 +20,7 @@ from hub.cluster.presence import Census
 from hub.cluster.pulse import order_drain
 from hub.cluster.tail import Passed, Tail
 from hub.commands.tail_lines import Lines
-from hub.domain.opening import redis_server
+from hub.domain.assembly import redis_server
 from hub.plumbing.settings.settings import Settings
 from hub.plumbing.telemetry.redaction import Redactor
 from protocol.names import Channels, Keys

@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 import msgspec
 from redis.asyncio import Redis
 
-from hub.domain.places import Atlas
+from hub.domain.places.atlas import Atlas
 from hub.domain.service_keys import ServiceKeys
 from hub.plumbing.http.jwks import PublicKeys
 from hub.plumbing.life.clock import Clock

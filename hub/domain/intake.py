@@ -8,9 +8,12 @@ from uuid import UUID
 import msgspec
 import structlog
 
-from hub.domain import answers, members, places, questions
 from hub.domain.context import Domain, Known
-from hub.domain.sessions import Service
+from hub.domain.notifications import welcome
+from hub.domain.people import members
+from hub.domain.people.sessions import Service
+from hub.domain.places import geometry
+from hub.domain.questions import answering, asking
 from hub.plumbing.stores import redis_client
 from hub.plumbing.stores.outbox import Change
 from hub.plumbing.stores.postgres import AWAY, Row, from_json, to_json
@@ -28,7 +31,8 @@ from protocol.domain_events import (
 from protocol.errors import Code, HubError, forbidden, invalid
 from protocol.jobs import event_job
 from protocol.payload import Message, moments_of, plain, read
-from protocol.rest import Ask, EventsAccepted
+from protocol.rest.domain_events import EventsAccepted
+from protocol.rest.questions import Ask
 
 log = structlog.get_logger(__name__)
 
@@ -106,7 +110,7 @@ def _rounded(payload: Message) -> dict[str, Any]:
     value = plain(payload)
     location = value.get("location")
     if isinstance(location, dict):
-        value["location"] = {name: places.rounded(degrees) for name, degrees in location.items()}
+        value["location"] = {name: geometry.rounded(degrees) for name, degrees in location.items()}
     return value
 
 
@@ -177,7 +181,7 @@ async def _keep_error(change: Change, event_id: UUID, error: Exception) -> None:
 
 
 async def _registered(d: Domain, change: Change, event: UserRegistered, at: datetime) -> None:
-    if not await members.register(d, change, event, at):
+    if not await welcome.register(d, change, event, at):
         raise Known("This person is registered already.")
 
 
@@ -197,19 +201,19 @@ async def _question_created(
         lat=event.location.lat if event.location else None,
         lng=event.location.lng if event.location else None,
     )
-    await questions.create(d, change, event.question_id, event.user_id, form, at)
+    await asking.create(d, change, event.question_id, event.user_id, form, at)
 
 
 async def _question_closed(
     d: Domain, change: Change, event: QuestionClosedEvent, at: datetime
 ) -> None:
-    await questions.close_told(d, change, event.question_id, event.status, at)
+    await asking.close_told(d, change, event.question_id, event.status, at)
 
 
 async def _answer_created(
     d: Domain, change: Change, event: AnswerCreatedEvent, at: datetime
 ) -> None:
-    await answers.add_answer(
+    await answering.add_answer(
         d,
         change,
         event.answer_id,
@@ -224,7 +228,7 @@ async def _answer_accepted(
     d: Domain, change: Change, event: AnswerAcceptedEvent, at: datetime
 ) -> None:
     points = event.points if event.points is not None else d.policy.points_per_accept
-    await answers.accept_in(d, change, event.answer_id, event.questioner_id, points, at)
+    await answering.accept_in(d, change, event.answer_id, event.questioner_id, points, at)
 
 
 HANDLERS: Final[dict[type[Message], Callable[[Domain, Change, Any, Any], Awaitable[None]]]] = {

@@ -5,11 +5,13 @@ from functools import partial
 from uuid import uuid4
 
 from hub.domain.context import Domain, Once, do_once
-from hub.domain.sessions import Service
+from hub.domain.people.sessions import Service
 from hub.plumbing.stores.outbox import Change
 from hub.plumbing.stores.postgres import acquire, to_json
 from protocol.errors import Code, HubError, forbidden, invalid, not_found
-from protocol.events import SERVER_EVENTS, Emit, LiveProduct, RoomBroadcast, emit
+from protocol.events import SERVER_EVENTS, Emit, emit
+from protocol.events.rooms import RoomBroadcast
+from protocol.events.streaming import LiveProduct
 from protocol.names import (
     HIDDEN_ROOMS,
     NAMESPACES,
@@ -18,7 +20,7 @@ from protocol.names import (
     question_room,
     room_kind,
 )
-from protocol.rest import Broadcast, BroadcastRequest
+from protocol.rest.rooms import Broadcast, BroadcastRequest
 from protocol.stock import RESERVED_EVENTS
 
 ROOM_KINDS = ("user:", "region:", "neighbourhood:", "tag:", "question:", "stream:", "chat:")

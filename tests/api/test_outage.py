@@ -8,8 +8,8 @@ import aiohttp
 import asyncpg
 import pytest
 
-from hub.domain import sessions
-from hub.domain.opening import open_domain
+from hub.domain.assembly import open_domain
+from hub.domain.people import sessions
 from hub.embedded import Postgres, Valkey
 from hub.plumbing.life.lifecycle import Lifecycle
 from hub.plumbing.settings.settings import Settings

@@ -12,10 +12,10 @@ from api.docs import docs_routes
 from api.health import METRICS, Vitals, health_routes
 from api.route import Route
 from api.routes import ROUTES
-from hub.domain.sessions import ALL_SCOPES
+from hub.domain.people.sessions import ALL_SCOPES
 from protocol.errors import Code
-from protocol.operations import PREFIX
 from protocol.payload import Message
+from protocol.rest.operation import PREFIX
 
 CONTRACT: Final = json.loads(Path(__file__).with_name("contract.json").read_text())
 

@@ -14,7 +14,7 @@ import pytest
 
 from hub.commands.start import CREDENTIALS
 from hub.domain.context import Domain
-from hub.domain.sessions import add_service
+from hub.domain.people.sessions import add_service
 from tests.client import Person, Refused, Rest, rest
 from tests.conftest import SECRETS
 from tests.stories.processes import Door, doors

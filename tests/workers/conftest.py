@@ -8,16 +8,18 @@ from typing import Any
 import msgspec
 import pytest
 
-from hub.domain import inbox, members
+from hub.domain.assembly import open_domain
 from hub.domain.context import Domain
-from hub.domain.inbox import News, Told
-from hub.domain.opening import open_domain
+from hub.domain.notifications import writing
+from hub.domain.notifications.writing import News, Written
+from hub.domain.people import devices as domain_devices
+from hub.domain.people import members
 from hub.plumbing.life.clock import VirtualClock
 from hub.plumbing.life.lifecycle import Lifecycle
 from hub.plumbing.settings.settings import Settings
 from protocol.domain_events import UserUpdated
 from protocol.jobs import form_of
-from protocol.rest import DeviceRequest
+from protocol.rest.devices import DeviceRequest
 from tests.conftest import SECRETS
 from tests.fakes.fcm import FakeFcm
 from tests.fakes.smtp import FakeSmtp
@@ -95,17 +97,17 @@ async def add_person(d: Domain, user_id: str, *, devices: int = 1, **changes: An
         await members.update(change, UserUpdated(user_id=user_id, **given))
     tokens = [f"token-{user_id}-{number}" for number in range(devices)]
     for token in tokens:
-        await members.add_device(d, user_id, DeviceRequest(platform="android", token=token))
+        await domain_devices.add_device(d, user_id, DeviceRequest(platform="android", token=token))
     return tokens
 
 
-async def notify(d: Domain, user_id: str, *, online: bool = False, **changes: Any) -> Told:
+async def notify(d: Domain, user_id: str, *, online: bool = False, **changes: Any) -> Written:
     """A personal alert, or with kind=question_urgent an urgent one."""
     news = News(
         user_id, **({"kind": "answer_created", "title": "새 답변", "body": "여기요"} | changes)
     )
     async with d.outbox.change() as change:
-        (told,) = await inbox.notify(d, change, [news], {user_id} if online else set())
+        (told,) = await writing.notify(d, change, [news], {user_id} if online else set())
     return told
 
 
@@ -119,7 +121,7 @@ async def deliveries(d: Domain, channel: str | None = None) -> list[tuple[str, s
     return [(row["channel"], row["status"], row["reason"]) for row in rows]
 
 
-async def decisions(d: Domain, told: Told) -> list[tuple[str, str, str]]:
+async def decisions(d: Domain, told: Written) -> list[tuple[str, str, str]]:
     rows = await d.pool.fetch(
         "SELECT channel, verdict, reason FROM decisions WHERE notification_id = $1"
         " ORDER BY created_at",

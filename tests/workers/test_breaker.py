@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 from redis.asyncio import Redis
 
-from hub.domain.rules import Reason
+from hub.domain.rules.reasons import Reason
 from hub.plumbing.limits.fleet import Bucket, Limits
 from hub.plumbing.telemetry.metrics import REGISTRY
 from protocol.names import Keys

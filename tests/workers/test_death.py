@@ -9,9 +9,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from hub.domain.assembly import open_domain
 from hub.domain.context import Domain
-from hub.domain.inbox import URGENT_KIND
-from hub.domain.opening import open_domain
+from hub.domain.rules.kinds import URGENT_KIND
 from hub.plumbing.life.lifecycle import Lifecycle
 from hub.plumbing.settings.settings import Settings
 from tests.conftest import fresh_database

@@ -12,16 +12,21 @@ from pgqueuer.domain.models import Job
 from pgqueuer.domain.types import QueueEntrypoint, QueueManagerId
 from pgqueuer.ports.repository import EntrypointExecutionParameter
 
-from hub.domain import attention, delivery, members, questions, urgent
 from hub.domain.context import Domain
-from hub.domain.inbox import Told
-from hub.domain.orders import Order
-from hub.domain.rules import Channel, Reason
+from hub.domain.notifications import attention, delivery
+from hub.domain.notifications.orders import Order
+from hub.domain.notifications.writing import Written
+from hub.domain.people import devices as domain_devices
+from hub.domain.people import members, positions
+from hub.domain.questions import asking, waves
+from hub.domain.rules.ladder import Channel
+from hub.domain.rules.reasons import Reason
 from hub.plumbing.stores.outbox import enqueue
 from hub.plumbing.stores.postgres import acquire
 from protocol.domain_events import UserUpdated
 from protocol.jobs import unseen_check
-from protocol.rest import Ask, DeviceRequest
+from protocol.rest.devices import DeviceRequest
+from protocol.rest.questions import Ask
 from tests.fakes import fcm_schema
 from tests.fakes.fcm import FakeFcm
 from tests.fakes.script import Fault
@@ -36,7 +41,7 @@ async def devices(d: Domain) -> list[tuple[str, str, str | None]]:
     return [(row["token"], row["user_id"], row["disabled_reason"]) for row in rows]
 
 
-async def claim(d: Domain, told: Told, channel: Channel, lease_s: float) -> Order:
+async def claim(d: Domain, told: Written, channel: Channel, lease_s: float) -> Order:
     order = await delivery.take_steps(d, told.id, told.created_at, channel, lease_s)
     assert order is not None
     return order
@@ -53,7 +58,7 @@ async def test_a_token_registered_again_meanwhile_is_no_dead_one(
     await notify(d, "bora")
     sending = asyncio.create_task(shift.advance())
     await fcm.wait_held(WAIT)
-    await members.add_device(d, "bora", DeviceRequest(platform="android", token=token))
+    await domain_devices.add_device(d, "bora", DeviceRequest(platform="android", token=token))
     fcm.release()
     await sending
     assert await devices(d) == [(token, "bora", None)]
@@ -73,7 +78,7 @@ async def test_a_device_that_moved_meanwhile_is_its_new_owners(shift: Shift, fcm
     await notify(d, "bora")
     sending = asyncio.create_task(shift.advance())
     await fcm.wait_held(WAIT)
-    await members.add_device(d, "next", DeviceRequest(platform="android", token=token))
+    await domain_devices.add_device(d, "next", DeviceRequest(platform="android", token=token))
     fcm.release()
     await sending
     await shift.advance(5)
@@ -89,8 +94,8 @@ async def test_gone_between_two_tries_is_not_dead(shift: Shift, fcm: FakeFcm) ->
     fcm.arm(Fault("send", status=503, body=fcm_schema.AWAY))
     await notify(d, "bora")
     await shift.advance()
-    await members.add_device(d, "next", DeviceRequest(platform="android", token=token))
-    await members.add_device(d, "bora", DeviceRequest(platform="android", token="newer"))
+    await domain_devices.add_device(d, "next", DeviceRequest(platform="android", token=token))
+    await domain_devices.add_device(d, "bora", DeviceRequest(platform="android", token="newer"))
     await shift.advance(5)
     assert await devices(d) == [("newer", "bora", None), (token, "next", None)]
     assert sorted(await deliveries(d, "push"), key=str) == [
@@ -223,14 +228,14 @@ async def test_who_has_the_job_ends_it(domain: Domain) -> None:
 async def test_a_wave_ranked_before_the_answer_wakes_nobody_after_it(shift: Shift) -> None:
     d = shift.desk.domain
     await near(d, "bora")
-    question = await questions.ask(d, "mina", PHARMACY)
+    question = await asking.ask(d, "mina", PHARMACY)
     async with acquire(d.pool) as conn:
         change = conn.transaction()
         await change.start()  # the answer stands in its transaction while the wave is ranked
         await conn.execute(
             "UPDATE questions SET first_answer_at = $2 WHERE id = $1", question.id, d.now()
         )
-        ranking = asyncio.create_task(urgent.tell_audience(d, question.id, 1))
+        ranking = asyncio.create_task(waves.tell_audience(d, question.id, 1))
         await waits_for_a_lock(d)
         await change.commit()
     assert await ranking == 0
@@ -257,4 +262,4 @@ PHARMACY = Ask(
 
 async def near(d: Domain, user_id: str) -> None:
     await add_person(d, user_id, is_local_verified=True, location_consent_at=d.now())
-    await members.locate(d, user_id, 33.489, 126.493, 20)
+    await positions.locate(d, user_id, 33.489, 126.493, 20)

@@ -5,7 +5,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from hub.domain import delivery
+from hub.domain.notifications import delivery
 from tests.workers.conftest import Shift, add_person, notify
 from workers.sending import mail_message, push_message
 

@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 from hub.domain.context import Domain
-from hub.domain.inbox import URGENT_KIND
+from hub.domain.rules.kinds import URGENT_KIND
 from hub.plumbing.life.lifecycle import Lifecycle
 from hub.plumbing.settings.settings import Settings
 from hub.plumbing.stores.outbox import enqueue

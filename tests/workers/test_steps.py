@@ -4,8 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from hub.domain import attention
-from hub.domain.inbox import URGENT_KIND
+from hub.domain.notifications import attention
+from hub.domain.rules.kinds import URGENT_KIND
 from tests.fakes.fcm import FakeFcm
 from tests.fakes.smtp import FakeSmtp
 from tests.workers.conftest import Shift, add_person, decisions, deliveries, notify

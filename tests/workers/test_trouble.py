@@ -8,17 +8,19 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from hub.domain import intake, members, questions
+from hub.domain import intake
+from hub.domain.assembly import open_domain
 from hub.domain.context import Domain
-from hub.domain.inbox import URGENT_KIND
-from hub.domain.opening import open_domain
-from hub.domain.sessions import ALL_SCOPES, Service
+from hub.domain.people import members, positions
+from hub.domain.people.sessions import ALL_SCOPES, Service
+from hub.domain.questions import asking
+from hub.domain.rules.kinds import URGENT_KIND
 from hub.embedded import Postgres, Valkey
 from hub.plumbing.life.lifecycle import Lifecycle
 from hub.plumbing.settings.settings import Settings
 from hub.plumbing.stores.migrations import migrate
 from protocol.domain_events import Envelope, UserUpdated
-from protocol.rest import Ask
+from protocol.rest.questions import Ask
 from tests.conftest import FLAVOUR
 from tests.fakes.fcm import FakeFcm
 from tests.fakes.script import Fault
@@ -180,7 +182,7 @@ async def test_while_redis_is_away_a_wave_waits_without_losing_a_try(
         d = await start(life, environ, REDIS_URL=url)
         await _local(d, "bora")
         await own_valkey.stop()
-        await questions.ask(d, "mina", _pharmacy())
+        await asking.ask(d, "mina", _pharmacy())
 
         async def tried() -> bool:
             row = await d.pool.fetchrow("SELECT * FROM pgqueuer WHERE entrypoint = 'urgent-wave'")
@@ -209,7 +211,7 @@ async def _local(d: Domain, user_id: str) -> None:
             change,
             UserUpdated(user_id=user_id, is_local_verified=True, location_consent_at=d.now()),
         )
-    await members.locate(d, user_id, *HERE, 20)
+    await positions.locate(d, user_id, *HERE, 20)
 
 
 def _pharmacy() -> Ask:
@@ -227,7 +229,7 @@ async def test_an_urgent_question_wakes_who_is_near_and_its_answer_ends_it(
 ) -> None:
     d = shift.desk.domain
     await _local(d, "bora")
-    question = await questions.ask(d, "mina", _pharmacy())
+    question = await asking.ask(d, "mina", _pharmacy())
     await shift.advance()
     (message,) = fcm.received
     data, android = message["message"]["data"], message["message"]["android"]
@@ -236,7 +238,7 @@ async def test_an_urgent_question_wakes_who_is_near_and_its_answer_ends_it(
     assert android["collapse_key"] == question.id
     assert android["ttl"] == "600s"
     assert "33.4" not in str(message["message"]), "no coordinates leave"
-    await questions.close_own(d, "mina", question.id, "closed")
+    await asking.close_own(d, "mina", question.id, "closed")
     await shift.advance(600)
     assert await deliveries(d, "email") == [("email", "suppressed", "closed")]
 

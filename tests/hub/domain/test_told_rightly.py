@@ -10,16 +10,19 @@ import msgspec
 import pytest
 from redis.asyncio import Redis
 
-from hub.domain import answers, attention, delivery, inbox, intake, members, questions, urgent
+from hub.domain import arrival, intake
+from hub.domain.assembly import open_domain
 from hub.domain.context import Domain
-from hub.domain.inbox import News
-from hub.domain.opening import open_domain
+from hub.domain.notifications import attention, delivery, inbox, writing
+from hub.domain.notifications.writing import News
+from hub.domain.people import devices, members
+from hub.domain.questions import answering, asking, waves
 from hub.plumbing.life.clock import VirtualClock
 from hub.plumbing.life.lifecycle import Lifecycle
 from hub.plumbing.settings.settings import Settings
 from hub.plumbing.stores.outbox import Told, _decode
 from protocol.domain_events import Envelope
-from protocol.rest import DeviceRequest
+from protocol.rest.devices import DeviceRequest
 from tests.hub.domain.test_flow import PHARMACY, SERVICE, local, rows
 
 Seen = Callable[[str, object], None]
@@ -51,9 +54,9 @@ async def ids(url: str) -> list[str]:
 
 async def answered(d: Domain) -> None:
     """Four events for other services."""
-    question = await questions.ask(d, "mina", PHARMACY)
-    answer = await answers.answer(d, "bora", question.id, "길 건너편이요.")
-    await answers.accept(d, "mina", answer.id)
+    question = await asking.ask(d, "mina", PHARMACY)
+    answer = await answering.answer(d, "bora", question.id, "길 건너편이요.")
+    await answering.accept(d, "mina", answer.id)
 
 
 async def test_an_outgoing_event_is_written_once_though_its_publisher_died(
@@ -114,7 +117,7 @@ async def test_a_dedup_key_holds_for_seven_days(
     async def told() -> int:
         async with d.outbox.change() as change:
             news = News("u", "sale", "t", "b", dedup_key="sale-1")
-            return len(await inbox.notify(d, change, [news], set()))
+            return len(await writing.notify(d, change, [news], set()))
 
     assert [await told(), await told()] == [1, 0]
     clock.advance(7 * 86_400 - 1)
@@ -131,8 +134,8 @@ async def test_a_dedup_key_holds_for_seven_days(
 async def woken(d: Domain) -> str:
     for name in ("bora", "chan"):
         await local(d, name)
-    question = await questions.ask(d, "mina", PHARMACY)
-    assert await urgent.tell_audience(d, question.id, 1) == 2
+    question = await asking.ask(d, "mina", PHARMACY)
+    assert await waves.tell_audience(d, question.id, 1) == 2
     return question.id
 
 
@@ -154,7 +157,7 @@ async def test_an_answer_after_the_deadline_wakes_nobody(
     id = await woken(d)
     before = await last(d)
     clock.advance(after_s)
-    await answers.answer(d, "bora", id, "여기요")
+    await answering.answer(d, "bora", id, "여기요")
     told = await told_since(d, before)
     assert ("question:answered" in told, "question:retracted" in told) == (wakes, wakes)
     assert told["answer:created"] == ("user:mina", f"question:{id}"), "the asker hears of it"
@@ -190,7 +193,7 @@ async def test_a_close_after_the_deadline_wakes_nobody(
     id = await woken(d)
     before = await last(d)
     clock.advance(600)
-    await questions.close_own(d, "mina", id, status)
+    await asking.close_own(d, "mina", id, status)
     assert set(await told_since(d, before)) == {"question:closed"}
 
 
@@ -198,7 +201,7 @@ async def expiring(d: Domain, user_id: str, seconds: float | None, kind: str = "
     at = None if seconds is None else d.now() + timedelta(seconds=seconds)
     async with d.outbox.change() as change:
         await members.ensure(change.conn, user_id)
-        await inbox.notify(d, change, [News(user_id, kind, "t", "b", expires_at=at)], set())
+        await writing.notify(d, change, [News(user_id, kind, "t", "b", expires_at=at)], set())
 
 
 async def unread(d: Domain) -> dict[str, Any]:
@@ -218,7 +221,7 @@ async def unread(d: Domain) -> dict[str, Any]:
         "unread of the list": page.unread,
         "sync": synced.unread,
         "items of sync": len(open_items),
-        "ready": (await members.welcome(d, "u")).unread,
+        "ready": (await arrival.arrive(d, "u")).unread,
         "seen": await attention.mark_seen(d, "u", []),
         "read": await attention.mark_read(d, "u", []),
     }
@@ -276,7 +279,7 @@ async def test_the_badge_of_a_push_counts_no_expired_one(
 ) -> None:
     d = later
     await expiring(d, "u", 60)
-    await members.add_device(d, "u", DeviceRequest(platform="ios", token="t" * 64))
+    await devices.add_device(d, "u", DeviceRequest(platform="ios", token="t" * 64))
     clock.advance(61)
     await expiring(d, "u", None)
     row = (await rows(d, "SELECT id, created_at FROM notifications ORDER BY created_at DESC"))[0]

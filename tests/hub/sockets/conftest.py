@@ -11,12 +11,12 @@ import aiohttp
 import pytest
 import socketio
 
-from hub.domain import members
+from hub.domain.assembly import open_domain
 from hub.domain.context import Domain
-from hub.domain.opening import open_domain
+from hub.domain.people import members, positions
 from hub.plumbing.life.lifecycle import Lifecycle
 from hub.plumbing.settings.settings import Settings
-from hub.sockets.door import Door, open_hub
+from hub.sockets.assembly import Door, open_hub
 from protocol.tokens import sign_access
 
 WAIT_S = 10.0
@@ -143,7 +143,7 @@ async def settle_in(hub: Running, user_id: str, lat: float = JEJU[0], lng: float
     async with hub.domain.pool.acquire() as conn:
         await members.ensure(conn, user_id)
         await conn.execute("UPDATE users SET location_consent_at = now() WHERE id = $1", user_id)
-    await members.locate(hub.domain, user_id, lat, lng, 10)
+    await positions.locate(hub.domain, user_id, lat, lng, 10)
 
 
 class Wire:

@@ -11,7 +11,7 @@ import socketio
 from hub.engine import Event
 from hub.plumbing.settings.settings import Settings
 from hub.sockets import admission
-from hub.sockets.node import guest_of, left_of
+from hub.sockets.guest import guest_of, left_of
 from protocol.errors import Code
 from protocol.events import Emit
 from protocol.tokens import TokenKeys, sign_access, sign_refresh

@@ -11,11 +11,11 @@ import asyncpg
 import pytest
 from pydantic import SecretStr
 
-from hub.domain import questions
+from hub.domain.questions import asking
 from hub.embedded import Postgres, Valkey
 from hub.plumbing.settings.settings import Settings
 from hub.plumbing.stores.migrations import migrate
-from hub.sockets.node import guest_of
+from hub.sockets.guest import guest_of
 from tests.conftest import FLAVOUR
 from tests.hub.sockets.conftest import (
     Client,
@@ -77,7 +77,7 @@ async def test_redis_away(
         await _ready(hub)
         await _online(hub, "minji")
         await settle_in(hub, "minji")
-        asked = await questions.ask(hub.domain, "traveller", urgent())
+        asked = await asking.ask(hub.domain, "traveller", urgent())
         assert (await client.next("question:urgent"))["questionId"] == asked.id
         await client.leave()
 
@@ -131,7 +131,7 @@ async def test_postgres_away(settings: Settings, own_postgres: Postgres, connect
         assert "region:jeju" in ready["rooms"]
         await own_postgres.start()
         await _known(hub, "jiho")
-        asked = await questions.ask(hub.domain, "traveller", urgent())
+        asked = await asking.ask(hub.domain, "traveller", urgent())
         assert (await again.next("question:urgent"))["questionId"] == asked.id
         await again.leave()
         await client.leave()
@@ -142,7 +142,7 @@ async def _known(hub: Running, user_id: str) -> None:
     async with asyncio.timeout(20):
         while user_id in hub.door.node.stale:
             await asyncio.sleep(0.05)
-    rooms = [guest_of(member).automatic for member in hub.door.node.guests.values()]
+    rooms = [guest_of(member).grounds.automatic for member in hub.door.node.guests.values()]
     assert ("user:jiho", "region:default") in rooms
 
 

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import socketio
 
-from hub.domain import sessions
+from hub.domain.people import sessions
 from hub.domain.rooms import broadcast
 from hub.plumbing.settings.settings import Settings
 from protocol.events import Emit
-from protocol.rest import BroadcastRequest
+from protocol.rest.rooms import BroadcastRequest
 from tests.hub.sockets.conftest import Client, Connect, Running, running, settle_in, with_figures
 
 QUESTION = {"questionId": "q1"}

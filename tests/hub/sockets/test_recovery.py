@@ -7,11 +7,11 @@ from uuid import uuid4
 
 import pytest
 
-from hub.domain import questions
+from hub.domain.questions import asking
 from hub.plumbing.settings.settings import Settings
-from hub.sockets.node import guest_of, left_of
+from hub.sockets.guest import guest_of, left_of
 from protocol.events import Emit
-from protocol.rest import Ask
+from protocol.rest.questions import Ask
 from tests.hub.sockets.conftest import Client, Connect, Dial, Running, running
 
 
@@ -173,8 +173,8 @@ async def test_a_goodbye_ends_the_session(hub: Running, dial: Dial, connect: Con
 
 
 async def test_joined_rooms_come_back_where_still_allowed(hub: Running, connect: Connect) -> None:
-    kept = await questions.ask(hub.domain, "traveller", Ask(title="A", content="B"))
-    gone = await questions.ask(hub.domain, "traveller", Ask(title="C", content="D"))
+    kept = await asking.ask(hub.domain, "traveller", Ask(title="A", content="B"))
+    gone = await asking.ask(hub.domain, "traveller", Ask(title="C", content="D"))
     code = hub.domain.atlas.neighbourhoods[0].code
     client = await connect(hub, "minji", recovery=True)
     await client.call("neighbourhood:join", {"code": code})

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from redis.exceptions import RedisError
 
-from hub.domain.inbox import News, notify
+from hub.domain.notifications.writing import News, notify
 from tests.stories.cluster.clients import Client, StockPython
 from tests.stories.cluster.ledger import Account, Heard, audit, gaps, total
 from tests.stories.cluster.nodes import Nodes, Service, make_questions

@@ -1,0 +1,182 @@
+"""Sessions: who is calling, and token pairs for people a trusted service vouches for."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID, uuid4
+
+from hub.domain.context import Domain
+from hub.domain.people import members
+from hub.plumbing.stores.postgres import acquire
+from hub.plumbing.stores.redis_client import AWAY
+from protocol.errors import Code, HubError, forbidden, unavailable
+from protocol.rest.sessions import Session, SessionRequest
+from protocol.tokens import (
+    Token,
+    UnknownKey,
+    hash_secret,
+    new_service_key,
+    read_access,
+    same_hash,
+    sign_access,
+    sign_refresh,
+    split_service_key,
+)
+
+ALL_SCOPES = (
+    "auth:write",
+    "auth:admin",
+    "notify:write",
+    "broadcast:write",
+    "events:write",
+    "users:read",
+    "users:write",
+    "presence:read",
+    "explain:read",
+    "mail:feedback",
+)
+
+
+async def verify(d: Domain, text: object, *, may_skip_revocation: bool = False) -> Token:
+    """The token's owner, after signature, expiry, blacklist and `revoked:{user}` (S5-44).
+
+    Raises UNAUTHENTICATED, TOKEN_EXPIRED, TOKEN_REVOKED; UNAVAILABLE while Redis is away, unless
+    the caller is a read that `may_skip_revocation` then (C18).
+    """
+    token = await _read(d, text)
+    try:
+        if await _is_revoked(d, token):
+            raise HubError(Code.TOKEN_REVOKED)
+    except AWAY as error:
+        if not may_skip_revocation:
+            raise unavailable("Tokens cannot be checked now.") from error
+    return token
+
+
+async def _read(d: Domain, text: object) -> Token:
+    """By the keys at hand; only for a public key that is not among them the set is asked for."""
+    if d.public_keys is None:
+        return read_access(d.tokens, text, now=d.now())
+    try:
+        return read_access(d.tokens, text, now=d.now(), public=d.public_keys.known())
+    except UnknownKey:
+        public = await d.public_keys.renewed()
+        return read_access(d.tokens, text, now=d.now(), public=public)
+
+
+async def _is_revoked(d: Domain, token: Token) -> bool:
+    """By person and time, or by its number where it has one. Raises what says Redis is away."""
+    keys = [d.keys.revoked(token.user_id)]
+    if token.jti:
+        keys.append(d.keys.blacklist(token.jti))
+    revoked_ms, *blacklisted = await d.redis.mget(keys)
+    if any(one is not None for one in blacklisted):
+        return True
+    return revoked_ms is not None and token.issued_at * 1000 < float(revoked_ms)
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A service client and what it may do."""
+
+    id: str
+    scopes: frozenset[str]
+    room_prefixes: tuple[str, ...]
+    event_types: tuple[str, ...]
+    calls_per_min: int
+    items_per_min: int
+
+    def need(self, scope: str) -> None:
+        """Raises FORBIDDEN without the scope."""
+        if scope not in self.scopes:
+            raise forbidden(f"This key lacks the scope {scope}.")
+
+
+async def service(d: Domain, key: str) -> Service:
+    """The client of a service key; raises UNAUTHENTICATED for an unknown or disabled one."""
+    parts = split_service_key(key)
+    if parts is None:
+        raise HubError(Code.UNAUTHENTICATED)
+    key_hash = hash_secret(parts[1])
+    if not await d.service_keys.known(parts[0], key_hash):
+        raise HubError(Code.UNAUTHENTICATED)
+    async with acquire(d.pool) as conn:
+        row = await conn.fetchrow(
+            "SELECT key_hash, scopes, room_prefixes, event_types, calls_per_min, items_per_min"
+            " FROM service_clients WHERE id = $1 AND disabled_at IS NULL",
+            parts[0],
+        )
+    if row is None or not same_hash(row["key_hash"], key_hash):
+        raise HubError(Code.UNAUTHENTICATED)
+    return Service(
+        id=parts[0],
+        scopes=frozenset(row["scopes"]),
+        room_prefixes=tuple(row["room_prefixes"]),
+        event_types=tuple(row["event_types"]),
+        calls_per_min=row["calls_per_min"],
+        items_per_min=row["items_per_min"],
+    )
+
+
+async def add_service(
+    d: Domain,
+    client_id: str,
+    *,
+    scopes: tuple[str, ...] = ALL_SCOPES,
+    room_prefixes: tuple[str, ...] = ("",),
+    event_types: tuple[str, ...] = ("*",),
+) -> str:
+    """Make or renew a service client; returns its key, which is shown this once."""
+    key, key_hash = new_service_key(client_id)
+    async with acquire(d.pool) as conn:
+        await conn.execute(
+            "INSERT INTO service_clients (id, name, key_hash, scopes, room_prefixes, event_types)"
+            " VALUES ($1, $1, $2, $3, $4, $5) ON CONFLICT (id) DO UPDATE SET key_hash = $2,"
+            " scopes = $3, room_prefixes = $4, event_types = $5, disabled_at = NULL",
+            client_id,
+            key_hash,
+            list(scopes),
+            list(room_prefixes),
+            list(event_types),
+        )
+    return key
+
+
+async def open_session(
+    d: Domain, caller: Service, form: SessionRequest, *, user_agent: str | None, ip: str | None
+) -> Session:
+    """A token pair for a person the calling service has authenticated; makes the user row.
+
+    Raises FORBIDDEN without auth:write, or for role admin without auth:admin.
+    """
+    caller.need("auth:write")
+    if form.role == "admin":
+        caller.need("auth:admin")
+    ttl = min(form.ttl or d.policy.access_ttl_s, d.policy.access_ttl_s)
+    access = sign_access(
+        d.tokens, form.user_id, form.role, now=d.now(), ttl_s=ttl, jti=str(uuid4())
+    )
+    jti, family = uuid4(), uuid4()
+    refresh_ttl = d.policy.refresh_ttl_s
+    refresh = sign_refresh(
+        d.tokens, form.user_id, str(family), now=d.now(), ttl_s=refresh_ttl, jti=str(jti)
+    )
+    await _keep(d, form.user_id, jti, family, user_agent, ip)
+    return Session(access_token=access, refresh_token=refresh, expires_in=ttl)
+
+
+async def _keep(
+    d: Domain, user_id: str, jti: UUID, family: UUID, user_agent: str | None, ip: str | None
+) -> None:
+    async with acquire(d.pool) as conn, conn.transaction():
+        await members.ensure(conn, user_id)
+        await conn.execute(
+            "INSERT INTO refresh_tokens (jti, family_id, user_id, issued_at, expires_at,"
+            " user_agent, ip) VALUES ($1, $2, $3, $4, $5, $6, $7::text::inet)",
+            jti,
+            family,
+            user_id,
+            d.now(),
+            d.now() + timedelta(seconds=d.policy.refresh_ttl_s),
+            user_agent[:300] if user_agent else None,
+            ip,
+        )
