@@ -12,7 +12,7 @@ import msgspec
 import structlog
 from aiohttp import web
 
-from api.admission import Meter, identify, seconds, subject
+from api.admission import METER, Meter, identify, seconds, subject
 from api.headers import finish, is_preflight
 from api.peer import address_of, origin_allowed
 from api.reading import agent_of, body_of, key_of, path_of, query_of
@@ -33,7 +33,6 @@ log = structlog.get_logger(__name__)
 Next = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 CALLER = web.RequestKey("caller", object)
-METER = web.RequestKey("meter", Meter)
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"})
 
 
@@ -69,6 +68,8 @@ class Gate:
             once=_once(route, request, caller, raw),
             address=address,
             user_agent=agent_of(request),
+            settings=self.part,
+            request=request,
             accept=request.headers.get("Accept", ""),
         )
         return _answered(route, request, caller, await route.handler(call))

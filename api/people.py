@@ -1,17 +1,10 @@
-"""Sessions, devices, positions."""
+"""Devices and positions."""
 
 from api.route import Call
 from hub.domain.people import devices as domain_devices
-from hub.domain.people import positions, sessions
+from hub.domain.people import positions
 from protocol.rest.devices import Device, DeviceRequest, Devices
 from protocol.rest.places import Position, PositionState
-from protocol.rest.sessions import Session, SessionRequest
-
-
-async def open_session(call: Call[SessionRequest, None]) -> Session:
-    return await sessions.open_session(
-        call.domain, call.service, call.body, user_agent=call.user_agent, ip=call.address or None
-    )
 
 
 async def devices(call: Call[None, None]) -> Devices:

@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from hub.domain.context import Domain, Once
 from hub.domain.people.sessions import Service
+from hub.plumbing.settings.process import Web
 from protocol.errors import forbidden
 from protocol.rest.operation import Operation
 from protocol.tokens import Token
@@ -22,7 +23,10 @@ Q = TypeVar("Q")
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[B, Q]):
-    """One admitted request: identified, limited, its body and query read into their forms."""
+    """One admitted request: identified, limited, its body and query read into their forms.
+
+    `request` itself is for the few things that stand in no form: a cookie, a header.
+    """
 
     domain: Domain
     caller: Caller
@@ -32,6 +36,8 @@ class Call(Generic[B, Q]):
     once: Once | None
     address: str
     user_agent: str | None
+    settings: Web
+    request: web.Request
     accept: str = ""
 
     @property

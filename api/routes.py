@@ -4,7 +4,7 @@ the metrics' labels and the API document. Its order is that of product.md.
 
 from typing import Final
 
-from api import inbox, people, places, questions, services
+from api import inbox, people, places, questions, services, sessions
 from api.route import Route
 from protocol.rest.answers import Answer, AnswerRequest, Answers
 from protocol.rest.devices import Device, DeviceRequest, Devices
@@ -30,7 +30,14 @@ from protocol.rest.places import (
 )
 from protocol.rest.questions import Ask, Question, QuestionChange, Questions, QuestionsQuery
 from protocol.rest.rooms import Broadcast, BroadcastRequest
-from protocol.rest.sessions import Session, SessionRequest
+from protocol.rest.sessions import (
+    LogoutRequest,
+    Refreshed,
+    RefreshRequest,
+    RevokeRequest,
+    Session,
+    SessionRequest,
+)
 
 NOBODY = Auth("none")
 USER = Auth("user")
@@ -60,7 +67,40 @@ ROUTES: Final = (
         tag="people",
         body=SessionRequest,
         answer=Session,
-        handler=people.open_session,
+        handler=sessions.open_session,
+    ),
+    Route(
+        method="POST",
+        path=f"{PREFIX}/auth/refresh",
+        auth=Auth("none", proof="refresh token or cookie+csrf"),
+        rate=Rate(per_minute=10, by="token family", unverified=30),
+        summary="Change a refresh token for the next pair; one that comes twice ends its login",
+        tag="people",
+        body=RefreshRequest,
+        answer=Refreshed,
+        handler=sessions.refresh,
+    ),
+    Route(
+        method="POST",
+        path=f"{PREFIX}/auth/logout",
+        auth=USER,
+        rate=a_minute(10),
+        summary="End this login on all nodes, and disable the device",
+        tag="people",
+        status=204,
+        body=LogoutRequest,
+        handler=sessions.logout,
+    ),
+    Route(
+        method="POST",
+        path=f"{PREFIX}/auth/revoke",
+        auth=Auth("admin", scope="auth:write"),
+        rate=a_minute(10),
+        summary="Revoke a person's tokens from before a moment, or one token; sockets are cut",
+        tag="people",
+        status=204,
+        body=RevokeRequest,
+        handler=sessions.revoke,
     ),
     Route(
         method="GET",

@@ -23,7 +23,7 @@ from hub.plumbing.settings.settings import Settings
 from hub.plumbing.stores import redis_client
 from hub.plumbing.telemetry.logs import AccessLog
 from hub.plumbing.telemetry.metrics import REGISTRY
-from hub.sockets import admission, orders, presence, whereabouts
+from hub.sockets import admission, orders, presence, token_life, whereabouts
 from hub.sockets.context import Node, Order
 from hub.sockets.drain import drain
 from hub.sockets.engine_settings import open_server, tls
@@ -32,6 +32,7 @@ from hub.sockets.gate import REFUSED_AT_MOST, Gate
 from hub.sockets.gauges import Gauges
 from hub.sockets.logins import Logins
 from hub.sockets.namespaces import SERVED
+from hub.sockets.revocations import Revocations
 from protocol.events import CLIENT_EVENTS, ClientEvent
 from protocol.names import Channels, room_kind
 
@@ -100,7 +101,8 @@ async def open_hub(life: Lifecycle, settings: Settings, domain: Domain) -> Door:
     guests: dict[str, Member] = {}
     queue: asyncio.Queue[Order] = asyncio.Queue()
     options = _options(life, settings, domain)
-    cluster = Cluster(options, LocalSockets(engine, guests, queue))
+    revocations = Revocations(domain, engine, guests)
+    cluster = Cluster(options, LocalSockets(engine, guests, queue, revocations.heard))
     node = Node(
         id=cluster.node,
         namespaces=SERVED,
@@ -117,7 +119,10 @@ async def open_hub(life: Lifecycle, settings: Settings, domain: Domain) -> Door:
         access=AccessLog(settings.process.access_log),
         guests=guests,
         orders=queue,
-        expiries=Wheel(EXPIRY_TICK_S, engine.cut),
+        expiries=Wheel(EXPIRY_TICK_S, lambda member: token_life.due(node, member)),
+        expiring_lead_s=settings.auth.expiring_lead_s,
+        expired_grace_s=settings.auth.expired_grace_s,
+        revocations=revocations,
     )
     _attach(node)
     life.on_stop("cluster", cluster.stop)

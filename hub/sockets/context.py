@@ -19,6 +19,7 @@ from hub.plumbing.limits.fleet import Limits
 from hub.plumbing.settings.product import Sockets
 from hub.plumbing.telemetry.logs import AccessLog
 from hub.sockets.logins import Logins
+from hub.sockets.revocations import Revocations
 from protocol.events import SERVER_EVENTS, Emit
 from protocol.names import MAIN, user_room
 from protocol.payload import Message, plain
@@ -104,6 +105,9 @@ class Node:
     guests: dict[str, Member]
     orders: asyncio.Queue[Order]
     expiries: Wheel[Member]
+    expiring_lead_s: float
+    expired_grace_s: float
+    revocations: Revocations
     stale: dict[str, None] = field(default_factory=dict)
     told: dict[tuple[str, str], None] = field(default_factory=dict)
     tasks: set[asyncio.Task[Any]] = field(default_factory=set)

@@ -11,7 +11,7 @@ from hub.engine import Event, Member, Server
 from hub.plumbing.telemetry.metrics import OUTBOX_DROPPED, PUBLISH_TO_SOCKET, UNKNOWN
 from hub.sockets.context import Order
 from hub.sockets.guest import Guest, visible
-from protocol.events import SERVER_EVENTS
+from protocol.events import SERVER_EVENTS, Revocation
 from protocol.names import HIDDEN_ROOMS, room_kind
 from protocol.redis_requests import RemoteSocket
 from protocol.redis_wire import Broadcast
@@ -21,11 +21,16 @@ class LocalSockets:
     """hub.cluster.local.Local for the engine's members; orders go into the queue."""
 
     def __init__(
-        self, server: Server, guests: dict[str, Member], orders: asyncio.Queue[Order]
+        self,
+        server: Server,
+        guests: dict[str, Member],
+        orders: asyncio.Queue[Order],
+        revoked: Callable[[Revocation], None],
     ) -> None:
         self._server = server
         self._guests = guests
         self._orders = orders
+        self._revoked = revoked
 
     def deliver(self, broadcast: Broadcast) -> None:
         now = time.time()
@@ -108,6 +113,9 @@ class LocalSockets:
         """DISCONNECT is final for stock clients; the transport ends with its last member."""
         for member in self._server.select(rooms or None, except_rooms, namespace):
             self._server.kick(member)
+
+    def revoke(self, revocation: Revocation) -> None:
+        self._revoked(revocation)
 
     def serve(
         self, namespace: str, args: Sequence[Any], answer: Callable[[Any], None] | None

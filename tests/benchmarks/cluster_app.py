@@ -37,7 +37,7 @@ async def serve(port: int, redis: str) -> None:
     orders: asyncio.Queue[Order] = asyncio.Queue()
     guests: dict[str, Member] = {}
     options = ClusterOptions(RedisServer.of(redis), namespaces=("/",))
-    cluster = Cluster(options, LocalSockets(sio, guests, orders))
+    cluster = Cluster(options, LocalSockets(sio, guests, orders, lambda _: None))
     sio.on_rooms(
         lambda namespace, room: cluster.bus.join(namespace, str(room)),
         lambda namespace, room: cluster.bus.leave(namespace, str(room)),

@@ -1,15 +1,12 @@
-"""Sessions: who is calling, and token pairs for people a trusted service vouches for."""
+"""Sessions: who is calling, by an access token or a service key."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
-from uuid import UUID, uuid4
 
 from hub.domain.context import Domain
-from hub.domain.people import members
 from hub.plumbing.stores.postgres import acquire
 from hub.plumbing.stores.redis_client import AWAY
 from protocol.errors import Code, HubError, forbidden, unavailable
-from protocol.rest.sessions import Session, SessionRequest
 from protocol.tokens import (
     Token,
     UnknownKey,
@@ -17,8 +14,6 @@ from protocol.tokens import (
     new_service_key,
     read_access,
     same_hash,
-    sign_access,
-    sign_refresh,
     split_service_key,
 )
 
@@ -44,7 +39,7 @@ async def verify(d: Domain, text: object, *, may_skip_revocation: bool = False) 
     """
     token = await _read(d, text)
     try:
-        if await _is_revoked(d, token):
+        if (await revoked(d, [token]))[0]:
             raise HubError(Code.TOKEN_REVOKED)
     except AWAY as error:
         if not may_skip_revocation:
@@ -63,15 +58,19 @@ async def _read(d: Domain, text: object) -> Token:
         return read_access(d.tokens, text, now=d.now(), public=public)
 
 
-async def _is_revoked(d: Domain, token: Token) -> bool:
-    """By person and time, or by its number where it has one. Raises what says Redis is away."""
-    keys = [d.keys.revoked(token.user_id)]
-    if token.jti:
-        keys.append(d.keys.blacklist(token.jti))
-    revoked_ms, *blacklisted = await d.redis.mget(keys)
-    if any(one is not None for one in blacklisted):
-        return True
-    return revoked_ms is not None and token.issued_at * 1000 < float(revoked_ms)
+async def revoked(d: Domain, tokens: Sequence[Token]) -> list[bool]:
+    """Of each token whether it was revoked: by person and time, or by its number where it has one.
+    Raises what says Redis is away (hub.plumbing.stores.redis_client.AWAY)."""
+    if not tokens:
+        return []
+    keys = [d.keys.revoked(one.user_id) for one in tokens]
+    keys += [d.keys.blacklist(one.jti) for one in tokens]
+    found = await d.redis.mget(keys)
+    return [
+        (before_ms is not None and one.issued_at * 1000 < float(before_ms))
+        or (listed is not None and one.jti != "")
+        for one, before_ms, listed in zip(tokens, found, found[len(tokens) :], strict=False)
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,44 +138,3 @@ async def add_service(
             list(event_types),
         )
     return key
-
-
-async def open_session(
-    d: Domain, caller: Service, form: SessionRequest, *, user_agent: str | None, ip: str | None
-) -> Session:
-    """A token pair for a person the calling service has authenticated; makes the user row.
-
-    Raises FORBIDDEN without auth:write, or for role admin without auth:admin.
-    """
-    caller.need("auth:write")
-    if form.role == "admin":
-        caller.need("auth:admin")
-    ttl = min(form.ttl or d.policy.access_ttl_s, d.policy.access_ttl_s)
-    access = sign_access(
-        d.tokens, form.user_id, form.role, now=d.now(), ttl_s=ttl, jti=str(uuid4())
-    )
-    jti, family = uuid4(), uuid4()
-    refresh_ttl = d.policy.refresh_ttl_s
-    refresh = sign_refresh(
-        d.tokens, form.user_id, str(family), now=d.now(), ttl_s=refresh_ttl, jti=str(jti)
-    )
-    await _keep(d, form.user_id, jti, family, user_agent, ip)
-    return Session(access_token=access, refresh_token=refresh, expires_in=ttl)
-
-
-async def _keep(
-    d: Domain, user_id: str, jti: UUID, family: UUID, user_agent: str | None, ip: str | None
-) -> None:
-    async with acquire(d.pool) as conn, conn.transaction():
-        await members.ensure(conn, user_id)
-        await conn.execute(
-            "INSERT INTO refresh_tokens (jti, family_id, user_id, issued_at, expires_at,"
-            " user_agent, ip) VALUES ($1, $2, $3, $4, $5, $6, $7::text::inet)",
-            jti,
-            family,
-            user_id,
-            d.now(),
-            d.now() + timedelta(seconds=d.policy.refresh_ttl_s),
-            user_agent[:300] if user_agent else None,
-            ip,
-        )

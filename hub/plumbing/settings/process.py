@@ -95,6 +95,11 @@ class Web(Part):
     cors_origins: Origins = env(
         "CORS_ORIGINS", "", "comma separated; empty: same origin; * refused in production"
     )
+    csrf_enabled: bool = env(
+        "CSRF_ENABLED",
+        True,
+        "X-CSRF-Token beside the refresh cookie; false in development and test",
+    )
     trust_proxy: int = env("TRUST_PROXY", 0, "hops of proxies whose headers are believed", ge=0)
     public_base_url: BaseUrl | None = env(
         "PUBLIC_BASE_URL", None, "what links in mails begin with; https in production"
@@ -118,6 +123,13 @@ class Web(Part):
     def _named(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
         if "*" in value and info.data.get("app_env") == "production":
             raise ValueError("'*' is refused in production (S5-10)")
+        return value
+
+    @field_validator("csrf_enabled")
+    @classmethod
+    def _guarded(cls, value: bool, info: ValidationInfo) -> bool:
+        if not value and info.data.get("app_env") not in ("development", "test"):
+            raise ValueError("may be false in development and test only (S5-09)")
         return value
 
     @field_validator("public_base_url")
@@ -285,6 +297,13 @@ class Auth(Part):
     role_claim: str = env("JWT_ROLE_CLAIM", "role", "the claim that is admin or user")
     link_secret: StrongSecret | None = env(
         "LINK_SECRET", None, "signs links in mails; as JWT_SECRET, and another one; not read yet"
+    )
+
+    expiring_lead_s: int = env(
+        "AUTH_EXPIRING_LEAD", 60, "s before a token ends that its socket is told", ge=0
+    )
+    expired_grace_s: int = env(
+        "AUTH_EXPIRED_GRACE", 30, "s after a token ended that its socket is closed", ge=0
     )
 
     @field_validator("jwt_secret_previous")

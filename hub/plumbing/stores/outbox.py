@@ -29,7 +29,7 @@ from hub.plumbing.telemetry.metrics import (
 )
 from hub.plumbing.telemetry.trace import outgoing_headers
 from protocol.domain_events import Envelope
-from protocol.events import Emit, Move
+from protocol.events import Emit, Move, Revocation
 from protocol.jobs import Job, form_of
 from protocol.names import OUTBOX_CHANNEL
 
@@ -40,8 +40,9 @@ FRESH_FOR: Final = timedelta(seconds=1)
 
 SWEEP_BATCH: Final = 100
 
-Told = Emit | Move | Envelope
-"""What an outbox row holds: an event to rooms, a move of sockets, an event for other services."""
+Told = Emit | Move | Revocation | Envelope
+"""What an outbox row holds: an event to rooms, a move of sockets, tokens that are revoked, an event
+for other services."""
 
 Publish = Callable[[Sequence[Told]], Awaitable[None]]
 """Hands messages to Redis in order. Raises when Redis did not take them."""
@@ -67,12 +68,16 @@ class _MoveRow(msgspec.Struct, tag="move"):
     move: Move
 
 
+class _RevocationRow(msgspec.Struct, tag="revocation"):
+    revocation: Revocation
+
+
 class _EventRow(msgspec.Struct, tag="event"):
     envelope: Envelope
 
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(_EmitRow | _MoveRow | _EventRow)
+_decoder = msgspec.msgpack.Decoder(_EmitRow | _MoveRow | _RevocationRow | _EventRow)
 
 
 def _encode(told: Told) -> bytes:
@@ -80,6 +85,8 @@ def _encode(told: Told) -> bytes:
         return _encoder.encode(_EmitRow(told))
     if isinstance(told, Move):
         return _encoder.encode(_MoveRow(told))
+    if isinstance(told, Revocation):
+        return _encoder.encode(_RevocationRow(told))
     return _encoder.encode(_EventRow(told))
 
 
@@ -87,7 +94,9 @@ def _decode(payload: bytes) -> Told:
     row = _decoder.decode(payload)
     if isinstance(row, _EmitRow):
         return row.emit
-    return row.move if isinstance(row, _MoveRow) else row.envelope
+    if isinstance(row, _MoveRow):
+        return row.move
+    return row.revocation if isinstance(row, _RevocationRow) else row.envelope
 
 
 @dataclass(slots=True)

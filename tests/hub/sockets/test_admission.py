@@ -10,7 +10,6 @@ import socketio
 
 from hub.engine import Event
 from hub.plumbing.settings.settings import Settings
-from hub.sockets import admission
 from hub.sockets.guest import guest_of, left_of
 from protocol.errors import Code
 from protocol.events import Emit
@@ -134,7 +133,7 @@ async def test_a_person_over_the_limit_loses_the_oldest_socket(
 async def test_an_expired_token_ends_the_socket(
     hub: Running, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(admission, "EXPIRED_GRACE_S", 0.0)
+    monkeypatch.setattr(hub.door.node, "expired_grace_s", 0.0)
     client = await connect(hub, "minji", token=hub.token("minji", ttl_s=1))
     assert await client.next("(disconnect)") == client.sio.reason.TRANSPORT_ERROR
 

@@ -9,7 +9,6 @@ import pytest
 import socketio
 
 from hub.plumbing.settings.settings import Settings
-from hub.sockets import admission
 from protocol.events import CLIENT_EVENTS
 from tests.hub.sockets.conftest import Dial, Running, running, with_figures
 
@@ -76,7 +75,7 @@ async def test_after_an_expiry_a_client_is_back(
     hub: Running, come: Come, transport: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The README's client brings a fresh token, as its `auth` is asked anew."""
-    monkeypatch.setattr(admission, "EXPIRED_GRACE_S", 0.0)
+    monkeypatch.setattr(hub.door.node, "expired_grace_s", 0.0)
     client = await come(hub, "minji", transport, ttl_s=1)
     await client.back()
     assert client.words.count("ready") == 2
