@@ -107,6 +107,24 @@ def row(
     )
 
 
+def page(
+    path: str, rate: Rate, summary: str, tag: str, handler: Handler, *media: str, cache_s: int = 0
+) -> Route:
+    """What anybody may read that is none of our forms: documents, pages, health, metrics. `path` is
+    the whole one."""
+    return Route(
+        method="GET",
+        path=path,
+        auth=Auth("none"),
+        rate=rate,
+        summary=summary,
+        tag=tag,
+        cache_s=cache_s,
+        media=media or ("application/json",),
+        handler=handler,
+    )
+
+
 get = partial(row, "GET")
 post = partial(row, "POST")
 put = partial(row, "PUT")
