@@ -1,5 +1,6 @@
 """Who may call, and how often: what is decided before a request's body is looked at."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import msgspec
@@ -57,6 +58,15 @@ def _check_kind(route: Route, caller: Token | Service) -> None:
         if not route.auth.scope:
             raise forbidden("This needs an administrator.")
         caller.need(route.auth.scope)
+
+
+def check_own(route: Route, caller: Caller, path: Mapping[str, str]) -> None:
+    """Of a route of one's own a person named in the path is the caller. Raises FORBIDDEN."""
+    user_id = path.get("userId")
+    if route.auth.own != "self" or user_id is None or not isinstance(caller, Token):
+        return
+    if user_id != caller.user_id and not (route.auth.admin and caller.role == "admin"):
+        raise forbidden("This belongs to another person.")
 
 
 def subject(caller: Caller) -> str:

@@ -6,18 +6,19 @@ The pages hold everything themselves: no script, nothing from another address.
 from base64 import b64encode
 from collections.abc import Awaitable, Callable, Sequence
 from hashlib import sha256
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from aiohttp import web
 
 from api import pages
 from api.headers import CSP
-from api.route import Call, Route
+from api.route import Call, Route, page
 from protocol.describe import asyncapi, codes, openapi
-from protocol.rest.operation import Auth, Operation, Rate
+from protocol.rest.operation import Operation, Rate
 
-CACHE_S = 300
+CACHE_S: Final = 300
+ANONYMOUS: Final = Rate("anonymous default")
 
 Answer = Callable[[Any], Awaitable[web.Response]]
 
@@ -37,17 +38,7 @@ def docs_routes(operations: Sequence[Operation], version: str) -> list[Route]:
 
 
 def _route(path: str, summary: str, handler: Answer, *media: str) -> Route:
-    return Route(
-        method="GET",
-        path=path,
-        auth=Auth("none"),
-        rate=Rate("anonymous default"),
-        summary=summary,
-        tag="docs",
-        cache_s=CACHE_S,
-        media=media or ("application/json",),
-        handler=handler,
-    )
+    return page(path, ANONYMOUS, summary, "docs", handler, *media, cache_s=CACHE_S)
 
 
 def _document(value: dict[str, Any]) -> Answer:
@@ -72,9 +63,9 @@ def _page(html: str) -> Answer:
     return handle
 
 
-def _by_accept(page: Answer, document: Answer) -> Answer:
+def _by_accept(html: Answer, document: Answer) -> Answer:
     async def handle(call: Call[None, None]) -> web.Response:
-        response = await (page if "text/html" in call.accept else document)(call)
+        response = await (html if "text/html" in call.accept else document)(call)
         response.headers["Vary"] = "Accept"
         return response
 

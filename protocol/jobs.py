@@ -23,6 +23,13 @@ class EmailJob(Message):
     created_at: datetime
 
 
+class FirstLookJob(Message):
+    """Of a batch of notifications just written: push those now whose people have no live socket."""
+
+    notification_ids: tuple[str, ...]
+    created_at: datetime
+
+
 class UnseenCheckJob(Message):
     """Look again whether somebody acknowledged or saw it."""
 
@@ -56,6 +63,7 @@ JOBS: Final[dict[str, type[Message]]] = {
     "notification:urgent": NotificationJob,
     "notification:normal": NotificationJob,
     "email": EmailJob,
+    "first-look": FirstLookJob,
     "unseen-check": UnseenCheckJob,
     "urgent-wave": WaveJob,
     "event": EventJob,
@@ -82,6 +90,14 @@ def email_job(notification_id: str, created_at: datetime, *, urgent: bool) -> Jo
     return Job(
         "email",
         EmailJob(notification_id=notification_id, created_at=created_at),
+        URGENT_PRIORITY if urgent else NORMAL_PRIORITY,
+    )
+
+
+def first_look_job(ids: tuple[str, ...], created_at: datetime, *, urgent: bool) -> Job:
+    return Job(
+        "first-look",
+        FirstLookJob(notification_ids=ids, created_at=created_at),
         URGENT_PRIORITY if urgent else NORMAL_PRIORITY,
     )
 

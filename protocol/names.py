@@ -74,6 +74,16 @@ def is_plain(name: str) -> bool:
     return _NOT_PLAIN.search(name) is None
 
 
+NAME_BYTES: Final = 128
+NAME_RULE: Final = f"1 to {NAME_BYTES} bytes and no control characters"
+"""Of a room and of an event, as a refusal says it."""
+
+
+def is_name(name: object) -> bool:
+    """Whether a room or an event may be called so (NAME_RULE)."""
+    return isinstance(name, str) and is_plain(name) and 0 < len(name.encode()) <= NAME_BYTES
+
+
 @dataclass(frozen=True, slots=True)
 class Keys:
     """Our own Redis keys, each behind REDIS_PREFIX."""

@@ -12,13 +12,13 @@ import msgspec
 import orjson
 
 from protocol.events import Revocation
+from protocol.payload import iso
 from protocol.redis_wire import (
     Broadcast,
     WireError,
     decode_parts,
     encode_packet,
     event_name,
-    iso,
     pack,
     room_names,
     told,

@@ -8,10 +8,11 @@ from uuid import UUID
 from hub.domain import intake
 from hub.domain.context import Domain
 from hub.domain.notifications import delivery
+from hub.domain.notifications import first_look as looks
 from hub.domain.questions import waves
-from hub.domain.rules.ladder import Channel
+from hub.domain.rules.kinds import Channel
 from hub.domain.rules.reasons import Reason
-from protocol.jobs import EmailJob, EventJob, NotificationJob, UnseenCheckJob, WaveJob
+from protocol.jobs import EmailJob, EventJob, FirstLookJob, NotificationJob, UnseenCheckJob, WaveJob
 from workers.attempt import Attempt, TryAgain
 from workers.providers import Senders
 from workers.sending import deliver
@@ -30,12 +31,12 @@ class Desk:
 
 async def push(desk: Desk, job: NotificationJob, this: Attempt) -> str:
     ready, lease_s = desk.senders.push.configured, desk.senders.push_timeout_s
-    return await _send(desk, job, this, "push", ready, lease_s)
+    return await _send(desk, job, this, Channel.PUSH, ready, lease_s)
 
 
 async def email(desk: Desk, job: EmailJob, this: Attempt) -> str:
     ready, lease_s = desk.senders.mail.configured, desk.senders.mail_timeout_s
-    return await _send(desk, job, this, "email", ready, lease_s)
+    return await _send(desk, job, this, Channel.EMAIL, ready, lease_s)
 
 
 async def _send(
@@ -58,6 +59,11 @@ async def _send(
     if order is None:
         return "done"
     return await deliver(desk.domain, desk.senders, order, this)
+
+
+async def first_look(desk: Desk, job: FirstLookJob, this: Attempt) -> str:
+    await looks.look(desk.domain, [UUID(id) for id in job.notification_ids], job.created_at)
+    return "done"
 
 
 async def unseen_check(desk: Desk, job: UnseenCheckJob, this: Attempt) -> str:
@@ -83,6 +89,7 @@ HANDLERS: Final[dict[str, Callable[[Desk, Any, Attempt], Awaitable[str]]]] = {
     "notification:urgent": push,
     "notification:normal": push,
     "email": email,
+    "first-look": first_look,
     "unseen-check": unseen_check,
     "urgent-wave": urgent_wave,
     "event": event,

@@ -8,10 +8,10 @@ from urllib.parse import quote
 
 from hub.domain.context import Domain
 from hub.domain.notifications import delivery
-from hub.domain.notifications.delivery import Status
 from hub.domain.notifications.orders import Order, Target
-from hub.domain.rules.ladder import EMAIL_NEEDS_LEFT
+from hub.domain.rules.kinds import CHANNELS, Channel
 from hub.domain.rules.reasons import Reason
+from hub.domain.rules.states import DeliveryStatus
 from hub.plumbing.telemetry.metrics import PROVIDER_DURATION
 from hub.plumbing.telemetry.trace import outgoing_headers
 from workers.attempt import Attempt, GaveUp, TryAgain
@@ -40,7 +40,7 @@ class Verdict:
     `gave_up`: a later try might have passed, but there is none left.
     """
 
-    status: Status
+    status: DeliveryStatus
     reason: Reason | None = None
     error_code: str | None = None
     provider_message_id: str | None = None
@@ -61,22 +61,26 @@ async def deliver(d: Domain, senders: Senders, order: Order, this: Attempt) -> s
         if isinstance(result, BaseException):
             raise result
     verdicts = [result for result in results if isinstance(result, Verdict)]
-    waiting = [verdict for verdict in verdicts if verdict.status == "queued"]
+    waiting = [verdict for verdict in verdicts if verdict.status is DeliveryStatus.QUEUED]
     if waiting:
         longest = max(waiting, key=lambda verdict: verdict.again_s)
         raise TryAgain(longest.error_code or "", longest.again_s)
-    if order.channel == "push":
+    if order.channel is Channel.PUSH:
         await delivery.follow_up(d, order)
     lost = next((verdict for verdict in verdicts if verdict.gave_up), None)
     if lost is not None:
         raise GaveUp(lost.error_code)
-    return "expired" if all(verdict.status == "expired" for verdict in verdicts) else "done"
+    return (
+        "expired"
+        if all(verdict.status is DeliveryStatus.EXPIRED for verdict in verdicts)
+        else "done"
+    )
 
 
 async def _deliver_to(
     d: Domain, senders: Senders, order: Order, target: Target, this: Attempt
 ) -> Verdict:
-    if order.channel == "push":
+    if order.channel is Channel.PUSH:
         outcome = await _push(d, senders, order, target)
     else:
         outcome = await _mail(d, senders, order, target)
@@ -93,7 +97,7 @@ async def _deliver_to(
     )
     if still:
         return verdict
-    status: Status = "failed" if this.last else "queued"
+    status = DeliveryStatus.FAILED if this.last else DeliveryStatus.QUEUED
     return Verdict(status, None, verdict.error_code, again_s=this.retry_s, gave_up=this.last)
 
 
@@ -101,21 +105,21 @@ def judge(d: Domain, order: Order, outcome: Outcome, this: Attempt) -> Verdict:
     """What an outcome means for the row."""
     match outcome:
         case Sent(id):
-            return Verdict("sent", provider_message_id=id or None)
+            return Verdict(DeliveryStatus.SENT, provider_message_id=id or None)
         case Temporary(code, wait):
             again_s = max(this.retry_s, wait or 0.0)
             if _worth_a_retry(d, order, this, again_s):
-                return Verdict("queued", error_code=code, again_s=again_s)
-            return Verdict("failed", error_code=code, gave_up=this.last)
+                return Verdict(DeliveryStatus.QUEUED, error_code=code, again_s=again_s)
+            return Verdict(DeliveryStatus.FAILED, error_code=code, gave_up=this.last)
         case Permanent(code, token_dead):
-            dead = Reason.TOKEN_DEAD if order.channel == "push" else Reason.ADDRESS_SUPPRESSED
-            return Verdict("failed", dead if token_dead else None, code)
+            dead = Reason.TOKEN_DEAD if order.channel is Channel.PUSH else Reason.ADDRESS_SUPPRESSED
+            return Verdict(DeliveryStatus.FAILED, dead if token_dead else None, code)
         case Gone(code):
-            return Verdict("suppressed", Reason.NO_DEVICE, code)
+            return Verdict(DeliveryStatus.SUPPRESSED, Reason.NO_DEVICE, code)
         case Expired():
-            return Verdict("expired", Reason.EXPIRED)
+            return Verdict(DeliveryStatus.EXPIRED, Reason.EXPIRED)
         case NotConfigured():
-            return Verdict("suppressed", Reason.NOT_CONFIGURED)
+            return Verdict(DeliveryStatus.SUPPRESSED, Reason.NOT_CONFIGURED)
 
 
 def _worth_a_retry(d: Domain, order: Order, this: Attempt, again_s: float) -> bool:
@@ -123,12 +127,12 @@ def _worth_a_retry(d: Domain, order: Order, this: Attempt, again_s: float) -> bo
     if this.last:
         return False
     patience = timedelta(seconds=URGENT_PUSH_S)
-    if order.urgent and order.channel == "push" and then > this.made_at + patience:
+    if order.urgent and order.channel is Channel.PUSH and then > this.made_at + patience:
         return False
     if order.deadline_at is None:
         return True
-    needs = EMAIL_NEEDS_LEFT if order.urgent and order.channel == "email" else timedelta(seconds=1)
-    return then + needs <= order.deadline_at
+    needs = CHANNELS[order.channel].least_left if order.urgent else timedelta(0)
+    return then + max(needs, timedelta(seconds=1)) <= order.deadline_at
 
 
 async def _push(d: Domain, senders: Senders, order: Order, target: Target) -> Outcome:
@@ -156,8 +160,6 @@ async def _mail(d: Domain, senders: Senders, order: Order, target: Target) -> Ou
 
 
 def push_message(order: Order, target: Target, base_url: str) -> PushMessage:
-    """An urgent question's pushes replace each other; every other notification stands alone."""
-    question = order.question_id if order.urgent else None
     return PushMessage(
         notification_id=str(order.notification_id),
         kind=order.kind,
@@ -165,7 +167,7 @@ def push_message(order: Order, target: Target, base_url: str) -> PushMessage:
         body=target.body,
         unread=order.unread,
         url=link(order, base_url),
-        collapse_id=question or str(order.notification_id),
+        collapse_id=order.collapse_id,
         created_at=order.created_at,
         question_id=order.question_id,
         answer_id=order.answer_id,

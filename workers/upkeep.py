@@ -16,6 +16,7 @@ QUEUES: Final = {
     "notification:urgent": "notification",
     "notification:normal": "notification",
     "email": "email",
+    "first-look": "follow-up",
     "unseen-check": "follow-up",
     "urgent-wave": "follow-up",
     "event": "event",

@@ -6,10 +6,10 @@ from datetime import timedelta
 from hub.domain.context import Domain
 from hub.domain.notifications.inbox import UNREAD
 from hub.domain.people import members
-from hub.domain.people.positions import place_rooms
+from hub.domain.people.positions import STANDING, Standing
 from hub.plumbing.stores.postgres import acquire
 from protocol.errors import not_found
-from protocol.names import mute_room, question_room, user_room
+from protocol.names import question_room, user_room
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +25,10 @@ async def arrive(d: Domain, user_id: str) -> Arrival:
     async with acquire(d.pool) as conn:
         await members.ensure(conn, user_id)
         row = await conn.fetchrow(
-            "UPDATE users u SET last_active_at = now() FROM notification_preferences p"  # noqa: S608 - a constant
+            "UPDATE users u SET last_active_at = now() FROM notification_preferences p"  # noqa: S608 - constants
             " LEFT JOIN user_locations l ON l.user_id = p.user_id AND l.expires_at > $2"
             " LEFT JOIN inbox_heads h ON h.user_id = p.user_id"
-            " WHERE u.id = $1 AND p.user_id = u.id RETURNING"
-            " u.region_code AS home_region, u.neighbourhood_code AS home, p.urgent_enabled,"
-            " p.muted_neighbourhoods, l.cell, l.region_code, l.neighbourhood_code,"
+            f" WHERE u.id = $1 AND p.user_id = u.id RETURNING {STANDING},"
             f" {UNREAD.format(now='$2')} AS unread",
             user_id,
             d.now(),
@@ -45,7 +43,6 @@ async def arrive(d: Domain, user_id: str) -> Arrival:
             user_id,
             d.now() - timedelta(days=1),
         )
-    rooms = [user_room(user_id), *place_rooms(row)]
-    rooms += [mute_room(code) for code in row["muted_neighbourhoods"]]
+    rooms = [user_room(user_id), *Standing.of(row).rooms()]
     rooms += [question_room(question["id"]) for question in questions]
     return Arrival(tuple(dict.fromkeys(rooms)), row["unread"] or 0)

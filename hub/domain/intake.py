@@ -13,7 +13,8 @@ from hub.domain.notifications import welcome
 from hub.domain.people import members, revocation
 from hub.domain.people.sessions import Service
 from hub.domain.places import geometry
-from hub.domain.questions import answering, asking
+from hub.domain.questions import accepting, answering, asking, closing
+from hub.domain.rules.states import QuestionStatus
 from hub.plumbing.stores import redis_client
 from hub.plumbing.stores.outbox import Change
 from hub.plumbing.stores.postgres import AWAY, Row, from_json, to_json
@@ -133,21 +134,18 @@ async def _apply(
 
     `told` is the payload, or the row that keeps it. Raises what says that a store is away.
     """
-    before, jobs = len(change.told), len(change.jobs)
+    outcome: Outcome = "applied"
     try:
-        async with change.conn.transaction():
+        async with change.savepoint():
             payload = told if isinstance(told, Message) else _stored(d, told)
             await HANDLERS[type(payload)](d, change, payload, occurred_at)
-        outcome: Outcome = "applied"
     except Known:
-        del change.told[before:], change.jobs[jobs:]
         outcome = "known"
     except (*AWAY, *redis_client.AWAY):
         raise
     except Exception as error:
         if isinstance(error, HubError) and error.code == Code.UNAVAILABLE:
             raise
-        del change.told[before:], change.jobs[jobs:]
         await _keep_error(change, event_id, error)
         return "failed"
     await change.conn.execute(
@@ -211,34 +209,35 @@ async def _question_created(
         lat=event.location.lat if event.location else None,
         lng=event.location.lng if event.location else None,
     )
-    await asking.create(d, change, event.question_id, event.user_id, form, at)
+    await asking.ask(d, change, event.user_id, form, id=event.question_id, at=at)
 
 
 async def _question_closed(
     d: Domain, change: Change, event: QuestionClosedEvent, at: datetime
 ) -> None:
-    await asking.close_told(d, change, event.question_id, event.status, at)
+    await closing.close(d, change, event.question_id, QuestionStatus(event.status), at=at)
 
 
 async def _answer_created(
     d: Domain, change: Change, event: AnswerCreatedEvent, at: datetime
 ) -> None:
-    await answering.add_answer(
+    await answering.answer(
         d,
         change,
-        event.answer_id,
         event.answerer_id,
         event.question_id,
         event.excerpt or "…",
-        event.created_at or at,
+        id=event.answer_id,
+        at=event.created_at or at,
     )
 
 
 async def _answer_accepted(
     d: Domain, change: Change, event: AnswerAcceptedEvent, at: datetime
 ) -> None:
-    points = event.points if event.points is not None else d.policy.points_per_accept
-    await answering.accept_in(d, change, event.answer_id, event.questioner_id, points, at)
+    await accepting.accept(
+        d, change, event.questioner_id, event.answer_id, points=event.points, at=at
+    )
 
 
 HANDLERS: Final[dict[type[Message], Callable[[Domain, Change, Any, Any], Awaitable[None]]]] = {

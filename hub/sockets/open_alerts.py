@@ -5,7 +5,7 @@ from typing import Final
 
 import structlog
 
-from hub.domain.questions import waves
+from hub.domain.questions import nearby
 from hub.engine import Event, Member
 from hub.plumbing.life.lasting import Lasting
 from hub.sockets.context import Node
@@ -47,7 +47,7 @@ async def _open_in(node: Node, room: str) -> list[Emit]:
     """Open urgent questions whose waves cover the cell of this room; none while Postgres is away,
     which is logged."""
     try:
-        events = await waves.open_near(node.domain, int(room.removeprefix(CELL), 16))
+        events = await nearby.open_near(node.domain, int(room.removeprefix(CELL), 16))
     except HubError as error:
         _untold.seen(code=error.code)
         return []

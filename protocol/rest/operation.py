@@ -5,7 +5,11 @@ from typing import Any, Final, Literal
 
 from msgspec import Struct
 
+from protocol.payload import MAX_ITEMS
+
 PREFIX: Final = "/api/v1"
+
+Method = Literal["GET", "POST", "PUT", "DELETE"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +64,7 @@ class Operation:
     answer. `max_items`: values in one body. `media`: of an answer that is no JSON form.
     """
 
-    method: Literal["GET", "POST", "PUT", "DELETE"]
+    method: Method
     path: str
     auth: Auth
     rate: Rate
@@ -72,7 +76,7 @@ class Operation:
     answer: type[Struct] | None = None
     idempotent: bool = False
     cache_s: int = 0
-    max_items: int = 2000
+    max_items: int = MAX_ITEMS
     media: tuple[str, ...] = field(default=())
 
     @property

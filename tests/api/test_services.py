@@ -8,9 +8,10 @@ from uuid import uuid4
 
 import pytest
 
-from hub.domain.people import devices, sessions
+from hub.domain.people import sessions
 from hub.domain.people.devices import DEVICES_MAX
 from protocol.rest.devices import DeviceRequest
+from tests import verbs
 from tests.api.conftest import JEJU, PREFIX, Door, Reply
 
 EVENTS = f"{PREFIX}/events"
@@ -156,7 +157,7 @@ async def test_the_devices_of_a_person_have_a_cap(door: Door, record_property: A
 
     async def add(user: str, n: int) -> None:
         form = DeviceRequest(platform="android", token=f"{user}-{n:040}")
-        await devices.add_device(door.domain, user, form)
+        await verbs.add_device(door.domain, user, form)
 
     async def kept() -> set[int]:
         rows = await door.domain.pool.fetch("SELECT token FROM devices WHERE user_id = 'minji'")

@@ -98,6 +98,12 @@ def test_auth_limit_and_idempotency_are_the_contracts(name: str) -> None:
     assert route.idempotent == row["idempotency_key"]
 
 
+def test_every_route_says_in_a_line_what_it_does() -> None:
+    for name, route in BUILT.items():
+        assert 0 < len(route.summary) <= 90, name
+        assert route.tag, name
+
+
 @pytest.mark.parametrize("name", SHARED)
 def test_success_has_the_contracts_status(name: str) -> None:
     route = BUILT[name]

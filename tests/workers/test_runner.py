@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 from hub.domain.context import Domain
-from hub.domain.rules.kinds import URGENT_KIND
+from hub.domain.rules.kinds import QUESTION_URGENT
 from hub.plumbing.life.lifecycle import Lifecycle
 from hub.plumbing.settings.settings import Settings
 from hub.plumbing.stores.outbox import enqueue
@@ -284,7 +284,7 @@ async def test_a_lost_connection_is_opened_again_and_its_jobs_go_on(
     assert len(cut) == 1
     fcm.release()
     await until(lambda: idle(worker))
-    await notify(worker, "bora", kind=URGENT_KIND)
+    await notify(worker, "bora", kind=QUESTION_URGENT.name)
     await fcm.wait(lambda: len(fcm.received) == 2, 8)
     await until(lambda: idle(worker))
     assert await deliveries(worker, "push") == [("push", "sent", None)] * 2

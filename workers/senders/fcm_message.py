@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import orjson
 
-from hub.plumbing.life.clock import iso
+from protocol.payload import iso
 from workers.senders.outcome import PushMessage, seconds_left
 
 APNS_COLLAPSE_BYTES: Final = 64

@@ -5,31 +5,30 @@ written before the provider is called and updated after, so a crash in between l
 the next try finds the same row.
 """
 
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
-from typing import Any, Final, Literal
-from uuid import UUID, uuid4, uuid5
+from typing import Any, Final
+from uuid import UUID, uuid5
 
 from hub.domain.context import Domain
-from hub.domain.notifications.inbox import UNREAD
-from hub.domain.notifications.orders import Order, Target, addressees, order_of
-from hub.domain.rules.kinds import URGENT_KIND
-from hub.domain.rules.ladder import (
-    Channel,
-    Delivery,
-    Done,
-    Facts,
-    Send,
-    Suppress,
-    Timers,
-    Wait,
-    next_step,
-)
-from hub.domain.rules.reasons import Reason
+from hub.domain.notifications.case import Case, load
+from hub.domain.notifications.decisions import Decision, record
+from hub.domain.notifications.orders import Claimed, Order, Target, addressees, order_of
+from hub.domain.rules.kinds import Channel
+from hub.domain.rules.ladder import Done, Send, Suppress, Wait, next_step
+from hub.domain.rules.reasons import Cause, Reason, Verdict, verdict_of
+from hub.domain.rules.states import DeliveryStatus
 from hub.plumbing.stores.outbox import Change
-from hub.plumbing.stores.postgres import Connection, Row, to_json
+from hub.plumbing.stores.postgres import Connection
 from hub.plumbing.telemetry.metrics import DELIVERIES
-from protocol.jobs import email_job, notification_job, unseen_check
+from protocol.jobs import Job, email_job, notification_job, unseen_check
 from protocol.mail_address import comparison_key
+
+JOB_ON: Final[Mapping[Channel, Callable[..., Job]]] = {
+    Channel.PUSH: notification_job,
+    Channel.EMAIL: email_job,
+}
+"""Which job sends on a channel: each has a queue, with a rate of its own."""
 
 
 async def take_steps(
@@ -50,48 +49,28 @@ async def take_steps(
     `channel` for no fault of its own is tried anew (a dead letter that was put back).
     """
     async with d.outbox.change() as change:
-        row = await _load(change.conn, notification_id, created_at, d.now())
-        if row is None:
+        case = await load(change.conn, notification_id, created_at, d.now())
+        if case is None:
             return None
         if again and channel is not None:
             await _requeue(change.conn, notification_id, channel)
         while True:
-            facts = await _facts(d, change.conn, row)
-            step = next_step(facts, d.now())
+            step = next_step(await case.facts(d, change.conn), d.now())
             if isinstance(step, Done):
                 return None
             if isinstance(step, Suppress):
-                await _suppress(d, change.conn, row, step)
+                await _suppress(d, change.conn, case, step)
                 continue
             if isinstance(step, Wait):
-                _check_again(d, change, row, step.until)
+                _check_again(d, change, case, step.until)
                 return None
-            if step.channel != channel:
-                _hand_over(change, row, step)
+            if step.channel is not channel:
+                _hand_over(change, case, step)
                 return None
             if withhold is not None:
-                await _suppress(d, change.conn, row, Suppress(step.channel, withhold))
+                await _suppress(d, change.conn, case, Suppress(step.channel, withhold))
                 continue
-            return await _claim(d, change.conn, row, step, lease_s)
-
-
-async def _load(
-    conn: Connection, notification_id: UUID, created_at: datetime, now: datetime
-) -> Row | None:
-    """The notification, locked: two jobs for it follow the rules one after the other."""
-    return await conn.fetchrow(
-        "SELECT n.*, u.email, u.locale, u.timezone, u.deleted_at AS user_deleted_at,"  # noqa: S608 - a constant
-        " p.push_enabled, p.email_enabled, p.urgent_enabled, p.answer_enabled,"
-        " q.status AS question_status, q.first_answer_at, q.deadline_at,"
-        f" {UNREAD.format(now='$3')} AS unread"
-        " FROM notifications n JOIN users u ON u.id = n.user_id"
-        " JOIN notification_preferences p ON p.user_id = u.id"
-        " JOIN inbox_heads h ON h.user_id = u.id LEFT JOIN questions q ON q.id = n.question_id"
-        " WHERE n.id = $1 AND n.created_at = $2 FOR UPDATE OF n",
-        notification_id,
-        created_at,
-        now,
-    )
+            return await _claim(d, change.conn, case, step, lease_s)
 
 
 async def _requeue(conn: Connection, notification_id: UUID, channel: Channel) -> None:
@@ -103,128 +82,101 @@ async def _requeue(conn: Connection, notification_id: UUID, channel: Channel) ->
     )
 
 
-async def _facts(d: Domain, conn: Connection, row: Row) -> Facts:
-    tried = await conn.fetch(
-        "SELECT channel, status, lease_until FROM deliveries WHERE notification_id = $1", row["id"]
-    )
-    reach = await conn.fetchrow(
-        "SELECT EXISTS (SELECT FROM devices WHERE user_id = $1 AND disabled_at IS NULL) AS device,"
-        " EXISTS (SELECT FROM suppressions WHERE address = $2) AS suppressed",
-        row["user_id"],
-        comparison_key(row["email"] or ""),
-    )
-    assert reach is not None
-    urgent, policy = row["kind"] == URGENT_KIND, d.policy
-    return Facts(
-        urgent=urgent,
-        created_at=row["created_at"],
-        timers=Timers(policy.unseen_push_urgent_s, policy.unseen_email_urgent_s)
-        if urgent
-        else Timers(policy.unseen_push_s, policy.unseen_email_s),
-        acknowledged=row["acknowledged_at"] is not None,
-        seen=row["seen_at"] is not None or row["read_at"] is not None,
-        gone=any(row[name] for name in ("deleted_at", "retracted_at", "user_deleted_at")),
-        question_status=row["question_status"],
-        question_answered=row["first_answer_at"] is not None,
-        deadline_at=row["deadline_at"] if urgent else row["expires_at"],
-        had_socket=any(one["channel"] == "socket" for one in tried),
-        topic_on=row["urgent_enabled"]
-        if urgent
-        else row["answer_enabled"] or not row["kind"].startswith("answer_"),
-        push_on=row["push_enabled"],
-        email_on=row["email_enabled"],
-        has_device=reach["device"],
-        has_address=bool(row["email"]),
-        address_suppressed=reach["suppressed"],
-        deliveries=[Delivery(one["channel"], one["status"], one["lease_until"]) for one in tried],
+def _check_again(d: Domain, change: Change, case: Case, until: datetime) -> None:
+    delay_s = max(0.0, (until - d.now()).total_seconds())
+    one = case.notification
+    change.enqueue(
+        unseen_check(str(one.id), one.created_at, delay_s=delay_s, urgent=one.kind.urgent)
     )
 
 
-def _check_again(d: Domain, change: Change, row: Row, until: datetime) -> None:
-    delay = max(0.0, (until - d.now()).total_seconds())
-    urgent = row["kind"] == URGENT_KIND
-    change.enqueue(unseen_check(str(row["id"]), row["created_at"], delay_s=delay, urgent=urgent))
+def _hand_over(change: Change, case: Case, step: Send) -> None:
+    one = case.notification
+    change.enqueue(JOB_ON[step.channel](str(one.id), one.created_at, urgent=one.kind.urgent))
 
 
-def _hand_over(change: Change, row: Row, step: Send) -> None:
-    make = notification_job if step.channel == "push" else email_job
-    change.enqueue(make(str(row["id"]), row["created_at"], urgent=row["kind"] == URGENT_KIND))
-
-
-async def _suppress(d: Domain, conn: Connection, row: Row, step: Suppress) -> None:
+async def _suppress(d: Domain, conn: Connection, case: Case, step: Suppress) -> None:
     """Withhold a whole channel: what was queued ends, or one row says why there was none."""
-    status = "expired" if step.reason is Reason.EXPIRED else "suppressed"
+    one, verdict = case.notification, verdict_of(step.reason)
+    expired = verdict is Verdict.EXPIRED
+    status = DeliveryStatus.EXPIRED if expired else DeliveryStatus.SUPPRESSED
     changed = await conn.fetch(
         "UPDATE deliveries SET status = $3, reason = $4, lease_until = NULL, updated_at = $5"
         " WHERE notification_id = $1 AND channel = $2 AND status IN ('queued', 'sending')"
         " RETURNING id",
-        row["id"],
+        one.id,
         step.channel,
         status,
-        step.reason.value,
+        step.reason,
         d.now(),
     )
     if not changed:
         await conn.execute(
             "INSERT INTO deliveries (id, created_at, notification_id, user_id, channel, status,"
             " reason) VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
-            delivery_id(row["id"], step.channel, None),
-            row["created_at"],
-            row["id"],
-            row["user_id"],
+            delivery_id(one.id, step.channel),
+            one.created_at,
+            one.id,
+            one.user_id,
             step.channel,
             status,
-            step.reason.value,
+            step.reason,
         )
-    DELIVERIES.labels(channel=step.channel, status=status, reason=step.reason.value).inc()
-    verdict = "expired" if status == "expired" else "suppressed"
-    await _decide(d, conn, row, step.channel, verdict, step.reason.value)
+    DELIVERIES.labels(channel=step.channel, status=status, reason=step.reason).inc()
+    await _decide(d, conn, case, step.channel, verdict, step.reason)
 
 
-def delivery_id(notification_id: UUID, channel: str, device_id: UUID | None) -> UUID:
+def delivery_id(notification_id: UUID, channel: Channel, device_id: UUID | None = None) -> UUID:
     """The same for every try, so that a second one finds the row of the first."""
     return uuid5(notification_id, f"{channel}:{device_id or ''}")
 
 
-async def _claim(d: Domain, conn: Connection, row: Row, step: Send, lease_s: float) -> Order | None:
-    targets = await addressees(conn, row, step.channel)
-    for target in targets:
-        await conn.execute(
-            "INSERT INTO deliveries (id, created_at, notification_id, user_id, channel, status,"
-            " device_id) VALUES ($1, $2, $3, $4, $5, 'queued', $6) ON CONFLICT DO NOTHING",
-            delivery_id(row["id"], step.channel, target["device_id"]),
-            row["created_at"],
-            row["id"],
-            row["user_id"],
-            step.channel,
-            target["device_id"],
-        )
-    claimed = await conn.fetch(
+async def _claim(
+    d: Domain, conn: Connection, case: Case, step: Send, lease_s: float
+) -> Order | None:
+    one = case.notification
+    targets = await addressees(conn, one.user_id, step.channel)
+    await conn.executemany(
+        "INSERT INTO deliveries (id, created_at, notification_id, user_id, channel, status,"
+        " device_id) VALUES ($1, $2, $3, $4, $5, 'queued', $6) ON CONFLICT DO NOTHING",
+        [
+            (
+                delivery_id(one.id, step.channel, target.device_id),
+                one.created_at,
+                one.id,
+                one.user_id,
+                step.channel,
+                target.device_id,
+            )
+            for target in targets
+        ],
+    )
+    rows = await conn.fetch(
         "UPDATE deliveries SET status = 'sending', attempts = attempts + 1, lease_until = $3,"
         " updated_at = $4 WHERE notification_id = $1 AND channel = $2 AND (status = 'queued'"
         " OR status = 'sending' AND lease_until <= $4) RETURNING id, attempts, device_id",
-        row["id"],
+        one.id,
         step.channel,
         d.now() + timedelta(seconds=lease_s),
         d.now(),
     )
-    if not claimed:
+    if not rows:
         return None
-    await _decide(d, conn, row, step.channel, "told", step.reason)
-    by_device = {target["device_id"]: target for target in targets}
-    return await order_of(
-        conn, row, step, [(one, by_device.get(one["device_id"])) for one in claimed]
-    )
-
-
-Status = Literal["sent", "queued", "failed", "suppressed", "expired"]
+    after = {} if step.after_s is None else {"afterS": step.after_s}
+    await _decide(d, conn, case, step.channel, Verdict.TOLD, step.cause, after)
+    by_device = {target.device_id: target for target in targets}
+    claimed = [
+        Claimed(row["id"], row["attempts"], row["device_id"], by_device.get(row["device_id"]))
+        for row in rows
+    ]
+    return await order_of(conn, case, step, claimed)
 
 
 async def settle(
     d: Domain,
     order: Order,
     target: Target,
-    status: Status,
+    status: DeliveryStatus,
     *,
     reason: Reason | None = None,
     error_code: str | None = None,
@@ -256,7 +208,7 @@ async def settle(
                 d.now(),
             )
         if not still:
-            status, reason = "failed" if last else "queued", None
+            status, reason = DeliveryStatus.FAILED if last else DeliveryStatus.QUEUED, None
         ours = await conn.fetchval(
             "UPDATE deliveries SET status = $3, reason = $4, error_code = $5,"
             " provider_message_id = coalesce($6, provider_message_id), lease_until = NULL,"
@@ -265,17 +217,16 @@ async def settle(
             target.id,
             order.created_at,
             status,
-            reason.value if reason else None,
+            reason,
             error_code,
             provider_message_id,
             d.now(),
             target.attempts,
         )
-        if ours is not None and status not in ("sent", "queued"):
+        if ours is not None and status not in (DeliveryStatus.SENT, DeliveryStatus.QUEUED):
             await _explain(d, conn, order, status, reason, error_code)
     if ours is not None:
-        label = reason.value if reason else ""
-        DELIVERIES.labels(channel=order.channel, status=status, reason=label).inc()
+        DELIVERIES.labels(channel=order.channel, status=status, reason=reason or "").inc()
     return still
 
 
@@ -285,7 +236,7 @@ _DEAD: Final = (Reason.TOKEN_DEAD, Reason.ADDRESS_SUPPRESSED)
 async def _is_still(conn: Connection, order: Order, target: Target) -> bool:
     """Whether the device is registered as it was when it was sent to, or the person still has this
     address. A device that another outcome has disabled since counts as the same."""
-    if order.channel == "email":
+    if order.channel is Channel.EMAIL:
         email = await conn.fetchval("SELECT email FROM users WHERE id = $1", order.user_id)
         return comparison_key(email or "") == comparison_key(target.address)
     registered_at = await conn.fetchval(
@@ -310,42 +261,37 @@ async def _explain(
     d: Domain,
     conn: Connection,
     order: Order,
-    status: Status,
+    status: DeliveryStatus,
     reason: Reason | None,
     error_code: str | None,
 ) -> None:
-    await _insert_decision(
-        d,
-        conn,
-        (order.user_id, order.question_id, order.notification_id, order.channel),
-        "failed" if status == "failed" else status,
-        reason.value if reason else "failed",
+    """What ended badly at the provider: its code stands in the detail."""
+    verdict = Verdict.FAILED
+    if reason is not None and status is not DeliveryStatus.FAILED:
+        verdict = verdict_of(reason)
+    decision = Decision(
+        order.user_id,
+        verdict,
+        reason or Cause.PROVIDER_REFUSED,
+        order.question_id,
+        order.notification_id,
+        order.channel,
         {"errorCode": error_code} if error_code else {},
     )
+    await record(conn, d.now(), [decision])
 
 
 async def _decide(
-    d: Domain, conn: Connection, row: Row, channel: Channel, verdict: str, reason: str
-) -> None:
-    who = (row["user_id"], row["question_id"], row["id"], channel)
-    await _insert_decision(d, conn, who, verdict, reason, {})
-
-
-async def _insert_decision(
     d: Domain,
     conn: Connection,
-    who: tuple[str, str | None, UUID, str],
-    verdict: str,
-    reason: str,
-    detail: dict[str, Any],
+    case: Case,
+    channel: Channel,
+    verdict: Verdict,
+    reason: Reason | Cause,
+    detail: Mapping[str, Any] | None = None,
 ) -> None:
-    await conn.execute(
-        "INSERT INTO decisions (id, created_at, user_id, question_id, notification_id, channel,"
-        " verdict, reason, detail) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
-        uuid4(),
-        d.now(),
-        *who,
-        verdict,
-        reason,
-        to_json(detail),
+    one = case.notification
+    decision = Decision(
+        one.user_id, verdict, reason, one.question_id, one.id, channel, detail or {}
     )
+    await record(conn, d.now(), [decision])

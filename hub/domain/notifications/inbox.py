@@ -12,11 +12,12 @@ from typing import Final
 from uuid import UUID, uuid4
 
 from hub.domain.context import Domain
+from hub.domain.notifications.notification import Notification
 from hub.plumbing.stores.outbox import Change
-from hub.plumbing.stores.postgres import Connection, Row, acquire, from_json
+from hub.plumbing.stores.postgres import Connection, acquire
 from protocol.errors import HubError, invalid
 from protocol.events import emit
-from protocol.events.inbox import InboxItem, InboxPage, InboxUnread
+from protocol.events.inbox import InboxPage, InboxUnread
 from protocol.names import user_room
 from protocol.payload import in_utc
 from protocol.rest.notifications import InboxList, UnreadCount
@@ -104,31 +105,10 @@ async def sync(d: Domain, user_id: str, after: int | None, limit: int) -> InboxP
             0 if reset else start,
             limit,
         )
-    following = rows[-1]["seq"] if len(rows) == limit else seq
-    items = tuple(_item(row) for row in rows)
+    found = [Notification.of(row) for row in rows]
+    following = found[-1].seq if len(found) == limit else seq
+    items = tuple(one.item() for one in found)
     return InboxPage(items=items, unread=unread, next=following, reset=reset)
-
-
-def _item(row: Row) -> InboxItem:
-    if row["deleted_at"] is not None:
-        return InboxItem(id=str(row["id"]), deleted=True)
-    return InboxItem(
-        id=str(row["id"]),
-        seq=row["seq"],
-        kind=row["kind"],
-        priority=row["priority"],
-        title=row["title"],
-        body=row["body"],
-        data=from_json(row["data"]),
-        question_id=row["question_id"],
-        answer_id=row["answer_id"],
-        created_at=row["created_at"],
-        acknowledged_at=row["acknowledged_at"],
-        seen_at=row["seen_at"],
-        read_at=row["read_at"],
-        expires_at=row["expires_at"],
-        retracted_at=row["retracted_at"],
-    )
 
 
 async def page(
@@ -155,9 +135,10 @@ async def page(
             user_id,
             d.now(),
         )
-    last = rows[-1] if len(rows) == limit else None
-    following = f"{last['created_at'].isoformat()}_{last['id']}" if last else None
-    return InboxList(items=tuple(_item(row) for row in rows), unread=unread or 0, next=following)
+    found = [Notification.of(row) for row in rows]
+    last = found[-1] if len(found) == limit else None
+    following = f"{last.created_at.isoformat()}_{last.id}" if last else None
+    return InboxList(items=tuple(one.item() for one in found), unread=unread or 0, next=following)
 
 
 def _cursor(after: str | None) -> tuple[datetime | None, UUID | None]:

@@ -1,13 +1,10 @@
 """Notices: what other services tell people through POST /notifications."""
 
-from collections.abc import Sequence
-from functools import partial
-
-from hub.domain.context import Domain, Once, do_once
+from hub.domain.context import Domain
 from hub.domain.notifications.writing import News, notify
 from hub.domain.people import members
 from hub.domain.people.sessions import Service
-from hub.domain.rules.kinds import URGENT_KIND
+from hub.domain.rules.kinds import kind_of
 from hub.plumbing.stores.outbox import Change
 from protocol.errors import invalid
 from protocol.rest.notifications import Accepted, Notify
@@ -15,29 +12,25 @@ from protocol.rest.notifications import Accepted, Notify
 BATCH = 100
 
 
-async def tell(d: Domain, caller: Service, form: Notify, once: Once | None = None) -> Accepted:
+async def tell(d: Domain, change: Change, caller: Service, form: Notify) -> Accepted:
     """Write a notification for each person; whoever has one under the same dedupKey is skipped.
 
-    Raises FORBIDDEN without notify:write, INVALID_PAYLOAD without a recipient.
+    Raises FORBIDDEN without notify:write, INVALID_PAYLOAD without a recipient or for an urgent
+    question, which only the hub tells of.
     """
     caller.need("notify:write")
     people = tuple(dict.fromkeys([*form.user_ids, *([form.user_id] if form.user_id else [])]))
     if not people:
         raise invalid("userId or userIds is needed.")
-    if form.kind == URGENT_KIND:
+    if kind_of(form.kind).urgent:
         raise invalid("This kind is the hub's own.")
-    return await do_once(d, once, Accepted, partial(_tell, d, people, form))
-
-
-async def _tell(d: Domain, people: Sequence[str], form: Notify, change: Change) -> Accepted:
     ids: list[str] = []
-    online = await d.presence.online(list(people))
     for begin in range(0, len(people), BATCH):
         batch = people[begin : begin + BATCH]
         for user_id in sorted(batch):
             await members.ensure(change.conn, user_id)
-        told = await notify(d, change, [_news(form, user_id) for user_id in batch], online)
-        ids += [str(one.id) for one in told]
+        written = await notify(d, change, [_news(form, user_id) for user_id in batch])
+        ids += [str(one.id) for one in written]
     return Accepted(ids=tuple(ids))
 
 

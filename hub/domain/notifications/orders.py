@@ -6,11 +6,13 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from hub.domain.notifications.case import Case
 from hub.domain.people import members
-from hub.domain.rules.kinds import URGENT_KIND
-from hub.domain.rules.ladder import Channel, Send
-from hub.plumbing.stores.postgres import Connection, Row, from_json
-from protocol.texts import language_of, render_push
+from hub.domain.rules.kinds import Channel, Collapse
+from hub.domain.rules.ladder import Send
+from hub.domain.rules.reasons import Cause
+from hub.plumbing.stores.postgres import Connection, Row
+from protocol.texts import language_of
 
 MOST_DEVICES = 20
 
@@ -37,10 +39,12 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What a sender is to do now for one notification."""
+    """What a sender is to do now for one notification. `collapse_id`: what has the same one
+    replaces it on a phone's screen.
+    """
 
     channel: Channel
-    reason: str
+    cause: Cause
     notification_id: UUID
     created_at: datetime
     user_id: str
@@ -51,77 +55,99 @@ class Order:
     deadline_at: datetime | None
     unread: int
     urgent: bool
+    collapse_id: str
     timezone: str
     targets: Sequence[Target]
 
 
-async def addressees(conn: Connection, row: Row, channel: Channel) -> list[Row]:
-    """Devices (the last seen first), or the one mail address, of a notification's person."""
-    if channel == "email":
-        return list(
-            await conn.fetch(
-                "SELECT NULL::uuid AS device_id, email AS address, 'mail' AS platform,"
-                " NULL AS locale, NULL::timestamptz AS registered_at FROM users WHERE id = $1",
-                row["user_id"],
-            )
+@dataclass(frozen=True, slots=True)
+class Addressee:
+    """A device, or the one mail address (platform `mail`), as it stands now."""
+
+    device_id: UUID | None
+    address: str
+    platform: str
+    locale: str | None
+    registered_at: datetime | None
+
+    @classmethod
+    def of(cls, row: Row) -> "Addressee":
+        return cls(
+            device_id=row["device_id"],
+            address=row["address"] or "",
+            platform=row["platform"],
+            locale=row["locale"],
+            registered_at=row["registered_at"],
         )
-    return list(
-        await conn.fetch(
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A delivery that this process claimed; `addressee` is None where the device is gone."""
+
+    id: UUID
+    attempts: int
+    device_id: UUID | None
+    addressee: Addressee | None
+
+
+async def addressees(conn: Connection, user_id: str, channel: Channel) -> list[Addressee]:
+    """Devices (the last seen first), or the one mail address, of a person."""
+    if channel is Channel.EMAIL:
+        rows = await conn.fetch(
+            "SELECT NULL::uuid AS device_id, email AS address, 'mail' AS platform,"
+            " NULL AS locale, NULL::timestamptz AS registered_at FROM users WHERE id = $1",
+            user_id,
+        )
+    else:
+        rows = await conn.fetch(
             "SELECT id AS device_id, token AS address, platform, locale,"
             " last_seen_at AS registered_at FROM devices WHERE user_id = $1"
             " AND disabled_at IS NULL ORDER BY last_seen_at DESC LIMIT $2",
-            row["user_id"],
+            user_id,
             MOST_DEVICES,
         )
-    )
+    return [Addressee.of(row) for row in rows]
 
 
-async def order_of(
-    conn: Connection, row: Row, step: Send, claimed: Sequence[tuple[Row, Row | None]]
-) -> Order:
-    """`row` is the notification with its person and question; `claimed`: deliveries beside their
-    addressees, None where the device is gone meanwhile."""
-    urgent = row["kind"] == URGENT_KIND
-    spoken = row["locale"]
-    if step.channel == "email":
-        spoken = await members.locale_of(conn, row["user_id"])
+async def order_of(conn: Connection, case: Case, step: Send, claimed: Sequence[Claimed]) -> Order:
+    one = case.notification
+    spoken = case.locale
+    if step.channel is Channel.EMAIL:
+        spoken = await members.locale_of(conn, one.user_id)
+    about_question = one.kind.collapse is Collapse.QUESTION
     return Order(
         channel=step.channel,
-        reason=step.reason,
-        notification_id=row["id"],
-        created_at=row["created_at"],
-        user_id=row["user_id"],
-        kind=row["kind"],
-        data=from_json(row["data"]),
-        question_id=row["question_id"],
-        answer_id=row["answer_id"],
-        deadline_at=row["deadline_at"] if urgent else row["expires_at"],
-        unread=row["unread"],
-        urgent=urgent,
-        timezone=row["timezone"],
-        targets=[_target(row, one, target, spoken) for one, target in claimed],
+        cause=step.cause,
+        notification_id=one.id,
+        created_at=one.created_at,
+        user_id=one.user_id,
+        kind=one.kind_name,
+        data=one.data,
+        question_id=one.question_id,
+        answer_id=one.answer_id,
+        deadline_at=case.deadline_at,
+        unread=case.unread,
+        urgent=one.kind.urgent,
+        collapse_id=(about_question and one.question_id) or str(one.id),
+        timezone=case.timezone,
+        targets=[_target(case, this, spoken) for this in claimed],
     )
 
 
-def _target(row: Row, one: Row, addressee: Row | None, spoken: str) -> Target:
+def _target(case: Case, claimed: Claimed, spoken: str) -> Target:
     """The device's language decides, then its person's."""
-    language = language_of(addressee["locale"] if addressee else None, spoken)
-    title, body = _texts(row, language)
+    there = claimed.addressee
+    language = language_of(there.locale if there else None, spoken)
+    title, body = case.notification.texts(language)
     return Target(
-        id=one["id"],
-        address=(addressee["address"] or "") if addressee else "",
-        platform=addressee["platform"] if addressee else "",
+        id=claimed.id,
+        address=there.address if there else "",
+        platform=there.platform if there else "",
         locale=language,
-        attempts=one["attempts"],
-        device_id=one["device_id"],
-        registered_at=addressee["registered_at"] if addressee else None,
+        attempts=claimed.attempts,
+        device_id=claimed.device_id,
+        registered_at=there.registered_at if there else None,
         title=title,
         body=body,
     )
-
-
-def _texts(row: Row, language: str) -> tuple[str, str]:
-    """What a service wrote is nobody's to translate; our own sentences are written anew."""
-    if row["words"] is None:
-        return row["title"], row["body"]
-    return render_push(row["kind"], language, from_json(row["words"]))

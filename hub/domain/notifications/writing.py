@@ -7,23 +7,20 @@ so numbers come in order of commit and `unread` is exact. A batch locks people i
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Final, Literal
+from typing import Any, Final
 from uuid import UUID, uuid4
 
 from hub.domain.context import Domain
 from hub.domain.notifications.inbox import tell_unread
-from hub.domain.rules.kinds import URGENT_KIND
+from hub.domain.rules.kinds import KINDS, Kind, Priority, kind_of
 from hub.plumbing.stores.outbox import Change
 from hub.plumbing.stores.postgres import Connection, to_json
 from hub.plumbing.telemetry.metrics import NOTIFICATIONS, UNKNOWN
 from protocol.events import emit
 from protocol.events.inbox import NotificationNew
-from protocol.jobs import notification_job, unseen_check
+from protocol.jobs import first_look_job
 from protocol.names import user_room
 from protocol.texts import render_push
-
-OWN_KINDS: Final = frozenset({URGENT_KIND, "answer_created", "answer_accepted", "welcome"})
-"""Labels of metrics; a service may name its kinds as it likes."""
 
 DEDUP_FOR: Final = timedelta(days=7)
 """How long a dedupKey holds (product.md, notification_dedup)."""
@@ -31,13 +28,15 @@ DEDUP_FOR: Final = timedelta(days=7)
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """What one person is to be told. `announce`: also as `notification:new` on their sockets."""
+    """What one person is to be told. `announce`: also as `notification:new` on their sockets;
+    `words`: what title and body were made of (protocol.texts), None: a service wrote them.
+    """
 
     user_id: str
     kind: str
     title: str
     body: str
-    priority: Literal["high", "medium", "low"] = "medium"
+    priority: Priority = "medium"
     data: dict[str, Any] = field(default_factory=dict)
     event_id: UUID | None = None
     question_id: str | None = None
@@ -46,19 +45,25 @@ class News:
     expires_at: datetime | None = None
     announce: bool = False
     words: Mapping[str, str | int] | None = None
-    """What title and body were made of (protocol.texts); None: a service wrote them."""
 
     @classmethod
     def of_ours(
-        cls, user_id: str, kind: str, locale: str, words: Mapping[str, str | int], **more: Any
+        cls, user_id: str, kind: Kind, locale: str, words: Mapping[str, str | int], **more: Any
     ) -> "News":
-        """In sentences of ours; a device of another language is told in its own."""
-        title, body = render_push(kind, locale, words)
-        return cls(user_id, kind, title, body, words=words, **more)
-
-    @property
-    def urgent(self) -> bool:
-        return self.kind == URGENT_KIND
+        """In sentences of ours, with what the kind's row says; a device of another language is
+        told in its own.
+        """
+        title, body = render_push(kind.name, locale, words)
+        return cls(
+            user_id,
+            kind.name,
+            title,
+            body,
+            priority=kind.priority,
+            announce=kind.announce,
+            words=words,
+            **more,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,30 +76,31 @@ class Written:
     news: News
 
 
-async def notify(
-    d: Domain, change: Change, batch: Sequence[News], online: set[str]
-) -> list[Written]:
-    """Write notifications (one a person, 100 at most), their socket deliveries and next jobs.
+async def notify(d: Domain, change: Change, batch: Sequence[News]) -> list[Written]:
+    """Write notifications (one a person, 100 at most) and the job that looks who is here.
 
-    Whoever was told under the same dedup_key is left out. `online` are those with a live socket:
-    they are pushed later, and only if they do not acknowledge.
+    Whoever was told under the same dedup_key is left out.
     """
     now = d.now()
     fresh = await _without_repeats(change.conn, batch, now)
     if not fresh:
         return []
     heads = await _advance(change.conn, [news.user_id for _, news in fresh], unread=1)
-    told = [
+    written = [
         Written(id, heads[news.user_id], now, news)
         for id, news in sorted(fresh, key=lambda one: one[1].user_id)
     ]
-    await _insert(change.conn, told)
-    await _record_sockets(change.conn, [one for one in told if one.news.user_id in online])
-    for one in told:
-        NOTIFICATIONS.labels(kind=one.news.kind if one.news.kind in OWN_KINDS else UNKNOWN).inc()
-        _follow_up(d, change, one, one.news.user_id in online)
-    await tell_unread(change, [one.news.user_id for one in told], now)
-    return told
+    await _insert(change.conn, written)
+    for one in written:
+        NOTIFICATIONS.labels(kind=one.news.kind if one.news.kind in KINDS else UNKNOWN).inc()
+        if one.news.announce:
+            _announce(change, one)
+    for urgent in (True, False):
+        ids = tuple(str(one.id) for one in written if kind_of(one.news.kind).urgent is urgent)
+        if ids:
+            change.enqueue(first_look_job(ids, now, urgent=urgent))
+    await tell_unread(change, [one.news.user_id for one in written], now)
+    return written
 
 
 async def _without_repeats(
@@ -132,7 +138,7 @@ async def _advance(conn: Connection, users: Sequence[str], *, unread: int) -> di
     return {row["user_id"]: row["seq"] for row in rows}
 
 
-async def _insert(conn: Connection, told: Sequence[Written]) -> None:
+async def _insert(conn: Connection, written: Sequence[Written]) -> None:
     await conn.executemany(
         "INSERT INTO notifications (id, created_at, user_id, kind, priority, title, body, data,"
         " event_id, question_id, answer_id, seq, expires_at, words)"
@@ -154,36 +160,20 @@ async def _insert(conn: Connection, told: Sequence[Written]) -> None:
                 one.news.expires_at,
                 None if one.news.words is None else to_json(dict(one.news.words)),
             )
-            for one in told
+            for one in written
         ],
     )
 
 
-async def _record_sockets(conn: Connection, told: Sequence[Written]) -> None:
-    """That somebody had a live socket when they were told decides when the push is due."""
-    await conn.executemany(
-        "INSERT INTO deliveries (id, created_at, notification_id, user_id, channel, status)"
-        " VALUES (gen_random_uuid(), $1, $2, $3, 'socket', 'sent')",
-        [(one.created_at, one.id, one.news.user_id) for one in told],
+def _announce(change: Change, one: Written) -> None:
+    news, room = one.news, user_room(one.news.user_id)
+    message = NotificationNew(
+        seq=one.seq,
+        kind=news.kind,
+        priority=news.priority,
+        title=news.title,
+        body=news.body,
+        data=news.data,
+        created_at=one.created_at,
     )
-
-
-def _follow_up(d: Domain, change: Change, told: Written, online: bool) -> None:
-    news, key = told.news, str(told.id)
-    if online:
-        delay = d.policy.unseen_push_urgent_s if news.urgent else d.policy.unseen_push_s
-        change.enqueue(unseen_check(key, told.created_at, delay_s=delay, urgent=news.urgent))
-    else:
-        change.enqueue(notification_job(key, told.created_at, urgent=news.urgent))
-    if news.announce:
-        message = NotificationNew(
-            seq=told.seq,
-            kind=news.kind,
-            priority=news.priority,
-            title=news.title,
-            body=news.body,
-            data=news.data,
-            created_at=told.created_at,
-        )
-        room = user_room(news.user_id)
-        change.tell(room, emit("notification:new", message, id=key, rooms=(room,)))
+    change.tell(room, emit("notification:new", message, id=str(one.id), rooms=(room,)))

@@ -41,7 +41,13 @@ class _Login:
 
 
 async def open_session(
-    d: Domain, caller: Service, form: SessionRequest, *, user_agent: str | None, ip: str | None
+    d: Domain,
+    change: Change,
+    caller: Service,
+    form: SessionRequest,
+    *,
+    user_agent: str | None,
+    ip: str | None,
 ) -> Session:
     """A token pair for a person the calling service has authenticated; makes the user row.
 
@@ -53,12 +59,11 @@ async def open_session(
         caller.need("auth:admin")
     if "HS256" not in d.tokens.algorithms:
         raise conflict("This hub takes the tokens of another service only.")
-    async with d.outbox.change() as change:
-        await members.ensure(change.conn, form.user_id)
-        await revocation.lock(change.conn, form.user_id)
-        login = _Login(form.user_id, form.role, uuid4())
-        ttl_s = min(form.ttl or d.policy.access_ttl_s, d.policy.access_ttl_s)
-        _, session = await _pair(d, change.conn, login, ttl_s, user_agent, ip)
+    await members.ensure(change.conn, form.user_id)
+    await revocation.lock(change.conn, form.user_id)
+    login = _Login(form.user_id, form.role, uuid4())
+    ttl_s = min(form.ttl or d.policy.access_ttl_s, d.policy.access_ttl_s)
+    _, session = await _pair(d, change.conn, login, ttl_s, user_agent, ip)
     return session
 
 

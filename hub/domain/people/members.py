@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from hub.plumbing.stores.outbox import Change
-from hub.plumbing.stores.postgres import Connection
+from hub.plumbing.stores.postgres import Connection, Row
 from protocol.domain_events import UserUpdated
 from protocol.errors import not_found
 from protocol.events.questions import Author
@@ -23,17 +23,25 @@ async def ensure(conn: Connection, user_id: str) -> None:
     )
 
 
+def author_of(row: Row) -> Author:
+    """Who wrote something, from a row with `user_id` and its person's nickname and mark."""
+    return Author(
+        user_id=row["user_id"],
+        nickname=row["nickname"],
+        is_local_verified=row["is_local_verified"],
+    )
+
+
 async def author(conn: Connection, user_id: str) -> Author:
     """Raises NOT_FOUND for a person nobody registered."""
     row = await conn.fetchrow(
-        "SELECT nickname, is_local_verified FROM users WHERE id = $1 AND deleted_at IS NULL",
+        "SELECT id AS user_id, nickname, is_local_verified FROM users"
+        " WHERE id = $1 AND deleted_at IS NULL",
         user_id,
     )
     if row is None:
         raise not_found("user")
-    return Author(
-        user_id=user_id, nickname=row["nickname"], is_local_verified=row["is_local_verified"]
-    )
+    return author_of(row)
 
 
 async def update(change: Change, event: UserUpdated, at: datetime | None = None) -> None:

@@ -1,113 +1,99 @@
-"""Answers: answer, accept. The asker hears at once; points are given once."""
+"""Answers: given, read. The asker hears at once; the first one stops the clock."""
 
+from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
+from typing import Final
 from uuid import uuid4
 
-from hub.domain.context import Domain, Known, Once, do_once
+from hub.domain.context import Domain, Known
 from hub.domain.notifications.writing import News, notify
 from hub.domain.people import members
-from hub.domain.questions import waves
-from hub.domain.questions.asking import excerpt, locked, outgoing
+from hub.domain.people.members import author_of
+from hub.domain.questions import urgent
+from hub.domain.questions.question import Question, excerpt, locked, outgoing
+from hub.domain.rules.kinds import ANSWER_CREATED
 from hub.plumbing.stores.outbox import Change
 from hub.plumbing.stores.postgres import Connection, Row, acquire
 from hub.plumbing.telemetry.metrics import ANSWERS_WITHIN_TARGET
-from protocol.domain_events import AnswerAcceptedEvent, AnswerCreatedEvent, PointsCredited
-from protocol.errors import conflict, forbidden, not_found
+from protocol.domain_events import AnswerCreatedEvent
+from protocol.errors import conflict
 from protocol.events import emit
-from protocol.events.questions import AnswerAccepted, AnswerCreated, Author, PointsAwarded
+from protocol.events.questions import AnswerCreated, Author
 from protocol.names import question_room, user_room
-from protocol.rest.answers import Answer, Answers
+from protocol.rest import answers as rest
 
-ANSWER_TARGET_S = 600
+ANSWER_TARGET_S: Final = 600
 """Within this an urgent question should have its first answer (S2-007)."""
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    id: str
+    question_id: str
+    author: Author
+    content: str
+    is_accepted: bool
+    created_at: datetime
+    accepted_at: datetime | None
+
+    @classmethod
+    def of(cls, row: Row) -> "Answer":
+        """Of a row of answers beside its person's nickname and mark."""
+        return cls(
+            id=row["id"],
+            question_id=row["question_id"],
+            author=author_of(row),
+            content=row["content"],
+            is_accepted=row["is_accepted"],
+            created_at=row["created_at"],
+            accepted_at=row["accepted_at"],
+        )
+
+    def shown(self, points: int | None = None) -> rest.Answer:
+        """For a reader; `points`: what its acceptance brought, right after it."""
+        return rest.Answer(
+            id=self.id,
+            question_id=self.question_id,
+            author=self.author,
+            content=self.content,
+            is_accepted=self.is_accepted,
+            created_at=self.created_at,
+            accepted_at=self.accepted_at,
+            points=points,
+        )
+
+
 async def answer(
-    d: Domain, answerer: str, question_id: str, content: str, once: Once | None = None
-) -> Answer:
-    """Write an answer and tell the asker.
-
-    Raises NOT_FOUND, CONFLICT for a closed question.
-    """
-    id = str(uuid4())
-    return await do_once(d, once, Answer, partial(_answer, d, answerer, question_id, content, id))
-
-
-async def _answer(
-    d: Domain, answerer: str, question_id: str, content: str, id: str, change: Change
-) -> Answer:
-    written = await add_answer(d, change, id, answerer, question_id, content)
-    question = await change.conn.fetchrow(
-        "SELECT user_id FROM questions WHERE id = $1", question_id
-    )
-    assert question is not None
-    event = AnswerCreatedEvent(
-        answer_id=id,
-        question_id=question_id,
-        answerer_id=answerer,
-        questioner_id=question["user_id"],
-        excerpt=excerpt(content),
-        created_at=written.created_at,
-    )
-    change.tell(question_id, outgoing(d, "answer.created", event))
-    return written
-
-
-async def add_answer(
     d: Domain,
     change: Change,
-    id: str,
     answerer: str,
     question_id: str,
     content: str,
+    *,
+    id: str | None = None,
     at: datetime | None = None,
-) -> Answer:
-    """Write an answer that was given `at` a time, now by default, and tell whom it concerns.
+) -> rest.Answer:
+    """Write an answer and tell whom it concerns. `id`, `at`: what it is called and when it was
+    given, as another service tells it; then no service is told again.
 
     Raises NOT_FOUND, CONFLICT for a question that was closed then, Known for an answer that is
     here.
     """
-    conn, now = change.conn, at or d.now()
+    conn, told = change.conn, id is not None
+    id, at = id or str(uuid4()), at or d.now()
     await _check_new(conn, id, answerer, question_id)
-    question = await locked(conn, question_id, now)
-    if question["status"] != "active" and not (question["closed_at"] or now) > now:
+    question = await locked(conn, question_id, at)
+    if not question.active and not (question.closed_at or at) > at:
         raise conflict("The question is closed.")
     await members.ensure(conn, answerer)
-    who = await members.author(conn, answerer)
-    written = await conn.fetchval(
-        "INSERT INTO answers (id, question_id, user_id, content, created_at, updated_at)"
-        " VALUES ($1, $2, $3, $4, $5, $5) ON CONFLICT (id) DO NOTHING RETURNING id",
-        id,
-        question_id,
-        answerer,
-        content,
-        now,
-    )
-    if written is None:  # told by two events at once
-        await _check_new(conn, id, answerer, question_id)
-    own = answerer == question["user_id"]  # an answer by the asker stops no clock
-    await conn.execute(
-        "UPDATE questions SET answer_count = answer_count + 1,"
-        " updated_at = greatest(updated_at, $2), first_answer_at = CASE WHEN $3"
-        " THEN first_answer_at ELSE least(first_answer_at, $2) END WHERE id = $1",
-        question_id,
-        now,
-        own,
-    )
-    if not own:
-        elapsed = max(0.0, (now - question["created_at"]).total_seconds())
-        await _tell_asker(d, change, question, id, who, content, now, elapsed)
-        if question["urgency"] == "urgent":
-            await _stop_clock(d, change, question, now, elapsed)
-    return Answer(
-        id=id,
-        question_id=question_id,
-        author=who,
-        content=content,
-        is_accepted=False,
-        created_at=now,
-    )
+    given = await _insert(conn, id, answerer, question, content, at)
+    if answerer != question.user_id:  # an answer by the asker stops no clock
+        await _tell_asker(d, change, question, given)
+        if question.urgent:
+            await _stop_clock(d, change, question, given)
+    if not told:
+        _tell_services(d, change, question, given)
+    return given.shown()
 
 
 async def _check_new(conn: Connection, id: str, answerer: str, question_id: str) -> None:
@@ -120,55 +106,84 @@ async def _check_new(conn: Connection, id: str, answerer: str, question_id: str)
     raise Known("This answer is here already.")
 
 
-async def _stop_clock(
-    d: Domain, change: Change, question: Row, at: datetime, elapsed_s: float
-) -> None:
-    """What an answer means for its urgent question, which may have an earlier or a later one."""
-    known = question["first_answer_at"]
-    late = known is None or (known - question["created_at"]).total_seconds() > ANSWER_TARGET_S
-    if late and elapsed_s <= ANSWER_TARGET_S:
-        ANSWERS_WITHIN_TARGET.inc()
-    if known is None and question["status"] == "active":
-        await waves.answered(d, change, question, at)
+async def _insert(
+    conn: Connection, id: str, answerer: str, question: Question, content: str, at: datetime
+) -> Answer:
+    who = await members.author(conn, answerer)
+    written = await conn.fetchval(
+        "INSERT INTO answers (id, question_id, user_id, content, created_at, updated_at)"
+        " VALUES ($1, $2, $3, $4, $5, $5) ON CONFLICT (id) DO NOTHING RETURNING id",
+        id,
+        question.id,
+        answerer,
+        content,
+        at,
+    )
+    if written is None:  # told by two events at once
+        await _check_new(conn, id, answerer, question.id)
+    await conn.execute(
+        "UPDATE questions SET answer_count = answer_count + 1,"
+        " updated_at = greatest(updated_at, $2), first_answer_at = CASE WHEN $3"
+        " THEN first_answer_at ELSE least(first_answer_at, $2) END WHERE id = $1",
+        question.id,
+        at,
+        answerer == question.user_id,
+    )
+    return Answer(id, question.id, who, content, False, at, None)
 
 
-async def _tell_asker(
-    d: Domain,
-    change: Change,
-    question: Row,
-    answer_id: str,
-    who: Author,
-    content: str,
-    now: datetime,
-    elapsed_s: float,
-) -> None:
-    asker = question["user_id"]
-    locale = await members.locale_of(change.conn, asker)
+def _elapsed_s(question: Question, at: datetime) -> float:
+    return max(0.0, (at - question.created_at).total_seconds())
+
+
+async def _tell_asker(d: Domain, change: Change, question: Question, given: Answer) -> None:
+    asker = question.user_id
     news = News.of_ours(
         asker,
-        "answer_created",
-        locale,
-        {"nickname": who.nickname, "excerpt": excerpt(content)},
-        priority="high",
-        question_id=question["id"],
-        answer_id=answer_id,
-        dedup_key=f"answer:{answer_id}",
+        ANSWER_CREATED,
+        await members.locale_of(change.conn, asker),
+        {"nickname": given.author.nickname, "excerpt": excerpt(given.content)},
+        question_id=question.id,
+        answer_id=given.id,
+        dedup_key=f"answer:{given.id}",
     )
-    told = await notify(d, change, [news], await d.presence.online([asker]))
+    written = await notify(d, change, [news])
     message = AnswerCreated(
-        notification_id=str(told[0].id) if told else None,
-        answer_id=answer_id,
-        question_id=question["id"],
-        excerpt=excerpt(content),
-        answerer=who,
-        created_at=now,
-        elapsed_s=round(elapsed_s, 3),
+        notification_id=str(written[0].id) if written else None,
+        answer_id=given.id,
+        question_id=question.id,
+        excerpt=excerpt(given.content),
+        answerer=given.author,
+        created_at=given.created_at,
+        elapsed_s=round(_elapsed_s(question, given.created_at), 3),
     )
-    rooms = (user_room(asker), question_room(question["id"]))
-    change.tell(question["id"], emit("answer:created", message, id=str(uuid4()), rooms=rooms))
+    rooms = (user_room(asker), question_room(question.id))
+    change.tell(question.id, emit("answer:created", message, id=str(uuid4()), rooms=rooms))
 
 
-async def answers(d: Domain, question_id: str, after: str | None, limit: int) -> Answers:
+async def _stop_clock(d: Domain, change: Change, question: Question, given: Answer) -> None:
+    """What an answer means for its urgent question, which may have an earlier or a later one."""
+    known, at = question.first_answer_at, given.created_at
+    late = known is None or _elapsed_s(question, known) > ANSWER_TARGET_S
+    if late and _elapsed_s(question, at) <= ANSWER_TARGET_S:
+        ANSWERS_WITHIN_TARGET.inc()
+    if known is None and question.active:
+        await urgent.answered(d, change, question, at)
+
+
+def _tell_services(d: Domain, change: Change, question: Question, given: Answer) -> None:
+    event = AnswerCreatedEvent(
+        answer_id=given.id,
+        question_id=question.id,
+        answerer_id=given.author.user_id,
+        questioner_id=question.user_id,
+        excerpt=excerpt(given.content),
+        created_at=given.created_at,
+    )
+    change.tell(question.id, outgoing(d, "answer.created", event))
+
+
+async def answers(d: Domain, question_id: str, after: str | None, limit: int) -> rest.Answers:
     """Newest first, by keyset; `after` is the `next` of the page before."""
     async with acquire(d.pool) as conn:
         rows = await conn.fetch(
@@ -180,143 +195,5 @@ async def answers(d: Domain, question_id: str, after: str | None, limit: int) ->
             after,
             limit,
         )
-    items = tuple(_answer_view(row) for row in rows)
-    return Answers(items=items, next=items[-1].id if len(items) == limit else None)
-
-
-def _answer_view(row: Row, points: int | None = None) -> Answer:
-    who = Author(
-        user_id=row["user_id"],
-        nickname=row["nickname"],
-        is_local_verified=row["is_local_verified"],
-    )
-    return Answer(
-        id=row["id"],
-        question_id=row["question_id"],
-        author=who,
-        content=row["content"],
-        is_accepted=row["is_accepted"],
-        created_at=row["created_at"],
-        accepted_at=row["accepted_at"],
-        points=points,
-    )
-
-
-async def accept(d: Domain, asker: str, answer_id: str) -> Answer:
-    """The asker takes one answer; of two accepts at once one wins (S2-031).
-
-    Raises NOT_FOUND, FORBIDDEN for a stranger, CONFLICT when one is accepted already, or when it
-    is the asker's own answer.
-    """
-    async with d.outbox.change() as change:
-        accepted = await accept_in(d, change, answer_id, asker, d.policy.points_per_accept)
-        event = AnswerAcceptedEvent(
-            answer_id=answer_id,
-            question_id=accepted.question_id,
-            answerer_id=accepted.author.user_id,
-            questioner_id=asker,
-            points=accepted.points,
-        )
-        change.tell(accepted.question_id, outgoing(d, "answer.accepted", event))
-        return accepted
-
-
-async def accept_in(
-    d: Domain,
-    change: Change,
-    answer_id: str,
-    asker: str,
-    points: int,
-    at: datetime | None = None,
-) -> Answer:
-    """`accept` in a change of the caller's, of what was accepted `at` a time, now by default."""
-    conn, now = change.conn, at or d.now()
-    found = await conn.fetchval(
-        "SELECT question_id FROM answers WHERE id = $1 AND deleted_at IS NULL", answer_id
-    )
-    if found is None:
-        raise not_found("answer")
-    question = await locked(conn, found, at)
-    if question["user_id"] != asker:
-        raise forbidden("Only the asker accepts an answer.")
-    if question["accepted_answer_id"] == answer_id:
-        raise Known("This answer is accepted already.")
-    if question["accepted_answer_id"] is not None:
-        raise conflict("An answer is accepted already.")
-    row = await conn.fetchrow(
-        "UPDATE answers a SET is_accepted = true, accepted_at = $2, updated_at = $2 FROM users u"
-        " WHERE a.id = $1 AND u.id = a.user_id RETURNING a.*, u.nickname, u.is_local_verified",
-        answer_id,
-        now,
-    )
-    assert row is not None
-    if row["user_id"] == asker:
-        raise conflict("One's own answer cannot be accepted.")
-    await conn.execute(
-        "UPDATE questions SET accepted_answer_id = $2, updated_at = greatest(updated_at, $3)"
-        " WHERE id = $1",
-        found,
-        answer_id,
-        now,
-    )
-    await _reward(d, change, question, row, points)
-    return _answer_view(row, points)
-
-
-async def _reward(d: Domain, change: Change, question: Row, row: Row, points: int) -> None:
-    """Points once for an answer (unique), the alert, and the event for the user service."""
-    answerer, question_id, answer_id = row["user_id"], question["id"], row["id"]
-    event_id = uuid4()
-    await change.conn.execute(
-        "INSERT INTO point_transactions (user_id, amount, reason, answer_id, question_id, event_id)"
-        " VALUES ($1, $2, 'answer_accepted', $3, $4, $5)",
-        answerer,
-        points,
-        answer_id,
-        question_id,
-        event_id,
-    )
-    balance = await change.conn.fetchval(
-        "SELECT sum(amount)::bigint FROM point_transactions WHERE user_id = $1", answerer
-    )
-    locale = await members.locale_of(change.conn, answerer)
-    news = News.of_ours(
-        answerer,
-        "answer_accepted",
-        locale,
-        {"points": points, "title": question["title"]},
-        question_id=question_id,
-        answer_id=answer_id,
-        dedup_key=f"accepted:{answer_id}",
-    )
-    told = await notify(d, change, [news], await d.presence.online([answerer]))
-    accepted = AnswerAccepted(
-        notification_id=str(told[0].id) if told else None,
-        answer_id=answer_id,
-        question_id=question_id,
-        answerer_id=answerer,
-        questioner_id=question["user_id"],
-        points=points,
-    )
-    awarded = PointsAwarded(
-        user_id=answerer,
-        points=points,
-        balance=balance,
-        reason="answer_accepted",
-        answer_id=answer_id,
-        question_id=question_id,
-    )
-    mine = user_room(answerer)
-    rooms = (mine, question_room(question_id))
-    change.tell(
-        question_id,
-        emit("answer:accepted", accepted, id=str(uuid4()), rooms=rooms),
-        emit("points:awarded", awarded, id=str(event_id), rooms=(mine,)),
-        outgoing(
-            d,
-            "points.credited",
-            PointsCredited(
-                user_id=answerer, amount=points, balance=balance, source_event_id=str(event_id)
-            ),
-        ),
-    )
+    items = tuple(Answer.of(row).shown() for row in rows)
+    return rest.Answers(items=items, next=items[-1].id if len(items) == limit else None)

@@ -1,81 +1,60 @@
-"""Questions: ask, find, close. Each verb is one transaction."""
+"""Asking: the flow's first step, whether asked here or told by the Q&A service."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import partial
 from uuid import uuid4
 
-from hub.domain.context import Domain, Known, Once, do_once
+from hub.domain.context import Domain, Known
 from hub.domain.people import members
 from hub.domain.places import geometry
 from hub.domain.questions import waves
+from hub.domain.questions.question import Question, excerpt, outgoing
+from hub.domain.rules.states import UrgentState
 from hub.plumbing.stores.outbox import Change
-from hub.plumbing.stores.postgres import Connection, Row, acquire
-from protocol.domain_events import (
-    Envelope,
-    QuestionCreatedEvent,
-)
-from protocol.errors import Code, HubError, conflict, forbidden, invalid, not_found
+from hub.plumbing.stores.postgres import Connection
+from protocol.domain_events import QuestionCreatedEvent
+from protocol.errors import Code, HubError, conflict, invalid
 from protocol.events import emit
-from protocol.events.questions import Author, Place, QuestionCreated, QuestionStatus
-from protocol.names import neighbourhood_room, question_room, tag_room
-from protocol.payload import Message, plain
-from protocol.rest.questions import Ask, Question
-
-EXCERPT = 140
-PLACE_KEPT = timedelta(hours=24)
+from protocol.events.questions import QuestionCreated
+from protocol.names import neighbourhood_room, tag_room
+from protocol.rest import questions as rest
+from protocol.rest.questions import Ask
 
 
-def excerpt(text: str) -> str:
-    flat = " ".join(text.split())
-    return flat if len(flat) <= EXCERPT else flat[: EXCERPT - 1] + "…"
-
-
-async def ask(d: Domain, asker: str, form: Ask, once: Once | None = None) -> Question:
-    """Write a question; if urgent, start its first wave in the same transaction.
+async def ask(
+    d: Domain,
+    change: Change,
+    asker: str,
+    form: Ask,
+    *,
+    id: str | None = None,
+    at: datetime | None = None,
+) -> rest.Question:
+    """Write a question; if urgent, start its first wave in the same transaction. `id`, `at`: what
+    it is called and when it was asked, as another service tells it; then no service is told again.
 
     Raises INVALID_PAYLOAD for an urgent one without a place, CONFLICT while the asker's other
-    urgent question is open, RATE_LIMITED over the day's number.
+    urgent question is open, RATE_LIMITED over the day's number, Known for one that is here.
     """
-    return await do_once(d, once, Question, partial(_ask, d, asker, form, str(uuid4())))
-
-
-async def _ask(d: Domain, asker: str, form: Ask, id: str, change: Change) -> Question:
-    question = await create(d, change, id, asker, form)
-    event = QuestionCreatedEvent(
-        question_id=id,
-        user_id=asker,
-        hashtags=question.hashtags,
-        urgency=form.urgency,
-        title=form.title,
-        content=form.content,
-        category=form.category,
-    )
-    change.tell(id, outgoing(d, "question.created", event))
-    return question
-
-
-async def create(
-    d: Domain, change: Change, id: str, asker: str, form: Ask, occurred_at: datetime | None = None
-) -> Question:
-    """The flow's first step, whether asked here or told by the Q&A service."""
-    conn, now = change.conn, d.now()
-    at = occurred_at or now
-    if occurred_at is not None:
+    conn, told = change.conn, id is not None
+    id, at = id or str(uuid4()), at or d.now()
+    if told:
         await _check_new(conn, id, asker)
     await members.ensure(conn, asker)
     if form.urgency == "urgent":
         if form.lat is None or form.lng is None:
             raise invalid("An urgent question needs lat and lng.")
-        if _deadline(d, at) > now:
+        if _deadline(d, at) > d.now():
             await _allow_urgent(d, conn, asker)
-    row = await _insert(d, conn, id, asker, form, at)
+    question = await _insert(d, conn, id, asker, form, at)
     who = await members.author(conn, asker)
-    question = view(row, who, with_place=True)
-    _tell_created(change, question)
-    if row["urgent_state"] == "open":
-        await waves.start(d, change, row, who)
-    return question
+    shown = question.shown_by(who, with_place=True)
+    _tell_rooms(change, shown)
+    if question.urgent_state is UrgentState.OPEN:
+        await waves.start(d, change, question, who)
+    if not told:
+        _tell_services(d, change, question)
+    return shown
 
 
 def _deadline(d: Domain, at: datetime) -> datetime:
@@ -109,11 +88,15 @@ async def _allow_urgent(d: Domain, conn: Connection, asker: str) -> None:
         )
 
 
-async def _insert(d: Domain, conn: Connection, id: str, asker: str, form: Ask, at: datetime) -> Row:
+async def _insert(
+    d: Domain, conn: Connection, id: str, asker: str, form: Ask, at: datetime
+) -> Question:
     """An urgent question whose time is over when it arrives is an ordinary one, `expired`."""
     spot = await _spot(d, conn, asker, form)
     deadline = _deadline(d, at) if form.urgency == "urgent" else None
-    state = None if deadline is None else "open" if deadline > d.now() else "expired"
+    state = None
+    if deadline is not None:
+        state = UrgentState.OPEN if deadline > d.now() else UrgentState.EXPIRED
     row = await conn.fetchrow(
         "INSERT INTO questions (id, user_id, title, content, category, region_code,"
         " neighbourhood_code, lat, lng, cell, hashtags, urgency, deadline_at, urgent_state,"
@@ -139,7 +122,7 @@ async def _insert(d: Domain, conn: Connection, id: str, asker: str, form: Ask, a
     if row is None:  # told by two events at once
         await _check_new(conn, id, asker)
     assert row is not None
-    return row
+    return Question.of(row)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +147,7 @@ async def _spot(d: Domain, conn: Connection, asker: str, form: Ask) -> _Spot:
     return _Spot(home["region_code"], home["neighbourhood_code"])
 
 
-def _tell_created(change: Change, question: Question) -> None:
+def _tell_rooms(change: Change, question: rest.Question) -> None:
     rooms = [tag_room(tag) for tag in question.hashtags]
     if question.neighbourhood_code is not None:
         rooms.insert(0, neighbourhood_room(question.neighbourhood_code))
@@ -186,120 +169,14 @@ def _tell_created(change: Change, question: Question) -> None:
     change.tell(question.id, event)
 
 
-def view(row: Row, who: Author, *, with_place: bool) -> Question:
-    """A question for its reader; the place only for signed-in people while it is open."""
-    shown = with_place and row["lat"] is not None and row["status"] == "active"
-    return Question(
-        id=row["id"],
-        author=who,
-        title=row["title"],
-        content=row["content"],
-        category=row["category"],
-        region_code=row["region_code"],
-        neighbourhood_code=row["neighbourhood_code"],
-        hashtags=tuple(row["hashtags"]),
-        urgency=row["urgency"],
-        status=row["status"],
-        answer_count=row["answer_count"],
-        accepted_answer_id=row["accepted_answer_id"],
-        created_at=row["created_at"],
-        updated_at=row["updated_at"],
-        deadline_at=row["deadline_at"],
-        urgent_state=row["urgent_state"],
-        location=Place(lat=row["lat"], lng=row["lng"]) if shown else None,
+def _tell_services(d: Domain, change: Change, question: Question) -> None:
+    event = QuestionCreatedEvent(
+        question_id=question.id,
+        user_id=question.user_id,
+        hashtags=question.hashtags,
+        urgency=question.urgency,
+        title=question.title,
+        content=question.content,
+        category=question.category,
     )
-
-
-async def find(d: Domain, question_id: str, *, signed_in: bool) -> Question:
-    async with acquire(d.pool) as conn:
-        row = await conn.fetchrow(
-            "SELECT * FROM questions WHERE id = $1 AND status <> 'deleted'", question_id
-        )
-        if row is None:
-            raise not_found("question")
-        fresh = row["created_at"] > d.now() - PLACE_KEPT
-        return view(row, await members.author(conn, row["user_id"]), with_place=signed_in and fresh)
-
-
-async def close(
-    d: Domain,
-    change: Change,
-    question_id: str,
-    status: str,
-    *,
-    owner: str | None = None,
-    at: datetime | None = None,
-) -> Row:
-    """Close or delete: waves end, the place is forgotten, those woken are told. `at`: when it
-    happened; what was answered or accepted before then and arrives later is still taken.
-
-    Raises NOT_FOUND, FORBIDDEN for somebody else's, CONFLICT when it is closed already.
-    """
-    row = await locked(change.conn, question_id)
-    if owner is not None and row["user_id"] != owner:
-        raise forbidden("Only its asker may do this.")
-    if row["status"] != "active" and status == "closed":
-        raise conflict("The question is closed already.")
-    updated = await change.conn.fetchrow(
-        "UPDATE questions SET status = $2, lat = NULL, lng = NULL, updated_at = $3,"
-        " closed_at = least(closed_at, $4), urgent_state ="
-        " CASE WHEN urgent_state IS NULL THEN NULL ELSE 'closed' END WHERE id = $1 RETURNING *",
-        question_id,
-        status,
-        d.now(),
-        at or d.now(),
-    )
-    assert updated is not None
-    message = QuestionStatus(question_id=question_id, status=status)
-    rooms = [question_room(question_id)]
-    if row["neighbourhood_code"] is not None:
-        rooms.append(neighbourhood_room(row["neighbourhood_code"]))
-    event = emit("question:closed", message, id=str(uuid4()), rooms=tuple(rooms))
-    change.tell(question_id, event)
-    if row["urgent_state"] in ("open", "wave", "claimed"):
-        await waves.end(d, change, row, "closed")
-    return updated
-
-
-async def close_told(
-    d: Domain, change: Change, question_id: str, status: str, at: datetime
-) -> None:
-    """`close` as another service tells it. Raises Known when it is closed, or gone for good."""
-    known = await change.conn.fetchval("SELECT status FROM questions WHERE id = $1", question_id)
-    if known in (status, "deleted"):
-        raise Known(f"The question is {known} already.")
-    await close(d, change, question_id, status, at=at)
-
-
-async def close_own(
-    d: Domain, caller: str, question_id: str, status: str, *, admin: bool = False
-) -> Question:
-    """`close` for its asker, or for an admin."""
-    async with d.outbox.change() as change:
-        row = await close(d, change, question_id, status, owner=None if admin else caller)
-        return view(row, await members.author(change.conn, row["user_id"]), with_place=False)
-
-
-async def locked(conn: Connection, question_id: str, at: datetime | None = None) -> Row:
-    """The question's row, held until the end of the transaction: its verbs go one by one. Of a
-    deleted one for what happened `at` a time before that. Raises NOT_FOUND.
-    """
-    row = await conn.fetchrow(
-        "SELECT * FROM questions WHERE id = $1 AND (status <> 'deleted' OR closed_at > $2)"
-        " FOR UPDATE",
-        question_id,
-        at,
-    )
-    if row is None:
-        raise not_found("question")
-    return row
-
-
-def outgoing(d: Domain, event_type: str, payload: Message) -> Envelope:
-    return Envelope(
-        event_id=uuid4(),
-        event_type=event_type,
-        occurred_at=d.now(),
-        payload=plain(payload),
-        publisher="hub",
-    )
+    change.tell(question.id, outgoing(d, "question.created", event))

@@ -3,11 +3,11 @@
 from typing import Final
 
 from hub.domain.context import Domain
-from hub.domain.questions.asking import view
-from hub.plumbing.stores.postgres import Row, acquire
-from protocol.events.questions import Author
+from hub.domain.people.members import author_of
+from hub.domain.questions.question import Question
+from hub.plumbing.stores.postgres import acquire
 from protocol.rest.paging import Pagination
-from protocol.rest.questions import Question, Questions, QuestionsQuery
+from protocol.rest.questions import Questions, QuestionsQuery
 
 PER_PAGE: Final = 20
 
@@ -43,13 +43,6 @@ async def page(d: Domain, query: QuestionsQuery) -> Questions:
         total=total,
         total_pages=-(-total // PER_PAGE),
     )
-    return Questions(items=tuple(_listed(row) for row in rows), pagination=pages)
-
-
-def _listed(row: Row) -> Question:
-    who = Author(
-        user_id=row["user_id"],
-        nickname=row["nickname"],
-        is_local_verified=row["is_local_verified"],
+    return Questions(
+        items=tuple(Question.of(row).shown_by(author_of(row)) for row in rows), pagination=pages
     )
-    return view(row, who, with_place=False)

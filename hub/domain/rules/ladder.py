@@ -1,76 +1,72 @@
-"""Who is told when, over which channel, and why. Pure: facts and the time come in, a decision with
-its reason goes out. The states of an urgent question and the reasons are closed tables; pages that
-explain them are printed from here.
+"""Who is told when, over which channel, and why: facts and the time come in, a decision with its
+reason goes out. The channels of a kind are the rungs; each is settled before the next is looked at.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final, Literal
 
-from hub.domain.rules.reasons import Reason
-
-Channel = Literal["push", "email"]
-EMAIL_NEEDS_LEFT: Final = timedelta(seconds=60)
-"""An urgent question is mailed only while this much of its time remains."""
-
-FINAL: Final = frozenset({"sent", "delivered", "seen", "failed", "suppressed", "expired"})
-
-
-@dataclass(frozen=True, slots=True)
-class Timers:
-    """From the notification to the push, and to the email (seconds; 0 = no email)."""
-
-    push: int
-    email: int
+from hub.domain.rules.kinds import CHANNELS, Channel, ChannelRow, Kind, Timers
+from hub.domain.rules.reasons import Cause, Reason
+from hub.domain.rules.states import FINAL, DeliveryStatus, QuestionStatus
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    channel: str
-    status: str
+    channel: Channel
+    status: DeliveryStatus
     lease_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
-    """All that decides the next step for one notification of one person."""
+class Reach:
+    """Whether a channel gets to the person. `there`: they have a device, an address."""
 
-    urgent: bool
+    on: bool = True
+    there: bool = False
+    suppressed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """All that decides the next step for one notification of one person.
+
+    `gone`: deleted, retracted, or its person erased.
+    """
+
+    kind: Kind
     created_at: datetime
     timers: Timers
     acknowledged: bool = False
     seen: bool = False
     gone: bool = False
-    """Deleted, retracted, or its person erased."""
-    question_status: str | None = None
+    question_status: QuestionStatus | None = None
     question_answered: bool = False
     deadline_at: datetime | None = None
     had_socket: bool = False
     topic_on: bool = True
-    push_on: bool = True
-    email_on: bool = True
-    has_device: bool = False
-    has_address: bool = False
-    address_suppressed: bool = False
+    reach: Mapping[Channel, Reach] = field(default_factory=dict)
     deliveries: Sequence[Delivery] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    reason: str
+    cause: Cause
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
     until: datetime
-    reason: str
+    cause: Cause
 
 
 @dataclass(frozen=True, slots=True)
 class Send:
+    """`after_s`: since the notification was made, where it was waited for."""
+
     channel: Channel
-    reason: str
+    cause: Cause
+    after_s: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,23 +79,21 @@ Step = Done | Wait | Send | Suppress
 
 
 def next_step(facts: Facts, now: datetime) -> Step:
-    """What to do next: first the push is settled, then the email."""
-    push = _of(facts, "push")
-    if not all(delivery.status in FINAL for delivery in push) or not push:
-        return _push_step(facts, push, now)
-    email = _of(facts, "email")
-    if not all(delivery.status in FINAL for delivery in email) or not email:
-        return _email_step(facts, email, now)
-    return Done("every channel is settled")
+    """What to do next: the first channel of the kind that is not settled decides."""
+    for channel in facts.kind.channels:
+        tried = [delivery for delivery in facts.deliveries if delivery.channel is channel]
+        if not tried or any(delivery.status not in FINAL for delivery in tried):
+            return _step_on(CHANNELS[channel], facts, tried, now)
+    return Done(Cause.SETTLED)
 
 
 def ended(facts: Facts, now: datetime) -> Reason | None:
     """What ends everything that is pending, on every channel."""
     if facts.gone:
         return Reason.ERASED
-    if facts.urgent and facts.question_answered:
+    if facts.kind.urgent and facts.question_answered:
         return Reason.ANSWERED
-    if facts.question_status in ("closed", "deleted") and facts.urgent:
+    if facts.kind.urgent and facts.question_status not in (None, QuestionStatus.ACTIVE):
         return Reason.CLOSED
     if facts.deadline_at is not None and now >= facts.deadline_at:
         return Reason.EXPIRED
@@ -108,66 +102,56 @@ def ended(facts: Facts, now: datetime) -> Reason | None:
     return None
 
 
-def _push_step(facts: Facts, push: Sequence[Delivery], now: datetime) -> Step:
-    reason = ended(facts, now) or _push_withheld(facts)
+def due_at(row: ChannelRow, facts: Facts) -> datetime:
+    """When a channel's time has come."""
+    if row.only_a_live_socket_delays and not facts.had_socket:
+        return facts.created_at
+    return facts.created_at + timedelta(seconds=facts.timers[row.channel])
+
+
+def _step_on(row: ChannelRow, facts: Facts, tried: Sequence[Delivery], now: datetime) -> Step:
+    channel, timer_s = row.channel, facts.timers[row.channel]
+    reason = ended(facts, now) or _withheld(row, facts)
     if reason:
-        return Suppress("push", reason)
-    leased = _leased_until(push, now)
+        return Suppress(channel, reason)
+    leased = _leased_until(tried, now)
     if leased:
-        return Wait(leased, "a push is being sent")
-    due = facts.created_at
-    if facts.had_socket:
-        due += timedelta(seconds=facts.timers.push)
+        return Wait(leased, Cause.BEING_SENT)
+    due = due_at(row, facts)
+    if _comes_too_late(row, facts, max(now, due)):
+        return Suppress(channel, Reason.EXPIRED)
     if now < due:
-        return Wait(due, f"a socket was told; push after {facts.timers.push} s")
-    return Send("push", f"unseen {facts.timers.push} s" if facts.had_socket else "no live socket")
+        told = row.only_a_live_socket_delays
+        return Wait(due, Cause.SOCKET_TOLD if told else Cause.NOT_DUE)
+    if due == facts.created_at and row.only_a_live_socket_delays and not facts.had_socket:
+        return Send(channel, Cause.NO_LIVE_SOCKET)
+    unacknowledged = facts.kind.urgent and not row.ended_by_acknowledgement
+    return Send(channel, Cause.UNACKNOWLEDGED if unacknowledged else Cause.UNSEEN, timer_s)
 
 
-def _push_withheld(facts: Facts) -> Reason | None:
-    if facts.acknowledged:
+def _withheld(row: ChannelRow, facts: Facts) -> Reason | None:
+    """What keeps this one channel from being used."""
+    reach = facts.reach.get(row.channel, Reach())
+    if facts.acknowledged and (row.ended_by_acknowledgement or facts.kind.urgent):
         return Reason.ACKNOWLEDGED
     if not facts.topic_on:
         return Reason.TOPIC_OFF
-    if not facts.push_on:
+    never = facts.timers[row.channel] == 0 and not row.only_a_live_socket_delays
+    if not reach.on or never:
         return Reason.CHANNEL_OFF
-    return None if facts.has_device else Reason.NO_DEVICE
-
-
-def _email_step(facts: Facts, email: Sequence[Delivery], now: datetime) -> Step:
-    reason = ended(facts, now) or _email_withheld(facts)
-    if reason:
-        return Suppress("email", reason)
-    leased = _leased_until(email, now)
-    if leased:
-        return Wait(leased, "a mail is being sent")
-    due = facts.created_at + timedelta(seconds=facts.timers.email)
-    last = facts.deadline_at - EMAIL_NEEDS_LEFT if facts.urgent and facts.deadline_at else None
-    if last is not None and max(now, due) > last:
-        return Suppress("email", Reason.EXPIRED)
-    if now < due:
-        return Wait(due, f"email after {facts.timers.email} s")
-    word = "unacknowledged" if facts.urgent else "unseen"
-    return Send("email", f"{word} {facts.timers.email} s")
-
-
-def _email_withheld(facts: Facts) -> Reason | None:
-    if facts.urgent and facts.acknowledged:
-        return Reason.ACKNOWLEDGED
-    if not facts.topic_on:
-        return Reason.TOPIC_OFF
-    if not facts.email_on or facts.timers.email == 0:
-        return Reason.CHANNEL_OFF
-    if not facts.has_address:
+    if not reach.there:
         return Reason.NO_DEVICE
-    return Reason.ADDRESS_SUPPRESSED if facts.address_suppressed else None
+    return Reason.ADDRESS_SUPPRESSED if reach.suppressed else None
 
 
-def _of(facts: Facts, channel: Channel) -> list[Delivery]:
-    return [delivery for delivery in facts.deliveries if delivery.channel == channel]
+def _comes_too_late(row: ChannelRow, facts: Facts, at: datetime) -> bool:
+    """Whether too little of an urgent question's time is left for this channel."""
+    if not (facts.kind.urgent and facts.deadline_at and row.least_left):
+        return False
+    return at > facts.deadline_at - row.least_left
 
 
 def _leased_until(deliveries: Sequence[Delivery], now: datetime) -> datetime | None:
     """When the last claim of a sender lapses; None when nobody is sending."""
-    leases = [d.lease_until for d in deliveries if d.status == "sending" and d.lease_until]
-    alive = [lease for lease in leases if lease > now]
-    return max(alive, default=None)
+    leases = [one.lease_until for one in deliveries if one.status is DeliveryStatus.SENDING]
+    return max((lease for lease in leases if lease and lease > now), default=None)

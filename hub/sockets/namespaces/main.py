@@ -6,7 +6,7 @@ from hub.domain import rooms as domain_rooms
 from hub.domain.arrival import arrive
 from hub.domain.notifications import attention, inbox
 from hub.domain.people import positions
-from hub.domain.questions import waves
+from hub.domain.questions import nearby
 from hub.engine import Event, Member
 from hub.sockets import orders, presence, rooms, token_life
 from hub.sockets.context import Entrance, Namespace, Node, event_of
@@ -38,7 +38,9 @@ from protocol.names import neighbourhood_room, question_room, room_kind, stream_
 
 async def location_update(node: Node, member: Member, form: LocationUpdate) -> LocationState:
     user_id = guest_of(member).user_id
-    moved = await positions.locate(node.domain, user_id, form.lat, form.lng, form.accuracy_m)
+    d = node.domain
+    async with d.outbox.change() as change:
+        moved = await positions.locate(d, change, user_id, form.lat, form.lng, form.accuracy_m)
     await orders.move(node, moved.move)
     return LocationState(
         region_code=moved.region_code,
@@ -63,7 +65,7 @@ async def neighbourhood_join(
 async def _recent(node: Node, code: str) -> tuple[UrgentCard, ...] | None:
     """None while Postgres is away: the join itself needs it not."""
     try:
-        return await waves.recent(node.domain, code)
+        return await nearby.recent(node.domain, code)
     except HubError as error:
         if error.code != Code.UNAVAILABLE:
             raise
@@ -103,13 +105,15 @@ async def notification_ack(node: Node, member: Member, form: NotificationAck) ->
     if not form.ids and not form.question_ids:
         raise invalid("ids or questionIds is needed.")
     user_id = guest_of(member).user_id
-    count = await attention.acknowledge(node.domain, user_id, form.ids, form.question_ids)
-    return Count(count=count)
+    d, ids, questions = node.domain, form.ids, form.question_ids
+    async with d.outbox.change() as change:
+        return Count(count=await attention.acknowledge(d, change, user_id, ids, questions))
 
 
 async def notification_seen(node: Node, member: Member, form: NotificationSeen) -> Unread:
-    unread = await attention.mark_seen(node.domain, guest_of(member).user_id, form.ids)
-    return Unread(unread=unread)
+    d, user_id = node.domain, guest_of(member).user_id
+    async with d.outbox.change() as change:
+        return Unread(unread=await attention.mark_seen(d, change, user_id, form.ids))
 
 
 async def notification_read(node: Node, member: Member, form: NotificationRead) -> Unread:
@@ -119,7 +123,9 @@ async def notification_read(node: Node, member: Member, form: NotificationRead) 
         raise invalid("before goes with all, and has a time zone.")
     before = (form.before or node.domain.now()) if form.all else None
     user_id = guest_of(member).user_id
-    unread = await attention.mark_read(node.domain, user_id, form.ids, before=before)
+    d = node.domain
+    async with d.outbox.change() as change:
+        unread = await attention.mark_read(d, change, user_id, form.ids, before=before)
     return Unread(unread=unread)
 
 

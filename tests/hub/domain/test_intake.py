@@ -10,11 +10,12 @@ import pytest
 from hub.domain import intake
 from hub.domain.context import Domain
 from hub.domain.people import members
-from hub.domain.questions import answering, asking
+from hub.domain.questions import answering
 from hub.plumbing.telemetry.metrics import REGISTRY
 from protocol.domain_events import Envelope, UserUpdated
 from protocol.errors import HubError
 from protocol.rest.domain_events import EventsAccepted
+from tests import verbs
 from tests.hub.domain.test_flow import PHARMACY, SERVICE
 
 Seen = Callable[[str, object], None]
@@ -201,7 +202,7 @@ async def test_an_answer_from_before_the_close_is_taken_after_it(domain: Domain)
     assert await d.pool.fetchval("SELECT array_agg(id) FROM answers") == ["before"]
     assert await question(d, "status", "urgent_state", "answer_count") == ("closed", "closed", 1)
     with pytest.raises(HubError, match="closed"):
-        await answering.answer(d, "v", "q", "now")
+        await verbs.answer(d, "v", "q", "now")
 
 
 async def test_an_acceptance_from_before_the_deletion_earns_its_points(domain: Domain) -> None:
@@ -233,7 +234,7 @@ async def test_an_urgent_question_that_arrives_late_is_ordinary(domain: Domain) 
     await ask(d, "late", ago_s=601)
     assert await question(d, "urgent_state", id="late") == ("expired",)
     assert await d.pool.fetchval("SELECT count(*) FROM urgent_waves") == 0
-    await asking.ask(d, "asker", PHARMACY)
+    await verbs.ask(d, "asker", PHARMACY)
     await ask(d, "later", ago_s=700)
     assert await d.pool.fetchval("SELECT count(*) FROM inbox_events WHERE error IS NOT NULL") == 0
 

@@ -13,16 +13,19 @@ from redis.asyncio import Redis
 from hub.domain import arrival, intake
 from hub.domain.assembly import open_domain
 from hub.domain.context import Domain
-from hub.domain.notifications import attention, delivery, inbox, writing
+from hub.domain.notifications import delivery, inbox, writing
 from hub.domain.notifications.writing import News
-from hub.domain.people import devices, members
-from hub.domain.questions import answering, asking, waves
+from hub.domain.people import members
+from hub.domain.questions import waves
+from hub.domain.rules.kinds import Channel
+from hub.domain.rules.states import QuestionStatus
 from hub.plumbing.life.clock import VirtualClock
 from hub.plumbing.life.lifecycle import Lifecycle
 from hub.plumbing.settings.settings import Settings
 from hub.plumbing.stores.outbox import Told, _decode
 from protocol.domain_events import Envelope
 from protocol.rest.devices import DeviceRequest
+from tests import verbs
 from tests.hub.domain.test_flow import PHARMACY, SERVICE, local, rows
 
 Seen = Callable[[str, object], None]
@@ -54,9 +57,9 @@ async def ids(url: str) -> list[str]:
 
 async def answered(d: Domain) -> None:
     """Four events for other services."""
-    question = await asking.ask(d, "mina", PHARMACY)
-    answer = await answering.answer(d, "bora", question.id, "길 건너편이요.")
-    await answering.accept(d, "mina", answer.id)
+    question = await verbs.ask(d, "mina", PHARMACY)
+    answer = await verbs.answer(d, "bora", question.id, "길 건너편이요.")
+    await verbs.accept(d, "mina", answer.id)
 
 
 async def test_an_outgoing_event_is_written_once_though_its_publisher_died(
@@ -117,7 +120,7 @@ async def test_a_dedup_key_holds_for_seven_days(
     async def told() -> int:
         async with d.outbox.change() as change:
             news = News("u", "sale", "t", "b", dedup_key="sale-1")
-            return len(await writing.notify(d, change, [news], set()))
+            return len(await writing.notify(d, change, [news]))
 
     assert [await told(), await told()] == [1, 0]
     clock.advance(7 * 86_400 - 1)
@@ -134,7 +137,7 @@ async def test_a_dedup_key_holds_for_seven_days(
 async def woken(d: Domain) -> str:
     for name in ("bora", "chan"):
         await local(d, name)
-    question = await asking.ask(d, "mina", PHARMACY)
+    question = await verbs.ask(d, "mina", PHARMACY)
     assert await waves.tell_audience(d, question.id, 1) == 2
     return question.id
 
@@ -157,7 +160,7 @@ async def test_an_answer_after_the_deadline_wakes_nobody(
     id = await woken(d)
     before = await last(d)
     clock.advance(after_s)
-    await answering.answer(d, "bora", id, "여기요")
+    await verbs.answer(d, "bora", id, "여기요")
     told = await told_since(d, before)
     assert ("question:answered" in told, "question:retracted" in told) == (wakes, wakes)
     assert told["answer:created"] == ("user:mina", f"question:{id}"), "the asker hears of it"
@@ -185,15 +188,15 @@ async def test_an_answer_that_is_told_after_the_deadline_wakes_nobody(
     assert await d.pool.fetchval("SELECT first_answer_at FROM questions") == given
 
 
-@pytest.mark.parametrize("status", ["closed", "deleted"])
+@pytest.mark.parametrize("status", [QuestionStatus.CLOSED, QuestionStatus.DELETED])
 async def test_a_close_after_the_deadline_wakes_nobody(
-    later: Domain, clock: VirtualClock, status: str
+    later: Domain, clock: VirtualClock, status: QuestionStatus
 ) -> None:
     d = later
     id = await woken(d)
     before = await last(d)
     clock.advance(600)
-    await asking.close_own(d, "mina", id, status)
+    await verbs.close(d, "mina", id, status)
     assert set(await told_since(d, before)) == {"question:closed"}
 
 
@@ -201,7 +204,7 @@ async def expiring(d: Domain, user_id: str, seconds: float | None, kind: str = "
     at = None if seconds is None else d.now() + timedelta(seconds=seconds)
     async with d.outbox.change() as change:
         await members.ensure(change.conn, user_id)
-        await writing.notify(d, change, [News(user_id, kind, "t", "b", expires_at=at)], set())
+        await writing.notify(d, change, [News(user_id, kind, "t", "b", expires_at=at)])
 
 
 async def unread(d: Domain) -> dict[str, Any]:
@@ -222,8 +225,8 @@ async def unread(d: Domain) -> dict[str, Any]:
         "sync": synced.unread,
         "items of sync": len(open_items),
         "ready": (await arrival.arrive(d, "u")).unread,
-        "seen": await attention.mark_seen(d, "u", []),
-        "read": await attention.mark_read(d, "u", []),
+        "seen": await verbs.mark_seen(d, "u", []),
+        "read": await verbs.mark_read(d, "u", []),
     }
 
 
@@ -249,7 +252,7 @@ async def test_an_expired_notification_is_not_unread_on_any_road(
     payloads = await rows(d, "SELECT payload FROM outbox WHERE kind = 'emit' AND id > $1", before)
     (told,) = [msgspec.msgpack.decode(row["payload"])["emit"]["data"] for row in payloads]
     assert (told["count"], told["byKind"]) == (2, {"other one": 1, "sale": 1})
-    assert await attention.mark_read(d, "u", [], before=d.now()) == 0
+    assert await verbs.mark_read(d, "u", [], before=d.now()) == 0
     assert all_are(await unread(d), 0)
     record_property("seen", f"2 of 4 expired: 2 unread by {', '.join(figures)}")
 
@@ -263,7 +266,7 @@ async def test_what_is_read_after_it_expired_is_counted_once(
     clock.advance(61)
     items = (await inbox.sync(d, "u", 0, 100)).items
     expired = [item.id for item in items if item.expires_at is not None]
-    assert await attention.mark_read(d, "u", expired) == 1
+    assert await verbs.mark_read(d, "u", expired) == 1
     assert all_are(await unread(d), 1)
     await expiring(d, "u", None)
     assert all_are(await unread(d), 2)
@@ -279,10 +282,10 @@ async def test_the_badge_of_a_push_counts_no_expired_one(
 ) -> None:
     d = later
     await expiring(d, "u", 60)
-    await devices.add_device(d, "u", DeviceRequest(platform="ios", token="t" * 64))
+    await verbs.add_device(d, "u", DeviceRequest(platform="ios", token="t" * 64))
     clock.advance(61)
     await expiring(d, "u", None)
     row = (await rows(d, "SELECT id, created_at FROM notifications ORDER BY created_at DESC"))[0]
-    order = await delivery.take_steps(d, row["id"], row["created_at"], "push", 15)
+    order = await delivery.take_steps(d, row["id"], row["created_at"], Channel.PUSH, 15)
     assert order is not None
     assert order.unread == 1

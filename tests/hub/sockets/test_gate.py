@@ -301,4 +301,4 @@ async def test_one_line_an_event_and_nothing_of_its_payload(
         ]
         for value in ("33.12", "126.65", "of minji", "nobody:knows"):
             assert value not in repr(lines)
-        await client.leave()
+        await client.close()

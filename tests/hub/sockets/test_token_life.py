@@ -33,9 +33,10 @@ async def other(hub: Running, settings: Settings) -> AsyncIterator[Running]:
 
 async def login(hub: Running, user_id: str = "minji") -> Session:
     caller = await _service(hub)
-    return await logins.open_session(
-        hub.domain, caller, SessionRequest(user_id=user_id), user_agent=None, ip=None
-    )
+    async with hub.domain.outbox.change() as change:
+        return await logins.open_session(
+            hub.domain, change, caller, SessionRequest(user_id=user_id), user_agent=None, ip=None
+        )
 
 
 async def _service(hub: Running) -> Service:

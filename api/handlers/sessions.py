@@ -7,9 +7,6 @@ which every door has checked when a handler runs, and the token that only the pa
 
 from typing import Any, Final
 
-import msgspec
-from aiohttp import web
-
 from api.admission import METER, MINUTE_MS
 from api.route import Call
 from hub.domain.people import logins, revocation
@@ -32,14 +29,22 @@ from protocol.tokens import RefreshToken, csrf_token, is_csrf_token
 COOKIE_PATH: Final = f"{PREFIX}/auth"
 
 
-async def open_session(call: Call[SessionRequest, None]) -> Session:
-    return await logins.open_session(
-        call.domain, call.service, call.body, user_agent=call.user_agent, ip=call.address or None
+async def open_one(call: Call[SessionRequest, None]) -> Session:
+    """Open a session for a person you have authenticated."""
+    d, ip = call.domain, call.address or None
+    return await call.change(
+        Session,
+        lambda change: logins.open_session(
+            d, change, call.service, call.body, user_agent=call.user_agent, ip=ip
+        ),
     )
 
 
-async def refresh(call: Call[RefreshRequest, None]) -> web.Response:
-    """The next pair. Whoever came with the cookie gets the new token in it."""
+async def refresh(call: Call[RefreshRequest, None]) -> Refreshed:
+    """Change a refresh token for the next pair; one that comes twice ends its login.
+
+    Whoever came with the cookie gets the new token in it.
+    """
     by_cookie = call.body.refresh_token is None
     text = call.request.cookies.get(COOKIE) if by_cookie else call.body.refresh_token
     token = await _read(call, text)
@@ -50,37 +55,34 @@ async def refresh(call: Call[RefreshRequest, None]) -> web.Response:
         call.domain, token, text or "", user_agent=call.user_agent, ip=call.address or None
     )
     if not (by_cookie or call.body.cookie):
-        return _answer(
-            Refreshed(
-                access_token=session.access_token,
-                expires_in=session.expires_in,
-                refresh_token=session.refresh_token,
-            )
+        return Refreshed(
+            access_token=session.access_token,
+            expires_in=session.expires_in,
+            refresh_token=session.refresh_token,
         )
-    proof = csrf_token(call.domain.tokens, token.family)
-    answer = _answer(
-        Refreshed(
-            access_token=session.access_token, expires_in=session.expires_in, csrf_token=proof
-        )
+    _set_cookie(call, session.refresh_token, call.domain.policy.refresh_ttl_s)
+    return Refreshed(
+        access_token=session.access_token,
+        expires_in=session.expires_in,
+        csrf_token=csrf_token(call.domain.tokens, token.family),
     )
-    _set_cookie(answer, session.refresh_token, call.domain.policy.refresh_ttl_s)
-    return answer
 
 
-async def logout(call: Call[LogoutRequest, None]) -> web.Response:
-    """The access token in the header is asked for, so a forged request of another site cannot log
-    anybody out, cookie or not."""
+async def logout(call: Call[LogoutRequest, None]) -> None:
+    """End this login on all nodes, and disable the device.
+
+    The access token in the header is asked for, so a forged request of another site cannot log
+    anybody out, cookie or not.
+    """
     cookie = call.request.cookies.get(COOKIE)
-    text = call.body.refresh_token or cookie
-    token = _readable(call, text)
+    token = _readable(call, call.body.refresh_token or cookie)
     await logins.logout(call.domain, call.person, token, call.body.device_id)
-    answer = web.Response(status=204)
     if cookie is not None:
-        _set_cookie(answer, "", 0)
-    return answer
+        _set_cookie(call, "", 0)
 
 
 async def revoke(call: Call[RevokeRequest, None]) -> None:
+    """Revoke a person's tokens from before a moment, or one token; sockets are cut."""
     await revocation.revoke(call.domain, call.body)
 
 
@@ -121,18 +123,7 @@ async def _count(call: Call[Any, Any], scope: str, most: int, who: str) -> None:
     await call.request[METER].check(Window(scope, most, MINUTE_MS), who)
 
 
-def _answer(form: Refreshed) -> web.Response:
-    body = msgspec.json.encode(form)
-    return web.Response(body=body, content_type="application/json", charset="utf-8")
-
-
-def _set_cookie(answer: web.Response, value: str, max_age: int) -> None:
-    answer.set_cookie(
-        COOKIE,
-        value,
-        max_age=max_age,
-        path=COOKIE_PATH,
-        secure=True,
-        httponly=True,
-        samesite="Lax",
+def _set_cookie(call: Call[Any, Any], value: str, max_age: int) -> None:
+    call.headers["Set-Cookie"] = (
+        f"{COOKIE}={value}; Max-Age={max_age}; Path={COOKIE_PATH}; HttpOnly; Secure; SameSite=Lax"
     )
