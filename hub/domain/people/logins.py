@@ -142,9 +142,9 @@ async def _families(
 ) -> list[UUID]:
     rows = await conn.fetch(
         "SELECT DISTINCT family_id FROM refresh_tokens WHERE user_id = $1"
-        " AND (jti::text = $2 OR family_id = $3)",
+        " AND (jti = $2 OR family_id = $3)",
         caller.user_id,
-        caller.jti,
+        revocation.row_of(caller.jti),
         refresh_token.family if refresh_token else None,
     )
     return [row["family_id"] for row in rows]

@@ -58,10 +58,12 @@ async def revoke_person(
     await lock(change.conn, user_id)
     at = before or d.now()
     rows = await change.conn.fetch(
-        "UPDATE refresh_tokens SET revoked_at = coalesce(revoked_at, $3) WHERE user_id = $1"
-        " AND family_id IN (SELECT family_id FROM refresh_tokens WHERE user_id = $1"
-        "  GROUP BY family_id HAVING min(issued_at) < $2 AND bool_or(revoked_at IS NULL))"
-        " RETURNING jti, issued_at",
+        "WITH alive AS (SELECT DISTINCT family_id FROM refresh_tokens"
+        "  WHERE user_id = $1 AND revoked_at IS NULL),"
+        " older AS (SELECT family_id FROM alive JOIN refresh_tokens USING (family_id)"
+        "  GROUP BY family_id HAVING min(issued_at) < $2)"
+        " UPDATE refresh_tokens SET revoked_at = coalesce(revoked_at, $3)"
+        " WHERE family_id IN (SELECT family_id FROM older) RETURNING jti, issued_at",
         user_id,
         at,
         d.now(),
@@ -83,12 +85,20 @@ async def revoke_person(
 async def revoke_token(d: Domain, change: Change, jti: str) -> None:
     """One access token, and the login it belongs to where that was ours."""
     row = await change.conn.fetchrow(
-        "SELECT user_id, family_id FROM refresh_tokens WHERE jti::text = $1", jti
+        "SELECT user_id, family_id FROM refresh_tokens WHERE jti = $1", row_of(jti)
     )
     if row is not None:
         await lock(change.conn, row["user_id"])
         await end_login(d, change, row["family_id"], REVOKED)
     _tell(change, Revocation(reason=REVOKED, ttl_s=LONGEST_S, jtis=(jti,)))
+
+
+def row_of(jti: str) -> UUID | None:
+    """The row of a token of ours; None for a number that somebody else has given."""
+    try:
+        return UUID(jti)
+    except ValueError:
+        return None
 
 
 async def end_login(d: Domain, change: Change, family: UUID, reason: str) -> None:
