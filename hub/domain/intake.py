@@ -1,6 +1,7 @@
 """Domain events of other services: each is applied once, in one transaction with its own row."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal
 from uuid import UUID
@@ -116,28 +117,54 @@ def _rounded(payload: Message) -> dict[str, Any]:
     return value
 
 
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An event as its row keeps it. `done`: applied before."""
+
+    payload: Any
+    event_type: str
+    occurred_at: datetime
+    done: bool
+
+    @classmethod
+    def of(cls, row: Row) -> "Stored":
+        return cls(
+            payload=from_json(row["payload"]),
+            event_type=row["event_type"],
+            occurred_at=row["occurred_at"],
+            done=row["processed_at"] is not None,
+        )
+
+    def read(self, d: Domain) -> Message:
+        """Raises INVALID_PAYLOAD for what could be kept and cannot be read."""
+        payload = read(self.payload, DOMAIN_EVENTS[self.event_type].payload)
+        _check_times(d, payload, self.occurred_at)
+        return payload
+
+
 async def apply(d: Domain, event_id: UUID) -> bool:
     """Try a stored event again; true when it is applied or was before. For the worker."""
     async with d.outbox.change() as change:
         row = await change.conn.fetchrow(
             "SELECT * FROM inbox_events WHERE event_id = $1 FOR UPDATE", event_id
         )
-        if row is None or row["processed_at"] is not None:
+        stored = None if row is None else Stored.of(row)
+        if stored is None or stored.done:
             return True
-        return await _apply(d, change, event_id, row, row["occurred_at"]) != "failed"
+        return await _apply(d, change, event_id, stored, stored.occurred_at) != "failed"
 
 
 async def _apply(
-    d: Domain, change: Change, event_id: UUID, told: Message | Row, occurred_at: datetime
+    d: Domain, change: Change, event_id: UUID, told: Message | Stored, occurred_at: datetime
 ) -> Outcome:
     """Apply inside a savepoint: what a failure wrote or told is taken back, its error is kept.
 
-    `told` is the payload, or the row that keeps it. Raises what says that a store is away.
+    Raises what says that a store is away.
     """
     outcome: Outcome = "applied"
     try:
         async with change.savepoint():
-            payload = told if isinstance(told, Message) else _stored(d, told)
+            payload = told.read(d) if isinstance(told, Stored) else told
             await HANDLERS[type(payload)](d, change, payload, occurred_at)
     except Known:
         outcome = "known"
@@ -155,12 +182,6 @@ async def _apply(
         d.now(),
     )
     return outcome
-
-
-def _stored(d: Domain, row: Row) -> Message:
-    payload = read(from_json(row["payload"]), DOMAIN_EVENTS[row["event_type"]].payload)
-    _check_times(d, payload, row["occurred_at"])
-    return payload
 
 
 async def _keep_error(change: Change, event_id: UUID, error: Exception) -> None:

@@ -242,8 +242,8 @@ async def test_stopping_finishes_what_runs_and_gives_back_what_waits(
     await asyncio.wait_for(stopping, 10)
     assert not life.failed
     rows = await domain.pool.fetch("SELECT entrypoint, status, attempts FROM pgqueuer")
-    later = [tuple(row) for row in rows if row["entrypoint"] == "notification:normal"]
-    assert later == [("notification:normal", "queued", 0)]
+    later = [tuple(row) for row in rows if row["entrypoint"] != "unseen-check"]
+    assert later == [("first-look", "queued", 0)]
     statuses = await deliveries(domain, "push")
     assert statuses == [("push", "sent", None)]
 
