@@ -26,7 +26,7 @@ from hub.domain.context import Domain
 from hub.domain.people.sessions import ALL_SCOPES, add_service
 from hub.embedded import Postgres, Valkey, keep
 from hub.embedded.supervisor import free_port
-from hub.engine.process import freeze_start, watch_lag
+from hub.engine import freeze_start, watch_lag
 from hub.plumbing.http.connections import raise_descriptors
 from hub.plumbing.http.health import Check
 from hub.plumbing.life.lifecycle import Lifecycle, run
@@ -95,7 +95,7 @@ async def open_hub_of_many(life: Lifecycle, settings: Settings, report: int) -> 
 def settle(life: Lifecycle, door: Door) -> None:
     """What a process with many sockets does once, when everything of it is loaded."""
     freeze_start()
-    life.spawn("loop lag", watch_lag(door.node.server.eio.counters))
+    life.spawn("loop lag", watch_lag(door.node.server.book.counters))
 
 
 async def hub_door(life: Lifecycle, settings: Settings) -> tuple[Door, Vitals]:

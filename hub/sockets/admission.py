@@ -15,8 +15,7 @@ from socketio.exceptions import ConnectionRefusedError as Refused
 
 from hub.domain.arrival import Arrival
 from hub.domain.people import sessions
-from hub.engine import Member, Unavailable, reasons
-from hub.engine.rooms import HELD
+from hub.engine import HELD, Member, Unavailable, reasons
 from hub.plumbing.life.lasting import Lasting
 from hub.plumbing.telemetry.metrics import ERRORS, SOCKET_EVENTS
 from hub.plumbing.telemetry.trace import traced

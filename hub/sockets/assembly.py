@@ -14,8 +14,7 @@ from hub.cluster.cluster import Cluster, ClusterOptions
 from hub.cluster.emitter import LogLimits
 from hub.domain.assembly import redis_server
 from hub.domain.context import Domain
-from hub.engine import Handshake, Member, Refusal
-from hub.engine.wheel import Wheel
+from hub.engine import Handshake, Member, Refusal, Wheel
 from hub.plumbing.http.health import Check
 from hub.plumbing.life.lifecycle import Lifecycle
 from hub.plumbing.limits.fleet import Limits, Verdict, Window
@@ -152,8 +151,8 @@ def _options(life: Lifecycle, settings: Settings, domain: Domain) -> ClusterOpti
 def _attach(node: Node) -> None:
     """Hang everything of this door on the server."""
     server = node.server
-    server.admit = admission.hook(node)
-    server.ended = node.logins.ended
+    server.hooks.admit = admission.hook(node)
+    server.hooks.ended = node.logins.ended
     for namespace in node.namespaces:
         server.on("disconnect", _disconnected(node, namespace), namespace=namespace)
     _open_gate(node)

@@ -13,8 +13,7 @@ from hub.cluster.requests import Requests
 from hub.cluster.sessions import Sessions
 from hub.domain.arrival import Arrival
 from hub.domain.context import Domain
-from hub.engine import Event, Member, Server
-from hub.engine.wheel import Wheel
+from hub.engine import Event, Member, Server, Wheel
 from hub.plumbing.limits.fleet import Limits
 from hub.plumbing.settings.product import Sockets
 from hub.plumbing.telemetry.logs import AccessLog

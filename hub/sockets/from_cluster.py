@@ -47,17 +47,13 @@ class LocalSockets:
 
     def ask(self, broadcast: Broadcast, timeout: float, answer: Callable[[list[Any]], None]) -> int:
         args = [broadcast.event, *broadcast.args]
-        space = self._server.manager.namespace(broadcast.namespace)
-        space.flush()
-        members = [
-            member
-            for member in space.select(broadcast.rooms or None, broadcast.except_rooms)
-            if member.connected
-        ]
+        rooms = broadcast.rooms or None
+        chosen = self._server.select(rooms, broadcast.except_rooms, broadcast.namespace)
+        members = [member for member in chosen if member.connected]
         asked = _Asked(answer)
         for member in members:
             taken = partial(asked.take, member)
-            asked.waiting[member] = self._server.manager.emit_with_ack(member, args, taken)
+            asked.waiting[member] = member.ask(args, taken)
         if members:
             asked.timer = asyncio.get_running_loop().call_later(timeout, asked.end)
         return len(members)
@@ -76,7 +72,7 @@ class LocalSockets:
 
     def rooms(self, namespace: str) -> Iterable[str]:
         """Without the rooms that stand in no list."""
-        space = self._server.manager.namespace(namespace)
+        space = self._server.manager.namespaces[namespace]
         names = [str(name) for name in space.rooms if room_kind(str(name)) not in HIDDEN_ROOMS]
         return [*names, *(member.sid for member in self._server.members(namespace))]
 

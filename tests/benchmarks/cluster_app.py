@@ -16,8 +16,7 @@ import uvloop
 
 from hub.cluster.cluster import Cluster, ClusterOptions
 from hub.cluster.server import Server as RedisServer
-from hub.engine import Member
-from hub.engine.process import freeze_start
+from hub.engine import Member, freeze_start
 from hub.sockets.context import Order
 from hub.sockets.from_cluster import LocalSockets
 from protocol.names import Channels

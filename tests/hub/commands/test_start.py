@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 
 from hub.commands.start import open_hub_alone
-from hub.engine.process import INTERVAL, THRESHOLD
+from hub.engine.session.process import INTERVAL, THRESHOLD
 from hub.plumbing.life.lifecycle import Lifecycle
 from hub.plumbing.settings.settings import Settings
 

@@ -77,7 +77,7 @@ async def test_what_is_published_during_the_check_comes_after_ready(
     """From the moment a room is joined nothing is missed, and ready still comes first."""
     wire = await dial(hub)
     node = hub.door.node
-    opened = node.server.manager.opened
+    opened = node.server.manager.namespaces.hooks.opened
     assert opened is not None
 
     def publish_at_once(namespace: str, room: Any) -> None:
@@ -85,7 +85,7 @@ async def test_what_is_published_during_the_check_comes_after_ready(
         if room == "user:minji":
             node.server.deliver(Event(["early", {"n": 1}]), ("user:minji",))
 
-    node.server.on_rooms(publish_at_once, node.server.manager.emptied)
+    node.server.on_rooms(publish_at_once, node.server.manager.namespaces.hooks.emptied)
     await wire.send("40" + json.dumps({"token": hub.token("minji")}))
     packets = [str(await wire.next()) for _ in range(3)]
     assert packets[0].startswith("40{")

@@ -114,7 +114,7 @@ async def test_refused_logins_do_not_keep_a_session(
         async with asyncio.timeout(3):
             while isinstance(await _ask(wire, f'40{{"token":"{word}"}}'), str):
                 await asyncio.sleep(0.05)
-        assert hub.door.node.server.eio.counters.closed == {"connect timeout": 1}
+        assert hub.door.node.server.book.counters.closed == {"connect timeout": 1}
 
 
 async def _ask(wire: Any, packet: str) -> Any:

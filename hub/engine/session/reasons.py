@@ -1,4 +1,4 @@
-"""Why a connection ended: the ``reason`` of a disconnect handler, and the label of a counter.
+"""Why a connection ended: the `reason` of a disconnect handler, and the label of a counter.
 
 The first three are final (a DISCONNECT was said); whatever else ended it, the client comes back
 and may recover.

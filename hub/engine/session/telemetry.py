@@ -40,8 +40,8 @@ def count(table: dict[str, int], label: str, by: int = 1) -> None:
 
 
 class EngineCollector(Collector):
-    """Prometheus families of one engine; ``members`` gives live members by namespace,
-    ``backlog`` the bytes waiting for all connections."""
+    """Prometheus families of one engine; `members` gives live members by namespace,
+    `backlog` the bytes waiting for all connections."""
 
     def __init__(
         self,

@@ -2,7 +2,7 @@
 
 Encoding is done once per packet; orjson first, the standard library for what orjson does not know
 (bytes, integers over 64 bits, lone surrogates). Decoding refuses what the official parser refuses
-(socket.io-parser 4.2.7 ``isPayloadValid``) and takes what it takes; tests ask both.
+(socket.io-parser 4.2.7 `isPayloadValid`) and takes what it takes; tests ask both.
 """
 
 from __future__ import annotations
@@ -17,9 +17,8 @@ from typing import Any, Final
 import msgpack
 import orjson
 
+from hub.engine.wire.frames import BINARY, TEXT, Part
 from protocol.stock import RESERVED_EVENTS, check_event, check_values
-
-from .frames import BINARY, TEXT, Part
 
 CONNECT, DISCONNECT, EVENT, ACK, CONNECT_ERROR, BINARY_EVENT, BINARY_ACK = range(7)
 
@@ -42,9 +41,9 @@ class BadPacket(ValueError):
 
 @dataclass(slots=True)
 class Packet:
-    """One decoded packet; ``attachments`` is how many binary messages must still follow, ``size``
-    the bytes of all its messages. With a ``fault`` it is refused by an answer and the session goes
-    on; of an event ``data`` is then the name alone. ``data`` is None where there was none.
+    """One decoded packet; `attachments` is how many binary messages must still follow, `size`
+    the bytes of all its messages. With a `fault` it is refused by an answer and the session goes
+    on; of an event `data` is then the name alone. `data` is None where there was none.
     """
 
     type: int
@@ -126,7 +125,7 @@ def _as_double(value: int) -> float | None:
 
 
 def encode_msgpack(kind: int, namespace: str, id: int | None, data: Any) -> Part:
-    """One binary message; a DISCONNECT carries no ``data``, or the official client throws."""
+    """One binary message; a DISCONNECT carries no `data`, or the official client throws."""
     packet: dict[str, Any] = {"type": kind, "nsp": namespace}
     if data is not None:
         packet["data"] = data
@@ -276,7 +275,7 @@ def number_text(number: float) -> str:
 
 
 def depth_over(data: Any, limit: int) -> bool:
-    """Whether lists and maps nest deeper than ``limit``."""
+    """Whether lists and maps nest deeper than `limit`."""
     level = [data] if isinstance(data, (dict, list)) else []
     for _ in range(limit):
         level = [
@@ -367,7 +366,7 @@ def _by_text(pairs: list[tuple[Any, Any]]) -> dict[str, Any]:
 
 
 def _extension(code: int, data: bytes) -> Any:
-    """notepack writes ``undefined`` as extension 0 with one byte, dates as 0 with eight (ms), and
+    """notepack writes `undefined` as extension 0 with one byte, dates as 0 with eight (ms), and
     reads any other one as a list of its number and its bytes."""
     if code != 0 or len(data) not in (1, 8):
         return [code, data]

@@ -6,20 +6,18 @@ import asyncio
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aiohttp import web
 
-from . import reasons
-from .backlog import Backlog
-from .events import Event
-from .frames import TEXT, Part
-from .link import IDLE, TURN, Link
-from .telemetry import count
-
-if TYPE_CHECKING:
-    from .connection import Connection
-    from .engine import Engine
+from hub.engine.session import reasons
+from hub.engine.session.backlog import Backlog
+from hub.engine.session.book import Book
+from hub.engine.session.connection import Connection
+from hub.engine.session.link import IDLE, TURN, Link
+from hub.engine.session.telemetry import count
+from hub.engine.wire.event import Event
+from hub.engine.wire.frames import TEXT, Part
 
 SEPARATOR = b"\x1e"
 HEARD_OUT = reasons.FINAL | {
@@ -61,10 +59,7 @@ CLOSE = Encoded((TEXT, b"1"))
 
 
 class Poller(Link):
-    """``prober`` is the WebSocket that is about to take the session over; ``ending`` once the
-    server has closed it and only what it said last waits for a poll.
-
-    A session that ended is told to its polls by a refusal, which every client takes for a lost
+    """A session that ended is told to its polls by a refusal, which every client takes for a lost
     transport; python-socketio's stays away for good after Engine.IO's CLOSE.
     """
 
@@ -83,25 +78,32 @@ class Poller(Link):
         "upgraded",
     )
 
-    def __init__(self, engine: Engine, sid: str, codec: int, environ: dict[str, Any]) -> None:
-        super().__init__()
-        self.engine = engine
+    def __init__(self, book: Book, sid: str, codec: int, environ: dict[str, Any]) -> None:
+        super().__init__(book)
         self.sid = sid
         self.codec = codec
         environ.pop("wsgi.input", None)
         environ.pop("aiohttp.request", None)
         self.address = environ["REMOTE_ADDR"]
-        self._environ = environ if engine.options.keep_request else {"REMOTE_ADDR": self.address}
+        self._environ = environ if book.options.keep_request else {"REMOTE_ADDR": self.address}
+        # What waits for a poll.
         self._queue: Backlog[tuple[Part, ...]] = Backlog()
+        # Done when the poll that waits has something to say.
         self._waiter: asyncio.Future[None] | None = None
+        # The POST in hand: whether there is one, its body, and how far that is handled.
         self._posting = False
-        self._body = b""  # of the POST in hand, handled up to ``_at``
+        self._body = b""
         self._at = 1
+        # Done when reading its body may go on.
         self._read_on: asyncio.Future[None] | None = None
-        self._word: Encoded | None = None  # what polls hear after the end; None: a refusal
-        self._probed = False
+        # What polls hear after the end; None for a refusal.
+        self._word: Encoded | None = None
+        # The WebSocket that is about to take the session over, and whether it carries bytes.
         self.prober: Connection | None = None
+        self._probed = False
+        # It has taken it over.
         self.upgraded = False
+        # The server has ended the session, and what it said last still waits for a poll.
         self.ending = False
 
     @property
@@ -111,11 +113,11 @@ class Poller(Link):
     def open_packets(self, opened: bytes) -> list[Encoded]:
         return [Encoded((TEXT, b"0" + opened)), *self._take()]
 
-    # requests
+    # Requests.
 
     async def poll(self) -> list[Encoded]:
         """The packets for one GET, at least one. Raises BadRequest."""
-        self.engine.beats.catch_up()
+        self.book.beats.catch_up()
         if self.closed:
             raise BadRequest("session")
         if self._waiter is not None:
@@ -128,12 +130,12 @@ class Poller(Link):
             packets = self._take()
         if packets:  # CLOSE beside it would be heard before it
             if self.ending and self._word is None:
-                self._forget()
+                self._heard()
             return packets
         if self.upgraded and probed:  # it overtook the packet that ended the upgrade
             raise BadRequest("upgraded")
         if self.ending:
-            self._forget()
+            self._heard()
         if not self.over or self.upgraded:
             return [NOOP]
         if self._word is None:
@@ -178,12 +180,8 @@ class Poller(Link):
             self._body, self._at = b"", 1
 
     async def _body_of(self, request: web.Request) -> bytes:
-        body = None
-        try:
-            async with asyncio.timeout(self.engine.options.connect_timeout):
-                body = await _read(request, self.engine.options.max_payload)
-        except TimeoutError:
-            raise self._bad("body_late") from None
+        """The connection's handler sees to it that the body comes in time (`hub.plumbing.http`)."""
+        body = await _read(request, self.book.options.max_payload)
         if body is None:
             raise self._bad("payload_too_big")
         return body
@@ -191,7 +189,7 @@ class Poller(Link):
     def take_body(self, body: bytes) -> None:
         """The packets of one body, up to the mark of what may wait, and a turn at most. Raises
         BadRequest."""
-        self.engine.counters.bytes_in += len(body)
+        self.book.counters.bytes_in += len(body)
         self._body, self._at = body, 0
         self._take_on()
 
@@ -214,13 +212,13 @@ class Poller(Link):
         return self._body[at:end]
 
     def _packet(self, link: Link, packet: bytes) -> None:
-        """``link`` is what carries the session by now."""
-        self.engine.counters.frames_in += 1
+        """`link` is what carries the session by now."""
+        self.book.counters.frames_in += 1
         kind = packet[:1]
         if kind == b"4":
-            self.engine.app.text(link, packet)
+            link.hearer.text(packet)
         elif kind == b"b":
-            self.engine.app.binary(link, decode_base64(packet[1:]))
+            link.hearer.binary(decode_base64(packet[1:]))
         elif kind == b"3":
             link.pong()
         elif packet == b"1":
@@ -238,17 +236,17 @@ class Poller(Link):
         packets = []
         while (parts := self._queue.pop()) is not None:
             packets.extend([Encoded(part) for part in parts])
-        self.engine.counters.frames_out += len(packets)
-        self.engine.counters.bytes_out += sum(len(packet.text) for packet in packets)
+        self.book.counters.frames_out += len(packets)
+        self.book.counters.bytes_out += sum(len(packet.text) for packet in packets)
         return packets
 
-    # Link
+    # What it says, and how it ends.
 
     def send_parts(self, parts: tuple[Part, ...]) -> None:
         if self.over:
             return
         waiting, size = self._queue.bytes, _size(parts)
-        if waiting and waiting + size > self.engine.options.backlog_high:
+        if waiting and waiting + size > self.book.options.backlog_high:
             self.end(reasons.SLOW_CONSUMER)
             return
         self._queue.append(parts, size)
@@ -259,19 +257,19 @@ class Poller(Link):
 
     def push(self, event: Event, plain: bool) -> None:
         parts = event.parts(self.codec, plain)
-        if event.kind != "volatile" or self._queue.bytes <= self.engine.options.backlog_low:
+        if event.kind != "volatile" or self._queue.bytes <= self.book.options.backlog_low:
             self.send_parts(parts)
         elif event.key is None:
-            count(self.engine.counters.dropped, "volatile")
+            count(self.book.counters.dropped, "volatile")
         else:
             dropped = self._queue.keep_newest(event.key, parts, _size(parts))
-            count(self.engine.counters.dropped, "volatile", dropped)
+            count(self.book.counters.dropped, "volatile", dropped)
 
     def ping(self) -> None:
         self.send_parts(((TEXT, b"2"),))
 
     def reject(self, fault: str) -> None:
-        count(self.engine.counters.rejected, fault)
+        count(self.book.counters.rejected, fault)
         self.end(reasons.BAD_PACKET)
 
     def end(self, reason: str, code: int = 1000) -> None:
@@ -286,23 +284,27 @@ class Poller(Link):
             self._queue = Backlog()
         if self.prober is not None:
             self.prober.end(reasons.TRANSPORT_CLOSE)
-        self.engine.ended(self, reason)
+        self._ended(reason)
         if self.ending:  # what was said last is heard at the next poll
-            delay = self.engine.options.close_timeout
-            self.deadline_slot = self.engine.deadlines.add(self, delay)
+            self.expect_end()
         self._wake()
 
     def expired(self) -> None:
         if self.ending:
             self.deadline_slot = 0
-            self._forget()
+            self._heard()
         else:
             super().expired()
 
-    def _forget(self) -> None:
+    def forget(self) -> None:
+        """Not before its last word is heard."""
+        if not self.ending:
+            super().forget()
+
+    def _heard(self) -> None:
         self.ending = False
         self.met_deadline()
-        self.engine.forget(self)
+        self.forget()
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
@@ -316,11 +318,14 @@ class Poller(Link):
             self._read_on.set_result(None)
 
     @property
+    def waiting(self) -> int:
+        return self._queue.bytes
+
+    @property
     def unheard(self) -> bool:
-        """Whether what was said last still waits for a poll."""
         return self.ending and self._queue.bytes > 0
 
-    # upgrade
+    # How it becomes a WebSocket.
 
     @property
     def probing(self) -> bool:
@@ -339,16 +344,18 @@ class Poller(Link):
     def hand_over(self, connection: Connection) -> None:
         """The WebSocket carries the session from now on, what waited first."""
         self.upgraded = True
-        deadlines = self.engine.deadlines
+        deadlines = self.book.deadlines
         connection.deadline_slot = deadlines.pass_on(self, self.deadline_slot, connection)
         self.deadline_slot = 0
         late = self.attachment_slot
-        connection.attachment_slot = self.engine.attachments.pass_on(self, late, connection)
+        connection.attachment_slot = self.book.attachments.pass_on(self, late, connection)
         self.attachment_slot = 0
         self.stop_clock()
         connection.start_beats()
-        self.engine.sockets[self.sid] = connection
-        connection.taken_over(self)
+        self.book.sessions[self.sid] = connection
+        connection.session = self.session
+        connection.queue(self.queued)
+        self.hearer.moved(connection)
         while (parts := self._queue.pop()) is not None:
             connection.send_parts(parts)
         with suppress(BadRequest):  # then it has ended the session
@@ -357,7 +364,7 @@ class Poller(Link):
         self.prober = None
         self.closed = self.over = True
         self._wake()
-        count(self.engine.counters.opened, "upgrade")
+        count(self.book.counters.opened, "upgrade")
 
 
 def decode_base64(text: bytes) -> bytes:
@@ -374,7 +381,7 @@ def _size(parts: tuple[Part, ...]) -> int:
 
 
 async def _read(request: web.Request, limit: int) -> bytes | None:
-    """The whole body, however it is cut; None when it is over ``limit`` bytes."""
+    """The whole body, however it is cut; None when it is over `limit` bytes."""
     if (request.content_length or 0) > limit:
         return None
     body = bytearray()

@@ -6,22 +6,20 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from types import CoroutineType
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-import orjson
+import socketio
+import structlog
 
-from .packets import ACK, DEFAULT, encode, prefix_of
-from .rooms import GONE, HELD, LEAVING, LIVE, Jobs, Member
-from .telemetry import count
+from hub.engine.face.hooks import Hooks, NotTaken
+from hub.engine.rooms.member import GONE, HELD, LEAVING, LIVE, Jobs, Member
+from hub.engine.session.link import Link
+from hub.engine.session.telemetry import Counters, count
 
-if TYPE_CHECKING:
-    from .server import Server
-
-log = logging.getLogger("hub.engine")
+log = structlog.get_logger(__name__)
 
 LEAVE = -(2**64)
 """In place of an ack id: this call is the disconnect handler. No packet can hold such a number."""
@@ -30,29 +28,28 @@ REFUSED: Final = object()
 """In place of an event's name, before it and the fault: it is answered and reaches no handler."""
 
 
-class Refused(Exception):
-    """An event the engine did not take; the text is the counter's label."""
-
-
-Failed = Callable[[Member, str, Exception | None], Any]
-"""What to acknowledge when a handler raised, the engine refused an event (Refused), or (None) when
-an event has no handler."""
-
-
 class Calls:
-    """``gone(member)`` is called when a member's disconnect handler has run."""
+    """The handlers are attached at `server`, the library's; `gone(member)` is called when a
+    member's disconnect handler has run."""
 
-    def __init__(self, server: Server, gone: Callable[[Member], None]) -> None:
+    def __init__(
+        self,
+        server: socketio.AsyncServer,
+        hooks: Hooks,
+        counters: Counters,
+        gone: Callable[[Member], None],
+    ) -> None:
         self._server = server
+        self._hooks = hooks
+        self._counters = counters
         self._gone = gone
-        self._not_handled = server.not_handled
         self._takes_auth: dict[Any, bool] = {}
         self._tasks: set[Any] = set()
 
-    # events
+    # Events.
 
     def event(self, member: Member, number: int | None, args: list[Any], size: int) -> None:
-        """Handle it now, or after what the member sent before; ``size`` is its bytes."""
+        """Handle it now, or after what the member sent before; `size` is its bytes."""
         jobs = member.jobs
         if jobs is None:
             if member.state == LIVE:
@@ -99,7 +96,7 @@ class Calls:
     def _call_other(self, member: Member, number: int | None, args: list[Any]) -> Any:
         """Catch-all handlers, namespace classes, nobody."""
         if args[0] is REFUSED:
-            return self._failed(member, args[1], Refused(args[2]))
+            return self._failed(member, args[1], NotTaken(args[2]))
         name = member.namespace.name
         if self._other(name, args[0]):
             return self._server._trigger_event(args[0], name, member.sid, *args[1:])
@@ -128,20 +125,20 @@ class Calls:
         except Exception as error:
             answer = self._failed(member, event, error)
         else:
-            if answer is self._not_handled:
+            if answer is self._server.not_handled:
                 answer = self._failed(member, event, None)
         self._answer(member, number, event, answer)
 
     def _failed(self, member: Member, event: str, error: Exception | None) -> Any:
-        server = self._server
-        if isinstance(error, Refused):
-            count(server.eio.counters.rejected, str(error))
+        if isinstance(error, NotTaken):
+            count(self._counters.rejected, str(error))
         elif error is not None:
-            log.error("handler of an event failed", exc_info=error)
-            count(server.eio.counters.rejected, "handler_error")
-        if server.failed is not None and (event != "disconnect" or isinstance(error, Refused)):
-            return server.failed(member, event, error)
-        return self._not_handled
+            log.error("a handler failed", exc_info=error)
+            count(self._counters.rejected, "handler_error")
+        failed = self._hooks.failed
+        if failed is not None and (event != "disconnect" or isinstance(error, NotTaken)):
+            return failed(member, event, error)
+        return self._server.not_handled
 
     def _answer(self, member: Member, number: int | None, event: str, answer: Any) -> None:
         if number is None:
@@ -149,22 +146,21 @@ class Calls:
         if number == LEAVE:
             self._gone(member)
             return
-        if answer is self._not_handled or member.state >= LEAVING:
+        if answer is self._server.not_handled or member.state >= LEAVING:
             return
         if answer is None:
             data: list[Any] = []
         else:
             data = list(answer) if type(answer) is tuple else [answer]
-        member.namespace.flush_before(member)
         try:
-            acknowledge(member, number, data)
+            member.acknowledge(number, data)
         except Exception as error:
             self._failed(member, event, error)
 
-    # queues
+    # Queues.
 
     def begin(self, member: Member, first: Coroutine[Any, Any, None]) -> None:
-        """Run ``first`` and then, one by one, what the member sends meanwhile."""
+        """Run `first` and then, one by one, what the member sends meanwhile."""
         member.jobs = deque()
         self.task(self._work(member, member.jobs, first))
 
@@ -187,12 +183,35 @@ class Calls:
                 self._answer(member, number, args[0], result)
         member.jobs = None
 
+    # Sessions, of which only `instrument()` wants to hear.
+
+    def opened(self, link: Link) -> None:
+        server = self._server
+        if server.eio.handlers["connect"] != server._handle_eio_connect:
+            self.task(server.eio._trigger_event("connect", link.sid, link.environ))
+
+    def closed(self, link: Link, reason: str) -> None:
+        server = self._server
+        if server.eio.handlers["disconnect"] != server._handle_eio_disconnect:
+            self.task(server.eio._trigger_event("disconnect", link.sid, reason))
+
     def task(self, work: Awaitable[Any]) -> None:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    # connect
+    # Connecting.
+
+    def serves(self, namespace: str) -> bool:
+        """Whether somebody has attached a handler there, or it was named at the start. A name
+        that does not begin with / (msgpack can say one) is no namespace, above all not `*`."""
+        server = self._server
+        return namespace.startswith("/") and (
+            namespace in server.handlers
+            or namespace in server.namespace_handlers
+            or server.namespaces == "*"
+            or namespace in server.namespaces
+        )
 
     def connect(self, member: Member, auth: Any) -> Any:
         """What the connect handler gives; an awaitable when it awaits."""
@@ -219,20 +238,6 @@ class Calls:
             if auth is not None:
                 raise
             return await trigger("connect", name, sid, environ)
-
-
-def acknowledge(member: Member, number: int, data: list[Any]) -> None:
-    """Write an ACK packet. Raises TypeError and Untellable as ``encode`` does."""
-    link, name = member.link, member.namespace.name
-    if link.codec == DEFAULT:
-        try:
-            body = orjson.dumps(data)
-        except TypeError:
-            pass
-        else:
-            link.send_text(b"43%s%d%s" % (prefix_of(name), number, body))
-            return
-    link.send_parts(encode(link.codec, ACK, name, number, data))
 
 
 def _takes_three(handler: Callable[..., Any]) -> bool:

@@ -10,16 +10,16 @@ from dataclasses import dataclass
 class Options:
     """Limits and times of one engine.
 
-    Times are seconds, sizes bytes. ``backlog_low`` and ``backlog_high`` count what waits in this
+    Times are seconds, sizes bytes. `backlog_low` and `backlog_high` count what waits in this
     process for one connection: over the low mark volatile events are dropped and alerts overtake,
-    over the high mark the connection is closed as ``slow consumer``. ``connects_a_minute`` is how
+    over the high mark the connection is closed as `slow consumer`. `connects_a_minute` is how
     often one session may ask to join a namespace.
 
-    ``connect_timeout`` runs from the first byte to an accepted CONNECT, and for whatever else a
-    peer has begun: an upgrade, a POST's body, a packet's attachments. ``max_payload`` bounds a
-    message, and a packet's attachments together. ``max_waiting_events`` bounds the events of one
+    `connect_timeout` runs from the first byte to an accepted CONNECT, and for whatever else a
+    peer has begun: an upgrade, a POST's body, a packet's attachments. `max_payload` bounds a
+    message, and a packet's attachments together. `max_waiting_events` bounds the events of one
     session that wait for their handlers; each KiB of one counts as one more.
-    ``keep_request`` is for handlers that read the request which opened a session (``environ``);
+    `keep_request` is for handlers that read the request which opened a session (`environ`);
     without it nothing but the peer's address is kept.
     """
 
@@ -52,7 +52,7 @@ class Options:
 @dataclass(frozen=True, slots=True)
 class Refusal:
     """A handshake refused below Socket.IO: HTTP 503 with Retry-After (s), which stock clients
-    answer by coming back. ``reason`` is the label of the counter."""
+    answer by coming back. `reason` is the label of the counter."""
 
     reason: str
     retry_after: int = 1
@@ -61,7 +61,7 @@ class Refusal:
 @dataclass(frozen=True, slots=True)
 class Handshake:
     """What is known when a session asks to be opened: the peer's address behind
-    ``trust_proxy`` hops, its transport and the request's query string."""
+    `trust_proxy` hops, its transport and the request's query string."""
 
     address: str
     transport: str

@@ -10,15 +10,12 @@ from binascii import a2b_base64
 from collections.abc import Sequence
 from functools import lru_cache
 from hashlib import sha1
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 from urllib.parse import unquote_plus
 
 import orjson
 from aiohttp import hdrs
-from aiohttp.http import HttpVersion11
-
-if TYPE_CHECKING:
-    from aiohttp.http import RawRequestMessage
+from aiohttp.http import HttpVersion11, RawRequestMessage
 
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 §1.3
 SWITCHING = (
@@ -28,11 +25,11 @@ SWITCHING = (
 TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 §5.6.2
 
 
-class Refused(NamedTuple):
-    """An Engine.IO error as the official server answers it: HTTP status, number and text; ``fault``
-    is the counter's label."""
+class Fault(NamedTuple):
+    """An Engine.IO error as the official server answers it: HTTP status, number and text; `label`
+    is the counter's."""
 
-    fault: str
+    label: str
     number: int
     message: str
     status: int = 400
@@ -42,16 +39,16 @@ class Refused(NamedTuple):
         return orjson.dumps({"code": self.number, "message": self.message})
 
 
-TRANSPORT: Final = Refused("transport", 0, "Transport unknown")
-SESSION: Final = Refused("session", 1, "Session ID unknown")
-METHOD: Final = Refused("method", 2, "Bad handshake method")
-REQUEST: Final = Refused("request", 3, "Bad request")
-ORIGIN: Final = Refused("origin", 4, "Forbidden", 403)
-VERSION: Final = Refused("version", 5, "Unsupported protocol version")
+TRANSPORT: Final = Fault("transport", 0, "Transport unknown")
+SESSION: Final = Fault("session", 1, "Session ID unknown")
+METHOD: Final = Fault("method", 2, "Bad handshake method")
+REQUEST: Final = Fault("request", 3, "Bad request")
+ORIGIN: Final = Fault("origin", 4, "Forbidden", 403)
+VERSION: Final = Fault("version", 5, "Unsupported protocol version")
 
 
 class Query(NamedTuple):
-    """``sid`` is empty where a new session is asked for; ``version`` is Engine.IO's."""
+    """`sid` is empty where a new session is asked for; `version` is Engine.IO's."""
 
     transport: str
     sid: str
@@ -107,11 +104,11 @@ def switching(message: RawRequestMessage) -> bytes | None:
     return SWITCHING % (accept, protocol)
 
 
-def refused(
+def fault_in(
     query: Query, carrier: str, method: str, transports: Sequence[str], *, known: bool
-) -> Refused | None:
-    """By the official server's checks, in their order. ``carrier`` is what brought the request,
-    ``known`` whether the session it names is one of ours."""
+) -> Fault | None:
+    """By the official server's checks, in their order. `carrier` is what brought the request,
+    `known` whether the session it names is one of ours."""
     if query.transport not in transports:
         return TRANSPORT
     if query.sid:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+from hub.engine.session.options import Options, Refusal
 from protocol.address import counted_as
-
-from .options import Options, Refusal
 
 
 class Limits:
@@ -20,7 +19,7 @@ class Limits:
         self._filled_at = 0.0
 
     def take(self, address: str) -> Refusal | None:
-        """Count one more session of ``address``, or say why not."""
+        """Count one more session of `address`, or say why not."""
         network = counted_as(address)
         held = self._by_network.get(network, 0)
         if self.open >= self._options.conn_max_node:

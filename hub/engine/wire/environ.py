@@ -7,26 +7,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from functools import lru_cache
+from typing import Any
 
 from aiohttp.base_protocol import BaseProtocol
 from aiohttp.http import HttpRequestParser, RawRequestMessage
+from multidict import CIMultiDictProxy
 
 from protocol.address import said_by_proxy
-
-if TYPE_CHECKING:
-    from multidict import CIMultiDictProxy
 
 MAX_LINE = 8_190
 
 
 def parse_head(head: bytes, loop: asyncio.AbstractEventLoop) -> RawRequestMessage:
-    """The request whose head, up to and with the empty line, is ``head``.
+    """The request whose head, up to and with the empty line, is `head`.
 
     Raises aiohttp's HttpProcessingError when it is none.
     """
     parser = HttpRequestParser(
-        BaseProtocol(loop, None),
+        _nobody(loop),
         loop,
         2**16,
         max_line_size=MAX_LINE,
@@ -37,8 +36,14 @@ def parse_head(head: bytes, loop: asyncio.AbstractEventLoop) -> RawRequestMessag
     return message
 
 
+@lru_cache(maxsize=1)
+def _nobody(loop: asyncio.AbstractEventLoop) -> BaseProtocol:
+    """The parser wants a protocol whose reading it may pause; a head alone pauses nothing."""
+    return BaseProtocol(loop, None)
+
+
 class Environ(Mapping[str, Any]):
-    """Read-only; ``REMOTE_ADDR`` is the peer behind the trusted proxies."""
+    """Read-only; `REMOTE_ADDR` is the peer behind the trusted proxies."""
 
     __slots__ = ("_address", "_head", "_scheme", "_values")
 
@@ -67,8 +72,8 @@ class Environ(Mapping[str, Any]):
 def environ_of(message: RawRequestMessage, address: str, scheme: str) -> dict[str, Any]:
     """WSGI names (PEP 3333) of a request's head.
 
-    Names with an underscore are left out: ``X_Forwarded_For`` would stand where a proxy's
-    ``X-Forwarded-For`` stands.
+    Names with an underscore are left out: `X_Forwarded_For` would stand where a proxy's
+    `X-Forwarded-For` stands.
     """
     path, _, query = message.path.partition("?")
     environ: dict[str, Any] = {
@@ -94,7 +99,7 @@ def environ_of(message: RawRequestMessage, address: str, scheme: str) -> dict[st
 def scheme_of(
     headers: CIMultiDictProxy[str], transport: asyncio.BaseTransport | None, hops: int
 ) -> str:
-    """``https`` for who came by TLS, here or at a trusted proxy."""
+    """`https` for who came by TLS, here or at a trusted proxy."""
     if transport is not None and transport.get_extra_info("sslcontext") is not None:
         return "https"
     said = said_by_proxy(headers.getall("X-Forwarded-Proto", ()), hops) if hops > 0 else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 
-from .telemetry import Counters
+from hub.engine.session.telemetry import Counters
 
 THRESHOLD = (50_000, 20, 100)
 """Objects of a session live as long as it does, so that looking through them often is waste: with
@@ -15,14 +15,14 @@ INTERVAL = 0.5
 
 
 def freeze_start() -> None:
-    """To be called when everything is loaded: what is there now is never looked through again."""
+    """Call this when everything is loaded: what is there now is never looked through again."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(*THRESHOLD)
 
 
 async def watch_lag(counters: Counters) -> None:
-    """Keep ``counters.loop_lag`` (s), the lateness of a timer, until cancelled."""
+    """Keep `counters.loop_lag` (s), the lateness of a timer, until cancelled."""
     loop = asyncio.get_running_loop()
     while True:
         due = loop.time() + INTERVAL

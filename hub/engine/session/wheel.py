@@ -15,7 +15,7 @@ LATE = 0.1
 
 
 class Wheel(Generic[T]):
-    """Calls ``due(item)`` once the item's time is over, late by at most one tick.
+    """Calls `due(item)` once the item's time is over, late by at most one tick.
 
     One timer serves every item; adding and dropping cost one set operation each.
     """
@@ -28,7 +28,7 @@ class Wheel(Generic[T]):
         self._timer: asyncio.TimerHandle | None = None
 
     def add(self, item: T, delay: float, since: int = 0) -> int:
-        """The slot to name when the item is dropped; never 0. ``since`` is the slot that has
+        """The slot to name when the item is dropped; never 0. `since` is the slot that has
         just come due, so that a chain of delays is not late by a little more with each."""
         loop = asyncio.get_running_loop()
         now = loop.time() / self._tick
@@ -51,7 +51,7 @@ class Wheel(Generic[T]):
             items.discard(item)
 
     def pass_on(self, item: T, slot: int, to: T) -> int:
-        """``to`` takes the item's place, due when the item was; the slot."""
+        """`to` takes the item's place, due when the item was; the slot."""
         items = self._slots.get(slot)
         if items is None or item not in items:
             return 0

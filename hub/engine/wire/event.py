@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from .frames import Part, frames
-from .packets import DEFAULT, EVENT, encode
+from hub.engine.wire.frames import Part, frames
+from hub.engine.wire.packets import DEFAULT, EVENT, encode
 
 Kind = Literal["alert", "room", "volatile"]
 
@@ -13,9 +13,9 @@ Kind = Literal["alert", "room", "volatile"]
 class Event:
     """An event for members of a namespace.
 
-    ``args`` is the name and the arguments. ``kind`` is the class: an alert overtakes what waits
+    `args` is the name and the arguments. `kind` is the class: an alert overtakes what waits
     for a slow connection, a room event waits its turn, a volatile one is dropped there (with a
-    ``key`` the newest of that key is kept). ``offset`` is the position in the log; it is sent as
+    `key` the newest of that key is kept). `offset` is the position in the log; it is sent as
     the last argument, and left out in the second encoding, the plain one. Offsets of a namespace
     are compared as text, so they have one width.
     """
