@@ -11,9 +11,9 @@ from redis.asyncio import Redis
 
 from hub.domain.places import Atlas
 from hub.domain.service_keys import ServiceKeys
-from hub.plumbing.clock import Clock
-from hub.plumbing.outbox import Change, Outbox
-from hub.plumbing.postgres import Connection, Pool, from_json, to_json
+from hub.plumbing.life.clock import Clock
+from hub.plumbing.stores.outbox import Change, Outbox
+from hub.plumbing.stores.postgres import Connection, Pool, from_json, to_json
 from protocol.errors import Code, HubError, conflict
 from protocol.names import Keys
 from protocol.payload import Message, plain

@@ -11,11 +11,11 @@ from hub.cluster.server import Server
 from hub.domain.context import Domain, Policy
 from hub.domain.places import load_atlas
 from hub.domain.service_keys import ServiceKeys
-from hub.plumbing import postgres, redis_client
-from hub.plumbing.clock import Clock, SystemClock
-from hub.plumbing.lifecycle import Lifecycle
-from hub.plumbing.outbox import Outbox, Told
-from hub.plumbing.settings import Settings
+from hub.plumbing.life.clock import Clock, SystemClock
+from hub.plumbing.life.lifecycle import Lifecycle
+from hub.plumbing.settings.settings import Settings
+from hub.plumbing.stores import postgres, redis_client
+from hub.plumbing.stores.outbox import Outbox, Told
 from protocol.domain_events import Envelope
 from protocol.events import Emit, Move
 from protocol.names import Channels, Keys
