@@ -159,8 +159,8 @@ class AccessLog:
 
         More fields: userAgent, ip, userId.
         """
-        self._line("request", self._of(_of_status(status), seconds), seconds, method=method, path=path,
-                   statusCode=status, **more)  # fmt: skip
+        level = self._of(_of_status(status), seconds)
+        self._line("request", level, seconds, method=method, path=path, statusCode=status, **more)
 
     def wants_request(self, status: int, seconds: float) -> bool:
         """Whether such a request leaves a line; asked before its fields are gathered."""
