@@ -18,6 +18,8 @@ from tests.show import Item, Verdict, attacks, returns
 
 ROOT = Path(__file__).parents[2]
 
+SIDE_BY_SIDE = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder")
+
 KINDS = {
     1: "one parser for each request",
     2: "a fault of one message ends no session",
@@ -115,26 +117,38 @@ INPUTS = {
 
 @cache
 def _run() -> dict[int, list[tuple[str, bool, str]]]:
-    """All marked tests in one run: by number, each test's name, whether it passed, what it saw."""
+    """All marked tests: by number, each test's name, whether it passed, what it saw."""
+    found: dict[int, list[tuple[str, bool, str]]] = defaultdict(list)
+    for case in [*_cases("fault and not story", *SIDE_BY_SIDE), *_cases("fault and story")]:
+        properties = [(p.get("name"), p.get("value", "")) for p in case.iter("property")]
+        seen = " ".join(value for name, value in properties if name == "seen")
+        passed = not any(case.find(end) is not None for end in ("failure", "error", "skipped"))
+        for name, value in properties:
+            if name == "fault":
+                found[int(value)].append((case.get("name", ""), passed, seen))
+    return found
+
+
+def _cases(marked: str, *arguments: str) -> list[ElementTree.Element]:
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder, "report.xml")
         subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", "-m", "fault", f"--junitxml={report}"],
+            [
+                sys.executable,
+                "-m",
+                "pytest",
+                "-q",
+                "-m",
+                marked,
+                f"--junitxml={report}",
+                *arguments,
+            ],
             cwd=ROOT,
             env={**os.environ},
             capture_output=True,
             check=False,
         )
-        cases = ElementTree.parse(report).iter("testcase")
-        found: dict[int, list[tuple[str, bool, str]]] = defaultdict(list)
-        for case in cases:
-            properties = [(p.get("name"), p.get("value", "")) for p in case.iter("property")]
-            seen = " ".join(value for name, value in properties if name == "seen")
-            passed = not any(case.find(end) is not None for end in ("failure", "error", "skipped"))
-            for name, value in properties:
-                if name == "fault":
-                    found[int(value)].append((case.get("name", ""), passed, seen))
-    return found
+        return list(ElementTree.parse(report).iter("testcase"))
 
 
 def kind(number: int) -> Verdict:

@@ -15,6 +15,7 @@ from typing import Any, Final, Protocol
 
 import msgspec
 import structlog
+from asyncpg import Record
 from pgqueuer.adapters.drivers.asyncpg import AsyncpgDriver
 from pgqueuer.adapters.persistence.queries import Queries
 
@@ -39,6 +40,9 @@ FRESH_FOR: Final = timedelta(seconds=1)
 """How long the sweeper leaves a row to the process that wrote it."""
 
 SWEEP_BATCH: Final = 100
+
+UNTELLABLE: Final = (msgspec.MsgspecError, TypeError, ValueError, OverflowError)
+"""What is raised by a message that nobody can read or write, whatever state the stores are in."""
 
 Told = Emit | Move | Envelope
 """What an outbox row holds: an event to rooms, a move of sockets, an event for other services."""
@@ -204,9 +208,24 @@ class Outbox:
             waiting = {row["id"] for row in held}
             ready = [row for row in rows if row["id"] not in waiting]
             if ready:
-                await self._publish(self._timely([_decode(row["payload"]) for row in ready]))
+                await self._publish_rows(ready)
                 await _mark(conn, [row["id"] for row in ready])
             return len(ready)
+
+    async def _publish_rows(self, rows: Sequence[Record]) -> None:
+        """All at once; where one cannot be told, each by itself, so that it holds up nobody else.
+
+        What no try can ever tell is dropped, counted and named in the log.
+        """
+        try:
+            await self._publish(self._timely([_decode(row["payload"]) for row in rows]))
+        except UNTELLABLE:
+            for row in rows:
+                try:
+                    await self._publish(self._timely([_decode(row["payload"])]))
+                except UNTELLABLE as error:
+                    OUTBOX_DROPPED.labels(event="untellable").inc()
+                    log.error("outbox.untellable", row=row["id"], error=type(error).__name__)
 
     async def replay(self) -> int:
         """In a new epoch, make due again what was published in the last REDIS_REPLAY_S before the

@@ -25,11 +25,14 @@ class Wire:
 
     def __init__(self) -> None:
         self.away = False
+        self.refuses = ""
         self.heard: list[str] = []
 
     async def publish(self, told: Sequence[Told]) -> None:
         if self.away:
             raise ConnectionError
+        if self.refuses in [one.id for one in told if isinstance(one, Emit)]:
+            raise TypeError
         self.heard += [one.id for one in told if isinstance(one, Emit)]
 
 
@@ -51,6 +54,23 @@ def outbox(domain: Domain, wire: Wire, clock: VirtualClock) -> Outbox:
 async def tell(outbox: Outbox, key: str, *emits: Emit) -> None:
     async with outbox.change() as change:
         change.tell(key, *emits)
+
+
+async def test_what_can_never_be_told_holds_up_nobody(
+    domain: Domain, outbox: Outbox, wire: Wire, clock: VirtualClock
+) -> None:
+    """A row that nobody can read, one that is refused, and others of their key and of another."""
+    wire.away = True
+    await tell(outbox, "q", event("1"), event("refused"), event("2"))
+    await tell(outbox, "other", event("3"))
+    await domain.pool.execute(
+        "UPDATE outbox SET payload = 'x' WHERE id = (SELECT min(id) FROM outbox)"
+    )
+    wire.away, wire.refuses = False, "refused"
+    clock.advance(2)
+    assert await outbox.sweep() == 4
+    assert wire.heard == ["2", "3"]
+    assert await outbox.sweep() == 0
 
 
 async def test_nothing_is_told_of_what_did_not_happen(outbox: Outbox, wire: Wire) -> None:
