@@ -31,7 +31,7 @@ class Depth:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A held job. `error` is the name of what ended its last try, never a provider's own text."""
+    """A held job. `error` is the code or the kind of what ended its last try."""
 
     id: int
     queue: str
@@ -69,7 +69,7 @@ async def dead_letters(
     async with acquire(d.pool) as conn:
         rows = await conn.fetch(
             "SELECT j.id, j.entrypoint, j.created, j.updated, j.attempts,"
-            " (SELECT l.traceback->>'exception_type' FROM pgqueuer_log l WHERE l.job_id = j.id"
+            " (SELECT l.traceback->>'exception_message' FROM pgqueuer_log l WHERE l.job_id = j.id"
             "  AND l.traceback IS NOT NULL ORDER BY l.id DESC LIMIT 1) AS error"
             " FROM pgqueuer j WHERE j.status = 'failed' AND j.entrypoint = ANY($1) AND j.id > $2"
             " ORDER BY j.id LIMIT $3",
