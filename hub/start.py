@@ -38,7 +38,7 @@ from hub.plumbing.telemetry import AccessLog
 from hub.plumbing.variables import Database
 from hub.ports import address, health_app, listen, listen_at, plain_address, serve_metrics
 from hub.sockets.door import Door, open_hub
-from workers.providers import open_senders
+from workers.channels.provider import open_providers
 from workers.runner import run_worker
 
 CREDENTIALS: Final = "credentials.json"
@@ -117,7 +117,7 @@ async def open_api_alone(life: Lifecycle, settings: Settings, environ: object) -
 
 async def open_worker_alone(life: Lifecycle, settings: Settings, environ: object) -> None:
     domain = await open_domain(life, settings)
-    await run_worker(life, settings, domain, await open_senders(life, settings.channels))
+    await run_worker(life, settings, domain, await open_providers(life, settings.channels))
     database, redis = checks(domain)
     port = await serve_metrics(
         life, settings, Vitals({**database, **redis}, leaving=life.stopping.is_set)
@@ -137,7 +137,7 @@ async def open_all(life: Lifecycle, settings: Settings, environ: Mapping[str, st
     telemetry.configure(settings)
     await migrate_database(settings.database)
     domain = await open_domain(life, settings)
-    await run_worker(life, settings, domain, await open_senders(life, settings.channels))
+    await run_worker(life, settings, domain, await open_providers(life, settings.channels))
     door = await open_hub(life, settings, domain)
     database, redis = checks(domain)
     vitals = Vitals({**database, **redis, **door.needed}, leaving=life.stopping.is_set)

@@ -2,15 +2,16 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
 from hub.domain import delivery, intake, urgent
 from hub.domain.context import Domain
-from hub.domain.rules import Channel, Reason
-from protocol.jobs import EmailJob, EventJob, NotificationJob, UnseenCheckJob, WaveJob
-from workers.attempt import Attempt, TryAgain
-from workers.providers import Senders
+from hub.domain.rules import Reason
+from protocol.jobs import JOBS, Channel, DeliveryJob, EventJob, WaveJob
+from workers.channels.provider import Providers
+from workers.ending import Again, Attempt, Done, Ending
 from workers.sending import deliver
 
 LEASE_SLACK_S: Final = 2.0
@@ -22,64 +23,46 @@ class Desk:
     """What a job works with."""
 
     domain: Domain
-    senders: Senders
+    providers: Providers
 
 
-async def push(desk: Desk, job: NotificationJob, this: Attempt) -> str:
-    ready, lease_s = desk.senders.push.configured, desk.senders.push_timeout_s
-    return await _send(desk, job, this, "push", ready, lease_s)
-
-
-async def email(desk: Desk, job: EmailJob, this: Attempt) -> str:
-    ready, lease_s = desk.senders.mail.configured, desk.senders.mail_timeout_s
-    return await _send(desk, job, this, "email", ready, lease_s)
-
-
-async def _send(
-    desk: Desk,
-    job: NotificationJob | EmailJob,
-    this: Attempt,
-    channel: Channel,
-    configured: bool,
-    timeout_s: float,
-) -> str:
+async def send(desk: Desk, job: DeliveryJob, this: Attempt, channel: Channel) -> Ending:
+    """Follow the rules for one notification, and send what is due on `channel`."""
+    providers = desk.providers
     order = await delivery.take_steps(
         desk.domain,
         UUID(job.notification_id),
         job.created_at,
         channel,
-        timeout_s + LEASE_SLACK_S,
-        withhold=this.withhold if configured else Reason.NOT_CONFIGURED,
+        providers.timeout_s(channel) + LEASE_SLACK_S,
+        withhold=None if providers.has(channel) else Reason.NOT_CONFIGURED,
         again=this.again and this.number == 1,
     )
     if order is None:
-        return "done"
-    return await deliver(desk.domain, desk.senders, order, this)
+        return Done()
+    return await deliver(desk.domain, providers, order, this)
 
 
-async def unseen_check(desk: Desk, job: UnseenCheckJob, this: Attempt) -> str:
+async def unseen_check(desk: Desk, job: DeliveryJob, this: Attempt) -> Ending:
+    """Look again whether somebody acknowledged or saw it."""
     id = UUID(job.notification_id)
     await delivery.take_steps(desk.domain, id, job.created_at, channel=None, lease_s=0)
-    return "done"
+    return Done()
 
 
-async def urgent_wave(desk: Desk, job: WaveJob, this: Attempt) -> str:
+async def urgent_wave(desk: Desk, job: WaveJob, this: Attempt) -> Ending:
     await urgent.tell_audience(desk.domain, job.question_id, job.wave)
-    return "done"
+    return Done()
 
 
-async def event(desk: Desk, job: EventJob, this: Attempt) -> str:
+async def event(desk: Desk, job: EventJob, this: Attempt) -> Ending:
     """After the last try its error stays in inbox_events."""
     applied = await intake.apply(desk.domain, UUID(job.event_id))
-    if not applied and not this.last:
-        raise TryAgain("not_applied", this.retry_s)
-    return "done"
+    return Done() if applied or this.last else Again(this.retry_s, "not_applied")
 
 
-HANDLERS: Final[dict[str, Callable[[Desk, Any, Attempt], Awaitable[str]]]] = {
-    "notification:urgent": push,
-    "notification:normal": push,
-    "email": email,
+HANDLERS: Final[dict[str, Callable[[Desk, Any, Attempt], Awaitable[Ending]]]] = {
+    **{name: partial(send, channel=row.channel) for name, row in JOBS.items() if row.channel},
     "unseen-check": unseen_check,
     "urgent-wave": urgent_wave,
     "event": event,

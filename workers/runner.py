@@ -17,7 +17,6 @@ from pgqueuer.adapters.drivers.asyncpg import AsyncpgDriver
 from pgqueuer.core.qm import QueueManager
 
 from hub.domain.context import Domain
-from hub.domain.intake import MAX_TRIES
 from hub.plumbing.figures import Jobs
 from hub.plumbing.lasting import Lasting
 from hub.plumbing.lifecycle import Lifecycle
@@ -25,21 +24,19 @@ from hub.plumbing.limits import Bucket, Limits
 from hub.plumbing.outbox import run_sweeper
 from hub.plumbing.postgres import AWAY, dial
 from hub.plumbing.settings import Settings
-from workers.execution import Ending, Execution, Lane
-from workers.gate import Gate
+from protocol.jobs import JOBS, URGENT_PRIORITY, JobRow, QueueRow
+from workers.channels.provider import Providers
+from workers.execution import Closing, Execution, Lane
 from workers.jobs import Desk
-from workers.providers import Senders
 from workers.queue import JobQueries
 from workers.seats import Seats
+from workers.turns import Turns
 from workers.upkeep import ensure_partitions_daily, measure, prune_hourly
 
 HEARTBEAT: Final = timedelta(seconds=10)
 """A claim not renewed for so long is somebody else's (seen: redelivered after 11.3 s)."""
 
 POLL: Final = timedelta(seconds=5)
-FOLLOW_UPS: Final = 5
-"""Jobs that only ask Postgres, at once: they never stand behind a provider that hangs."""
-
 LONGEST_WAIT_S: Final = 10.0
 GIVE_UP_AFTER_S: Final = 300.0
 """Without Postgres for so long the process ends with 1: its supervisor may know better."""
@@ -49,12 +46,14 @@ RELEASE_S: Final = 2.0
 log = structlog.get_logger(__name__)
 
 
-async def run_worker(life: Lifecycle, settings: Settings, domain: Domain, senders: Senders) -> None:
+async def run_worker(
+    life: Lifecycle, settings: Settings, domain: Domain, providers: Providers
+) -> None:
     """Start claiming jobs, sweeping the outbox, and measuring both; all of it ends with `life`.
 
     Raises asyncpg or OS errors when Postgres cannot be reached.
     """
-    runner = Runner(settings, domain, senders)
+    runner = Runner(settings, domain, providers)
     await runner.open()
     life.spawn("outbox sweeper", run_sweeper(domain.outbox, domain.pool))
     life.spawn("queue figures", measure(domain.pool))
@@ -65,61 +64,53 @@ async def run_worker(life: Lifecycle, settings: Settings, domain: Domain, sender
     life.on_stop("jobs", runner.stop)
 
 
-def lanes(figures: Jobs, senders: Senders, limits: Limits) -> list[Lane]:
-    """S2-127, design §7: seats are per process, rates hold over all workers."""
-    seats = Seats(figures.notification_concurrency)
-    pushes = Bucket.a_minute("notification", figures.notification_rate, 0.5)
-    mails = Bucket.a_minute("email", figures.email_rate, 0.25)
-    push, mail = senders.push_breaker, senders.mail_breaker
-    return [
-        Lane(
-            "notification",
-            ("notification:urgent",),
-            seats,
-            figures.notification_attempts,
-            figures.notification_concurrency,
-            Gate(push, limits, pushes, reserved=True) if senders.push.configured else None,
-            push,
-            patient=False,
-        ),
-        Lane(
-            "notification",
-            ("notification:normal",),
-            seats,
-            figures.notification_attempts,
-            figures.notification_concurrency,
-            Gate(push, limits, pushes, reserved=False) if senders.push.configured else None,
-            push,
-        ),
-        Lane(
-            "email",
-            ("email",),
-            Seats(figures.email_concurrency),
-            figures.email_attempts,
-            figures.email_concurrency,
-            Gate(mail, limits, mails, reserved=True) if senders.mail.configured else None,
-            mail,
-        ),
-        Lane(
-            "follow-up",
-            ("unseen-check", "urgent-wave"),
-            Seats(FOLLOW_UPS),
-            figures.notification_attempts,
-            100,
-        ),
-        # the first of an event's tries was made where it arrived
-        Lane("event", ("event",), Seats(FOLLOW_UPS), MAX_TRIES - 1, 100),
-    ]
+def lanes(figures: Jobs, providers: Providers, limits: Limits) -> list[Lane]:
+    """S2-127, design §7: seats are per process, rates hold over all workers.
+
+    Jobs that send have a lane for each entry point, as a provider may hang; those of one queue
+    share its seats and its bucket.
+    """
+    found = []
+    for name, row in figures.queues().items():
+        seats = Seats(row.concurrency)
+        rows = {entry: job for entry, job in JOBS.items() if job.queue == name}
+        sending = [entry for entry, job in rows.items() if job.channel is not None]
+        others = tuple(entry for entry in rows if entry not in sending)
+        for entry in sending:
+            found.append(
+                Lane(
+                    name,
+                    (entry,),
+                    seats,
+                    row.tries,
+                    batch=row.concurrency,
+                    turns=_turns(name, row, rows[entry], providers, limits),
+                    patient=rows[entry].priority < URGENT_PRIORITY,
+                )
+            )
+        if others:
+            found.append(Lane(name, others, seats, row.tries, batch=100))
+    return found
+
+
+def _turns(
+    queue: str, row: QueueRow, job: JobRow, providers: Providers, limits: Limits
+) -> Turns | None:
+    channel = job.channel
+    if channel is None or row.rate is None or not providers.has(channel):
+        return None
+    bucket = Bucket.a_minute(queue, row.rate, row.reserve)
+    return Turns(lambda: providers.blocked_s(channel), limits, bucket, reserved=job.reserved)
 
 
 class Runner:
     """One process's claims. `open` once, `run` until `stop`."""
 
-    def __init__(self, settings: Settings, domain: Domain, senders: Senders) -> None:
+    def __init__(self, settings: Settings, domain: Domain, providers: Providers) -> None:
         self._settings = settings
-        self._desk = Desk(domain, senders)
-        self._lanes = lanes(settings.jobs, senders, Limits(domain.redis, domain.keys))
-        self._ending = Ending()
+        self._desk = Desk(domain, providers)
+        self._lanes = lanes(settings.jobs, providers, Limits(domain.redis, domain.keys))
+        self._closing = Closing()
         self._shutdown = asyncio.Event()
         self._stopping = asyncio.Event()
         self._cut_at = 0.0
@@ -165,7 +156,7 @@ class Runner:
     async def _session(self) -> None:
         """Claim on one connection until it is lost or the process stops."""
         self._shutdown = asyncio.Event()
-        self._ending.closing = asyncio.Event()
+        self._closing.closing = asyncio.Event()
         if self._stopping.is_set():
             return
         queries = JobQueries(AsyncpgDriver(self._conn))
@@ -184,7 +175,7 @@ class Runner:
     def _manager(self, lane: Lane, queries: JobQueries) -> QueueManager:
         manager = QueueManager(queries)
         manager.shutdown = self._shutdown
-        execution = Execution(self._desk, lane, self._settings.jobs, queries, self._ending)
+        execution = Execution(self._desk, lane, self._settings.jobs, queries, self._closing)
         for name in lane.entrypoints:
             manager.entrypoint(name, on_failure="hold", accepts_context=False)(execution.run)
         return manager
@@ -227,7 +218,7 @@ class Runner:
             return
         left_s = self._cut_at - time.monotonic()
         await asyncio.wait([self.task], timeout=max(0.0, left_s))
-        self._ending.giving_up.set()
+        self._closing.giving_up.set()
         await asyncio.wait([self.task], timeout=RELEASE_S)
 
     def _begin_stop(self) -> None:
@@ -240,7 +231,7 @@ class Runner:
 
     def _close(self) -> None:
         self._shutdown.set()
-        self._ending.closing.set()
+        self._closing.closing.set()
 
     def _shut(self) -> None:
         """Drop the connection without a word: it may hang."""

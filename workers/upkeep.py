@@ -11,16 +11,7 @@ from hub.plumbing.metrics import OUTBOX_UNPUBLISHED, QUEUE_DEPTH, UNKNOWN
 from hub.plumbing.migrations import LOCK_ID, ensure_partitions
 from hub.plumbing.postgres import Pool, acquire
 from protocol.errors import HubError
-
-QUEUES: Final = {
-    "notification:urgent": "notification",
-    "notification:normal": "notification",
-    "email": "email",
-    "unseen-check": "follow-up",
-    "urgent-wave": "follow-up",
-    "event": "event",
-}
-"""The queue, as label of metrics, of each entry point."""
+from protocol.jobs import JOBS, QUEUES
 
 EVERY_S: Final = 5.0
 HOUR_S: Final = 3600.0
@@ -46,9 +37,10 @@ async def measure_once(pool: Pool) -> None:
         late = await conn.fetchval(
             "SELECT count(*) FROM outbox WHERE published_at IS NULL AND available_at <= now()"
         )
-    depths = dict.fromkeys((*QUEUES.values(), UNKNOWN), 0)
+    depths = dict.fromkeys((*QUEUES, UNKNOWN), 0)
     for row in rows:
-        depths[QUEUES.get(row["entrypoint"], UNKNOWN)] += row["jobs"]
+        known = JOBS.get(row["entrypoint"])
+        depths[known.queue if known else UNKNOWN] += row["jobs"]
     for queue, depth in depths.items():
         QUEUE_DEPTH.labels(queue=queue).set(depth)
     OUTBOX_UNPUBLISHED.set(late)

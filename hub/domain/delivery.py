@@ -10,10 +10,9 @@ from typing import Any, Final, Literal
 from uuid import UUID, uuid4, uuid5
 
 from hub.domain.context import Domain
-from hub.domain.inbox import UNREAD, URGENT_KIND
+from hub.domain.inbox import DIGEST_KIND, UNREAD, URGENT_KIND
 from hub.domain.orders import Order, Target, addressees, order_of
 from hub.domain.rules import (
-    Channel,
     Delivery,
     Done,
     Facts,
@@ -27,7 +26,7 @@ from hub.domain.rules import (
 from hub.plumbing.metrics import DELIVERIES
 from hub.plumbing.outbox import Change
 from hub.plumbing.postgres import Connection, Row, to_json
-from protocol.jobs import email_job, notification_job, unseen_check
+from protocol.jobs import Channel, delivery_job, unseen_check
 from protocol.mail_address import comparison_key
 
 
@@ -79,8 +78,9 @@ async def _load(
 ) -> Row | None:
     """The notification, locked: two jobs for it follow the rules one after the other."""
     return await conn.fetchrow(
-        "SELECT n.*, u.email, u.locale, u.timezone, u.deleted_at AS user_deleted_at,"  # noqa: S608 - a constant
-        " p.push_enabled, p.email_enabled, p.urgent_enabled, p.answer_enabled,"
+        "SELECT n.*, u.email, u.kakao_user_key, u.locale, u.timezone,"  # noqa: S608 - a constant
+        " u.deleted_at AS user_deleted_at, p.push_enabled, p.kakao_enabled, p.email_enabled,"
+        " p.urgent_enabled, p.answer_enabled,"
         " q.status AS question_status, q.first_answer_at, q.deadline_at,"
         f" {UNREAD.format(now='$3')} AS unread"
         " FROM notifications n JOIN users u ON u.id = n.user_id"
@@ -131,8 +131,10 @@ async def _facts(d: Domain, conn: Connection, row: Row) -> Facts:
         if urgent
         else row["answer_enabled"] or not row["kind"].startswith("answer_"),
         push_on=row["push_enabled"],
+        kakao_on=row["kakao_enabled"],
         email_on=row["email_enabled"],
         has_device=reach["device"],
+        has_kakao=bool(row["kakao_user_key"]),
         has_address=bool(row["email"]),
         address_suppressed=reach["suppressed"],
         deliveries=[Delivery(one["channel"], one["status"], one["lease_until"]) for one in tried],
@@ -146,8 +148,9 @@ def _check_again(d: Domain, change: Change, row: Row, until: datetime) -> None:
 
 
 def _hand_over(change: Change, row: Row, step: Send) -> None:
-    make = notification_job if step.channel == "push" else email_job
-    change.enqueue(make(str(row["id"]), row["created_at"], urgent=row["kind"] == URGENT_KIND))
+    urgent, bulk = row["kind"] == URGENT_KIND, row["kind"] == DIGEST_KIND
+    job = delivery_job(step.channel, str(row["id"]), row["created_at"], urgent=urgent, bulk=bulk)
+    change.enqueue(job)
 
 
 async def _suppress(d: Domain, conn: Connection, row: Row, step: Suppress) -> None:
@@ -209,7 +212,8 @@ async def _claim(d: Domain, conn: Connection, row: Row, step: Send, lease_s: flo
     )
     if not claimed:
         return None
-    await _decide(d, conn, row, step.channel, "told", step.reason)
+    if any(one["attempts"] == 1 for one in claimed):  # further tries are no further decision
+        await _decide(d, conn, row, step.channel, "told", step.reason)
     by_device = {target["device_id"]: target for target in targets}
     return await order_of(
         conn, row, step, [(one, by_device.get(one["device_id"])) for one in claimed]
@@ -254,6 +258,12 @@ async def settle(
                 target.device_id,
                 d.now(),
             )
+        if reason is Reason.TOKEN_DEAD and order.channel == "kakao":
+            await conn.execute(
+                "UPDATE users SET kakao_user_key = NULL WHERE id = $1 AND kakao_user_key = $2",
+                order.user_id,
+                target.address,
+            )
         if not still:
             status, reason = "failed" if last else "queued", None
         ours = await conn.fetchval(
@@ -284,6 +294,9 @@ _DEAD: Final = (Reason.TOKEN_DEAD, Reason.ADDRESS_SUPPRESSED)
 async def _is_still(conn: Connection, order: Order, target: Target) -> bool:
     """Whether the device is registered as it was when it was sent to, or the person still has this
     address. A device that another outcome has disabled since counts as the same."""
+    if order.channel == "kakao":
+        key = await conn.fetchval("SELECT kakao_user_key FROM users WHERE id = $1", order.user_id)
+        return bool(key == target.address)
     if order.channel == "email":
         email = await conn.fetchval("SELECT email FROM users WHERE id = $1", order.user_id)
         return comparison_key(email or "") == comparison_key(target.address)

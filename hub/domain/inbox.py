@@ -24,13 +24,14 @@ from protocol.events import (
     NotificationNew,
     emit,
 )
-from protocol.jobs import notification_job, unseen_check
+from protocol.jobs import delivery_job, unseen_check
 from protocol.names import user_room
 from protocol.payload import in_utc
 from protocol.rest import InboxList, UnreadCount
 from protocol.texts import render_push
 
 URGENT_KIND = "question_urgent"
+DIGEST_KIND = "digest"
 
 OWN_KINDS: Final = frozenset({URGENT_KIND, "answer_created", "answer_accepted", "welcome"})
 """Labels of metrics; a service may name its kinds as it likes."""
@@ -196,7 +197,7 @@ def _follow_up(d: Domain, change: Change, told: Told, online: bool) -> None:
         delay = d.policy.unseen_push_urgent_s if news.urgent else d.policy.unseen_push_s
         change.enqueue(unseen_check(key, told.created_at, delay_s=delay, urgent=news.urgent))
     else:
-        change.enqueue(notification_job(key, told.created_at, urgent=news.urgent))
+        change.enqueue(delivery_job("push", key, told.created_at, urgent=news.urgent))
     if news.announce:
         message = NotificationNew(
             seq=told.seq,

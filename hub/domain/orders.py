@@ -3,22 +3,26 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from hub.domain import members
 from hub.domain.inbox import URGENT_KIND
-from hub.domain.rules import Channel, Send
+from hub.domain.rules import Send
 from hub.plumbing.postgres import Connection, Row, from_json
+from protocol.jobs import Channel
 from protocol.texts import language_of, render_push
 
 MOST_DEVICES = 20
+_OWN_ADDRESS: Final[dict[Channel, str]] = {"email": "email", "kakao": "kakao_user_key"}
+"""The column of users with a person's address on a channel without devices."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One row of deliveries that this process has claimed; address is a token or a mail address,
-    empty where the device is gone. `title` and `body` are in the language of `locale`.
+    """One row of deliveries that this process has claimed; address is a device's token, a mail
+    address or a messenger's key, empty where the device is gone. `title` and `body` are in the
+    language of `locale`.
 
     `attempts` and `registered_at` (of the device's registration) say what an outcome is about: a
     row claimed again, or a token registered again, is something else.
@@ -27,6 +31,7 @@ class Target:
     id: UUID
     address: str
     platform: str
+    environment: str
     locale: str
     attempts: int
     device_id: UUID | None
@@ -56,18 +61,20 @@ class Order:
 
 
 async def addressees(conn: Connection, row: Row, channel: Channel) -> list[Row]:
-    """Devices (the last seen first), or the one mail address, of a notification's person."""
-    if channel == "email":
+    """Devices (the last seen first), or the one address, of a notification's person."""
+    own = _OWN_ADDRESS.get(channel)
+    if own is not None:
         return list(
             await conn.fetch(
-                "SELECT NULL::uuid AS device_id, email AS address, 'mail' AS platform,"
-                " NULL AS locale, NULL::timestamptz AS registered_at FROM users WHERE id = $1",
+                f"SELECT NULL::uuid AS device_id, {own} AS address, '' AS platform,"  # noqa: S608 - a constant
+                " '' AS environment, NULL AS locale, NULL::timestamptz AS registered_at"
+                " FROM users WHERE id = $1",
                 row["user_id"],
             )
         )
     return list(
         await conn.fetch(
-            "SELECT id AS device_id, token AS address, platform, locale,"
+            "SELECT id AS device_id, token AS address, platform, environment, locale,"
             " last_seen_at AS registered_at FROM devices WHERE user_id = $1"
             " AND disabled_at IS NULL ORDER BY last_seen_at DESC LIMIT $2",
             row["user_id"],
@@ -83,7 +90,7 @@ async def order_of(
     addressees, None where the device is gone meanwhile."""
     urgent = row["kind"] == URGENT_KIND
     spoken = row["locale"]
-    if step.channel == "email":
+    if step.channel in _OWN_ADDRESS:
         spoken = await members.locale_of(conn, row["user_id"])
     return Order(
         channel=step.channel,
@@ -111,6 +118,7 @@ def _target(row: Row, one: Row, addressee: Row | None, spoken: str) -> Target:
         id=one["id"],
         address=(addressee["address"] or "") if addressee else "",
         platform=addressee["platform"] if addressee else "",
+        environment=addressee["environment"] if addressee else "",
         locale=language,
         attempts=one["attempts"],
         device_id=one["device_id"],

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Final, Literal
+from typing import Final
+
+from protocol.jobs import Channel
 
 
 class Reason(StrEnum):
@@ -48,10 +50,44 @@ URGENT_STATES: Final[dict[str, frozenset[str]]] = {
 }
 """From a state of an urgent question to those that may follow."""
 
-Channel = Literal["push", "email"]
 EMAIL_NEEDS_LEFT: Final = timedelta(seconds=60)
 """An urgent question is mailed only while this much of its time remains."""
 
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """A channel's place in the ladder: what stands above it is settled first.
+
+    `at_once`: due as soon as there is a notification, or when a socket that was told it has had its
+    time; otherwise due after the email's timer. `acknowledgement_ends`: also what is not urgent.
+    `needs_left`: of an urgent question's time. `stands_in_for`: sent only where that one was not.
+    `optional`: nothing is written about it where the person has not switched it on.
+    """
+
+    channel: Channel
+    word: str
+    at_once: bool
+    acknowledgement_ends: bool
+    needs_left: timedelta = timedelta(0)
+    stands_in_for: Channel | None = None
+    optional: bool = False
+
+
+LADDER: Final = (
+    Rung("push", "a push", at_once=True, acknowledgement_ends=True),
+    Rung(
+        "kakao",
+        "a message",
+        at_once=True,
+        acknowledgement_ends=True,
+        stands_in_for="push",
+        optional=True,
+    ),
+    Rung("email", "a mail", at_once=False, acknowledgement_ends=False, needs_left=EMAIL_NEEDS_LEFT),
+)
+"""From the first channel to the last."""
+
+ARRIVED: Final = frozenset({"sent", "delivered", "seen"})
 FINAL: Final = frozenset({"sent", "delivered", "seen", "failed", "suppressed", "expired"})
 
 
@@ -87,8 +123,10 @@ class Facts:
     had_socket: bool = False
     topic_on: bool = True
     push_on: bool = True
+    kakao_on: bool = False
     email_on: bool = True
     has_device: bool = False
+    has_kakao: bool = False
     has_address: bool = False
     address_suppressed: bool = False
     deliveries: Sequence[Delivery] = ()
@@ -121,13 +159,13 @@ Step = Done | Wait | Send | Suppress
 
 
 def next_step(facts: Facts, now: datetime) -> Step:
-    """What to do next: first the push is settled, then the email."""
-    push = _of(facts, "push")
-    if not all(delivery.status in FINAL for delivery in push) or not push:
-        return _push_step(facts, push, now)
-    email = _of(facts, "email")
-    if not all(delivery.status in FINAL for delivery in email) or not email:
-        return _email_step(facts, email, now)
+    """What to do next: the first rung of the ladder that is not settled."""
+    for rung in LADDER:
+        tried = _of(facts, rung.channel)
+        if rung.optional and not tried and not _reach(facts, rung.channel).on:
+            continue
+        if not tried or not all(delivery.status in FINAL for delivery in tried):
+            return _step(facts, rung, tried, now)
     return Done("every channel is settled")
 
 
@@ -146,58 +184,67 @@ def ended(facts: Facts, now: datetime) -> Reason | None:
     return None
 
 
-def _push_step(facts: Facts, push: Sequence[Delivery], now: datetime) -> Step:
-    reason = ended(facts, now) or _push_withheld(facts)
+def _step(facts: Facts, rung: Rung, tried: Sequence[Delivery], now: datetime) -> Step:
+    reason = ended(facts, now) or _withheld(facts, rung)
     if reason:
-        return Suppress("push", reason)
-    leased = _leased_until(push, now)
+        return Suppress(rung.channel, reason)
+    leased = _leased_until(tried, now)
     if leased:
-        return Wait(leased, "a push is being sent")
-    due = facts.created_at
-    if facts.had_socket:
-        due += timedelta(seconds=facts.timers.push)
+        return Wait(leased, f"{rung.word} is being sent")
+    after_s = _after_s(facts, rung)
+    due = facts.created_at + timedelta(seconds=after_s)
+    last = facts.deadline_at - rung.needs_left if facts.urgent and facts.deadline_at else None
+    if rung.needs_left and last is not None and max(now, due) > last:
+        return Suppress(rung.channel, Reason.EXPIRED)
     if now < due:
-        return Wait(due, f"a socket was told; push after {facts.timers.push} s")
-    return Send("push", f"unseen {facts.timers.push} s" if facts.had_socket else "no live socket")
-
-
-def _push_withheld(facts: Facts) -> Reason | None:
-    if facts.acknowledged:
-        return Reason.ACKNOWLEDGED
-    if not facts.topic_on:
-        return Reason.TOPIC_OFF
-    if not facts.push_on:
-        return Reason.CHANNEL_OFF
-    return None if facts.has_device else Reason.NO_DEVICE
-
-
-def _email_step(facts: Facts, email: Sequence[Delivery], now: datetime) -> Step:
-    reason = ended(facts, now) or _email_withheld(facts)
-    if reason:
-        return Suppress("email", reason)
-    leased = _leased_until(email, now)
-    if leased:
-        return Wait(leased, "a mail is being sent")
-    due = facts.created_at + timedelta(seconds=facts.timers.email)
-    last = facts.deadline_at - EMAIL_NEEDS_LEFT if facts.urgent and facts.deadline_at else None
-    if last is not None and max(now, due) > last:
-        return Suppress("email", Reason.EXPIRED)
-    if now < due:
-        return Wait(due, f"email after {facts.timers.email} s")
+        told = "a socket was told; " if rung.at_once else ""
+        return Wait(due, f"{told}{rung.channel} after {after_s} s")
+    if rung.at_once:
+        return Send(rung.channel, f"unseen {after_s} s" if facts.had_socket else "no live socket")
     word = "unacknowledged" if facts.urgent else "unseen"
-    return Send("email", f"{word} {facts.timers.email} s")
+    return Send(rung.channel, f"{word} {after_s} s")
 
 
-def _email_withheld(facts: Facts) -> Reason | None:
-    if facts.urgent and facts.acknowledged:
+def _after_s(facts: Facts, rung: Rung) -> int:
+    """From the notification to its sending on this channel."""
+    if rung.at_once:
+        return facts.timers.push if facts.had_socket else 0
+    return facts.timers.email
+
+
+def _withheld(facts: Facts, rung: Rung) -> Reason | None:
+    if facts.acknowledged and (facts.urgent or rung.acknowledgement_ends):
         return Reason.ACKNOWLEDGED
     if not facts.topic_on:
         return Reason.TOPIC_OFF
-    if not facts.email_on or facts.timers.email == 0:
+    reach = _reach(facts, rung.channel)
+    if not reach.on:
         return Reason.CHANNEL_OFF
-    if not facts.has_address:
-        return Reason.NO_DEVICE
-    return Reason.ADDRESS_SUPPRESSED if facts.address_suppressed else None
+    if rung.stands_in_for is not None:
+        first = _of(facts, rung.stands_in_for)
+        if any(delivery.status in ARRIVED for delivery in first):
+            return Reason.TOLD_BEFORE
+    return reach.missing
+
+
+@dataclass(frozen=True, slots=True)
+class _Reach:
+    """`on`: the person's switch. `missing`: what keeps anything from reaching them there."""
+
+    on: bool
+    missing: Reason | None
+
+
+def _reach(facts: Facts, channel: Channel) -> _Reach:
+    match channel:
+        case "push":
+            return _Reach(facts.push_on, None if facts.has_device else Reason.NO_DEVICE)
+        case "kakao":
+            return _Reach(facts.kakao_on, None if facts.has_kakao else Reason.NO_DEVICE)
+        case "email":
+            suppressed = Reason.ADDRESS_SUPPRESSED if facts.address_suppressed else None
+            missing = suppressed if facts.has_address else Reason.NO_DEVICE
+            return _Reach(facts.email_on and facts.timers.email != 0, missing)
 
 
 def _of(facts: Facts, channel: Channel) -> list[Delivery]:

@@ -3,6 +3,7 @@
 They are parts like those of `hub.plumbing.variables`, which hold what the process stands on.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 from pydantic import ValidationInfo, field_validator
@@ -17,6 +18,7 @@ from hub.plumbing.values import (
     Waves,
     env,
 )
+from protocol.jobs import QUEUES, QueueRow
 
 
 class Sockets(Part):
@@ -112,21 +114,64 @@ class Questions(Part):
 
 class Jobs(Part):
     notification_concurrency: int = env(
-        "QUEUE_NOTIFICATION_CONCURRENCY", 10, "jobs of one worker process", ge=1
+        "QUEUE_NOTIFICATION_CONCURRENCY",
+        QUEUES["notification"].concurrency,
+        "jobs of one worker process",
+        ge=1,
     )
     notification_rate: int = env(
-        "QUEUE_NOTIFICATION_RATE", 1000, "a minute, over all workers", ge=10
+        "QUEUE_NOTIFICATION_RATE",
+        QUEUES["notification"].rate,
+        "people a minute, over all workers",
+        ge=10,
     )
-    notification_attempts: int = env("QUEUE_NOTIFICATION_ATTEMPTS", 3, "tries of a job", ge=1)
-    email_concurrency: int = env("QUEUE_EMAIL_CONCURRENCY", 5, "jobs of one worker process", ge=1)
-    email_rate: int = env("QUEUE_EMAIL_RATE", 100, "a minute, over all workers", ge=10)
-    email_attempts: int = env("QUEUE_EMAIL_ATTEMPTS", 5, "tries of a job", ge=1)
+    notification_attempts: int = env(
+        "QUEUE_NOTIFICATION_ATTEMPTS", QUEUES["notification"].tries, "tries of a job", ge=1
+    )
+    email_concurrency: int = env(
+        "QUEUE_EMAIL_CONCURRENCY", QUEUES["email"].concurrency, "jobs of one worker process", ge=1
+    )
+    email_rate: int = env(
+        "QUEUE_EMAIL_RATE", QUEUES["email"].rate, "people a minute, over all workers", ge=10
+    )
+    email_attempts: int = env("QUEUE_EMAIL_ATTEMPTS", QUEUES["email"].tries, "tries of a job", ge=1)
+    analytics_concurrency: int = env(
+        "QUEUE_ANALYTICS_CONCURRENCY",
+        QUEUES["analytics"].concurrency,
+        "jobs of one worker process",
+        ge=1,
+    )
+    analytics_attempts: int = env(
+        "QUEUE_ANALYTICS_ATTEMPTS", QUEUES["analytics"].tries, "tries of a job", ge=1
+    )
     retry_delay_ms: int = env("RETRY_DELAY", 1000, "ms before the second try", ge=1)
     retry_factor: float = env("RETRY_FACTOR", 2, "grows the delay", ge=1)
     retry_max_delay_ms: int = env("RETRY_MAX_DELAY", 10000, "ms, the longest delay", ge=1)
     scheduler_tz: TimeZone = env(
         "SCHEDULER_TZ", "Asia/Seoul", "time zone of schedules; not read yet"
     )
+
+    def queues(self) -> dict[str, QueueRow]:
+        """The queues' rows with what is set here in force."""
+        rows = dict(QUEUES)
+        rows["notification"] = replace(
+            rows["notification"],
+            concurrency=self.notification_concurrency,
+            tries=self.notification_attempts,
+            rate=self.notification_rate,
+        )
+        rows["email"] = replace(
+            rows["email"],
+            concurrency=self.email_concurrency,
+            tries=self.email_attempts,
+            rate=self.email_rate,
+        )
+        rows["analytics"] = replace(
+            rows["analytics"],
+            concurrency=self.analytics_concurrency,
+            tries=self.analytics_attempts,
+        )
+        return rows
 
     @field_validator("retry_max_delay_ms")
     @classmethod

@@ -16,11 +16,11 @@ from hub.domain import attention, delivery, members, questions, urgent
 from hub.domain.context import Domain
 from hub.domain.inbox import Told
 from hub.domain.orders import Order
-from hub.domain.rules import Channel, Reason
+from hub.domain.rules import Reason
 from hub.plumbing.outbox import enqueue
 from hub.plumbing.postgres import acquire
 from protocol.domain_events import UserUpdated
-from protocol.jobs import unseen_check
+from protocol.jobs import Channel, unseen_check
 from protocol.rest import Ask, DeviceRequest
 from tests.fakes import fcm_schema
 from tests.fakes.fcm import FakeFcm

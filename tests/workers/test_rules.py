@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hub.domain.rules import (
     EMAIL_NEEDS_LEFT,
     FINAL,
+    LADDER,
     Delivery,
     Done,
     Facts,
@@ -24,7 +25,7 @@ from hub.domain.rules import (
 
 START = datetime(2026, 11, 21, 9, 0, tzinfo=UTC)
 STEPS = 60
-"""More than any notification needs: two channels, each waited for, leased, tried and settled."""
+"""More than any notification needs: three channels, each waited for, leased, tried and settled."""
 
 seconds = st.integers(0, 1200)
 moments = seconds.map(lambda after: START + timedelta(seconds=after))
@@ -53,8 +54,10 @@ def first_facts(draw: st.DrawFn) -> Facts:
         had_socket=draw(st.booleans()),
         topic_on=draw(mostly),
         push_on=draw(mostly),
+        kakao_on=not draw(mostly),
         email_on=draw(mostly),
         has_device=draw(mostly),
+        has_kakao=draw(mostly),
         has_address=draw(mostly),
         address_suppressed=not draw(mostly),
     )
@@ -98,8 +101,9 @@ class Story:
     def _send(self, facts: Facts, step: Send) -> None:
         assert ended(facts, self.now) is None, "nothing leaves after the answer, the look, the end"
         assert facts.deadline_at is None or self.now < facts.deadline_at
-        if step.channel == "push":
+        if step.channel in ("push", "kakao"):
             assert not facts.acknowledged
+            assert step.channel == "push" or facts.kakao_on
         elif facts.urgent:
             assert not facts.acknowledged
             assert facts.deadline_at is None or self.now <= facts.deadline_at - EMAIL_NEEDS_LEFT
@@ -127,9 +131,10 @@ def test_property_the_steps_end_and_send_only_what_may_be_sent(
     else:
         raise AssertionError("the steps do not end")
     statuses = {one.channel: one.status for one in story.facts.deliveries}
-    assert statuses.keys() == {"push", "email"}
+    assert statuses.keys() - {"kakao"} == {"push", "email"}
+    assert ("kakao" in statuses) == facts.kakao_on
     assert set(statuses.values()) <= FINAL
-    assert len(story.suppressed) <= 2
+    assert len(story.suppressed) <= len(LADDER)
 
 
 @given(first_facts(), happenings)
@@ -141,7 +146,8 @@ def test_property_at_most_one_send_a_channel_when_nothing_fails(
         pass
     channels = [channel for channel, _ in story.sends]
     assert sorted(channels) == sorted(set(channels))
-    assert channels in ([], ["push"], ["email"], ["push", "email"])
+    assert channels == [rung.channel for rung in LADDER if rung.channel in channels]
+    assert not {"push", "kakao"} <= set(channels), "a messenger stands in for a push"
 
 
 @given(first_facts(), moments)

@@ -11,7 +11,7 @@ from typing import Any, Final
 import aiohttp
 import jwt
 
-from workers.senders.answer_json import answer_json
+from workers.channels.http import answer_json
 
 FCM_SCOPE: Final = "https://www.googleapis.com/auth/firebase.messaging"
 GRANT_TYPE: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"

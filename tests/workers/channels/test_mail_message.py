@@ -14,9 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.texts import one_line
-from tests.workers.senders.conftest import MAIL, mail
-from workers.senders.mail_message import mail_bytes, mailbox
-from workers.senders.outcome import MailMessage
+from tests.workers.channels.conftest import MAIL, mail
+from workers.channels.smtp.message import Mail, mail_bytes, mailbox
 
 NOW = datetime(2026, 11, 21, 9, 0, tzinfo=UTC)
 SENDER = mailbox("동네 <no-reply@dongne.example>")
@@ -33,7 +32,7 @@ EXPECTED = {
 }
 
 
-def read(message: MailMessage) -> tuple[bytes, EmailMessage]:
+def read(message: Mail) -> tuple[bytes, EmailMessage]:
     to = mailbox(message.to, message.to_name)
     raw = mail_bytes(message, SENDER, to, NOW)
     parsed = email.message_from_bytes(raw, policy=email.policy.default)
@@ -134,7 +133,7 @@ def test_further_headers_never_replace_ours_or_smuggle_others() -> None:
             }
         )
     )
-    assert parsed["Message-ID"] == f"<{MAIL.message_id}@dongne.example>"
+    assert parsed["Message-ID"] == f"<{MAIL.delivery_id}@dongne.example>"
     assert parsed["X-Request-ID"] == "r-1 Bcc: b@example.com"
     assert parsed["Bcc"] is None
     assert set(parsed.keys()) == EXPECTED | {"X-Request-ID"}

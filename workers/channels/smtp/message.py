@@ -2,7 +2,8 @@
 
 import re
 from base64 import b64encode
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from email.message import EmailMessage
 from email.policy import SMTP
@@ -11,7 +12,8 @@ from typing import Final
 
 from protocol.mail_address import read_address
 from protocol.texts import language_of, one_line
-from workers.senders.outcome import MailMessage
+from workers.channels.message import Message, Recipient
+from workers.templates.mails import render_mail
 
 _UNFOLDED: Final = 900  # a line has 998 octets (RFC 5322 §2.1.1), and the name stands on it too
 _LONGEST_CHARACTER: Final = 4
@@ -19,6 +21,50 @@ _MIME: Final = frozenset({"mime-version", "content-type", "content-transfer-enco
 _HEADER_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
 SUBJECT_CHARACTERS: Final = 200
 NAME_CHARACTERS: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """One mail to one person, in words.
+
+    `delivery_id` is the same for every try: `<id@domain>` is made of it. `headers` are further
+    ones, such as List-Unsubscribe; those that are written here win.
+    """
+
+    to: str
+    locale: str
+    subject: str
+    text: str
+    html: str
+    delivery_id: str
+    to_name: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    deadline_at: datetime | None = None
+
+
+def mail_of(to: Recipient, message: Message, now: datetime) -> Mail:
+    """In the reader's language; only what is urgent has a deadline that a mail speaks of."""
+    deadline_at = message.deadline_at if message.urgent else None
+    words = render_mail(
+        message.kind,
+        message.locale,
+        title=message.title,
+        body=message.body,
+        url=message.url,
+        now=now,
+        created_at=message.created_at,
+        deadline_at=deadline_at,
+        timezone=message.timezone,
+    )
+    return Mail(
+        to=to.address,
+        locale=message.locale,
+        subject=words.subject,
+        text=words.text,
+        html=words.html,
+        delivery_id=message.delivery_id,
+        deadline_at=deadline_at,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +96,13 @@ def mailbox(text: str, name: str = "") -> Mailbox:
     return Mailbox(found.mailbox, one_line(name or found.name))
 
 
-def message_id(message: MailMessage, sender: Mailbox) -> str:
+def message_id(mail: Mail, sender: Mailbox) -> str:
     """The same for every try of one delivery."""
-    left = re.sub(r"[^A-Za-z0-9-]", "", message.message_id)
+    left = re.sub(r"[^A-Za-z0-9-]", "", mail.delivery_id)
     return f"<{left}@{sender.domain}>"
 
 
-def mail_bytes(message: MailMessage, sender: Mailbox, to: Mailbox, now: datetime) -> bytes:
+def mail_bytes(mail: Mail, sender: Mailbox, to: Mailbox, now: datetime) -> bytes:
     """The whole mail, 7-bit unless an address itself is not ASCII.
 
     The headers are written here and not by `email`, which decodes encoded words that somebody put
@@ -65,27 +111,27 @@ def mail_bytes(message: MailMessage, sender: Mailbox, to: Mailbox, now: datetime
     ours = {
         "From": sender.header("From"),
         "To": to.header("To"),
-        "Subject": _text(one_line(message.subject)[:SUBJECT_CHARACTERS], "Subject"),
+        "Subject": _text(one_line(mail.subject)[:SUBJECT_CHARACTERS], "Subject"),
         "Date": format_datetime(now),
-        "Message-ID": message_id(message, sender),
+        "Message-ID": message_id(mail, sender),
         "Auto-Submitted": "auto-generated",
-        "Content-Language": language_of(message.locale),
+        "Content-Language": language_of(mail.locale),
     }
     names = {name.lower() for name in ours} | _MIME
     further = {
         name: _text(one_line(value), name)
-        for name, value in message.headers.items()
+        for name, value in mail.headers.items()
         if _HEADER_NAME.fullmatch(name) and name.lower() not in names
     }
     lines = (f"{name}: {value}\r\n" for name, value in {**ours, **further}.items())
-    return "".join(lines).encode() + _alternatives(message)
+    return "".join(lines).encode() + _alternatives(mail)
 
 
-def _alternatives(message: MailMessage) -> bytes:
-    mail = EmailMessage(policy=SMTP)
-    mail.set_content(_body(message.text), cte="base64")
-    mail.add_alternative(_body(message.html), subtype="html", cte="base64")
-    return mail.as_bytes()
+def _alternatives(mail: Mail) -> bytes:
+    body = EmailMessage(policy=SMTP)
+    body.set_content(_body(mail.text), cte="base64")
+    body.add_alternative(_body(mail.html), subtype="html", cte="base64")
+    return body.as_bytes()
 
 
 def _text(text: str, field: str) -> str:

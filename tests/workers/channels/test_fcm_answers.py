@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fakes import fcm_schema as fcm
-from workers.senders import About, Outcome, Permanent, Temporary
-from workers.senders.fcm_answers import ERROR_CODES, classify, refuses_bearer, retry_after
-from workers.senders.outcome import Act
+from workers.channels.fcm.answers import ERROR_CODES, classify, refuses_bearer
+from workers.channels.http import retry_after
+from workers.channels.outcome import About, Act, Outcome, Permanent, Temporary
 
 NOW = datetime(2026, 11, 21, 9, 0, tzinfo=UTC)
 US, RECIPIENT = About.US, About.RECIPIENT

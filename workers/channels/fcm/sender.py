@@ -6,7 +6,7 @@ had died: that is no try of the push, and the new token is the same for all that
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -16,38 +16,48 @@ import aiohttp
 import orjson
 
 from hub.plumbing.clock import Clock, SystemClock
-from workers.senders.answer_json import answer_json
-from workers.senders.fcm_answers import classify, refuses_bearer
-from workers.senders.fcm_message import fcm_body
-from workers.senders.google_grant import AccessTokens, GrantRefused, ServiceAccount
-from workers.senders.outcome import (
+from hub.plumbing.trace import outgoing_headers
+from workers.channels.fcm.answers import classify, refuses_bearer
+from workers.channels.fcm.grant import AccessTokens, GrantRefused, ServiceAccount
+from workers.channels.fcm.message import fcm_body
+from workers.channels.http import answer_json
+from workers.channels.message import Message, Recipient, Sender
+from workers.channels.outcome import (
     CREDENTIALS_REFUSED,
     TIMEOUT,
     UNREACHABLE,
     Act,
     Expired,
-    NotConfigured,
     Outcome,
-    PushMessage,
     Sent,
     Temporary,
     seconds_left,
 )
+from workers.channels.table import Opening
 
 DEFAULT_URL: Final = "https://fcm.googleapis.com"
 
 
-class FcmSender:
-    """One project's door. The session is the caller's: shared, and closed by its owner.
+def open_sender(given: Opening) -> Sender:
+    """Raises CredentialsError when FCM_CREDENTIALS_FILE cannot be used."""
+    part = given.settings
+    assert part.fcm_credentials_file is not None
+    return FcmSender(
+        given.session,
+        part.fcm_credentials_file,
+        url=part.fcm_url or DEFAULT_URL,
+        timeout_s=given.timeout_s,
+        clock=given.clock,
+    )
 
-    `credentials_file` None: nothing is sent, every answer is NotConfigured. Raises
-    CredentialsError when the file is there and cannot be used.
-    """
+
+class FcmSender:
+    """One project's door. The session is the caller's: shared, and closed by its owner."""
 
     def __init__(
         self,
         session: aiohttp.ClientSession,
-        credentials_file: Path | None,
+        credentials_file: Path,
         *,
         url: str = DEFAULT_URL,
         timeout_s: float = 10.0,
@@ -57,35 +67,21 @@ class FcmSender:
         self._session = session
         self._timeout_s = timeout_s
         self._clock = clock or SystemClock()
-        self._tokens: AccessTokens | None = None
-        if credentials_file is not None:
-            account = ServiceAccount.from_file(credentials_file)
-            project = quote(account.project_id, safe="")
-            self._url = f"{url.rstrip('/')}/v1/projects/{project}/messages:send"
-            self._tokens = AccessTokens(session, account, timeout_s, monotonic=monotonic)
-
-    @property
-    def configured(self) -> bool:
-        return self._tokens is not None
+        account = ServiceAccount.from_file(credentials_file)
+        project = quote(account.project_id, safe="")
+        self._url = f"{url.rstrip('/')}/v1/projects/{project}/messages:send"
+        self._tokens = AccessTokens(session, account, timeout_s, monotonic=monotonic)
 
     async def close(self) -> None:
-        if self._tokens is not None:
-            await self._tokens.close()
+        await self._tokens.close()
 
-    async def send(
-        self, token: str, push: PushMessage, *, headers: Mapping[str, str] | None = None
-    ) -> Outcome:
-        """Hands one push over for one device. `headers` are the request id and the B3 ids.
-
-        Never raises for what the provider does, and no outcome holds a token or a provider's text.
-        """
-        if self._tokens is None:
-            return NotConfigured()
-        if self._too_late(push):
+    async def send(self, to: Recipient, message: Message) -> Outcome:
+        """Hands one push over for one device, with the request id and the B3 ids as headers."""
+        if self._too_late(message):
             return Expired()
         try:
             async with asyncio.timeout(self._timeout_s):
-                return await self._send(self._tokens, token, push, headers or {})
+                return await self._send(to.address, message)
         except GrantRefused:
             return Act.ALARM.outcome(CREDENTIALS_REFUSED)
         except TimeoutError:
@@ -93,14 +89,13 @@ class FcmSender:
         except (aiohttp.ClientError, OSError):
             return Temporary(UNREACHABLE)
 
-    async def _send(
-        self, tokens: AccessTokens, token: str, push: PushMessage, headers: Mapping[str, str]
-    ) -> Outcome:
+    async def _send(self, token: str, push: Message) -> Outcome:
+        tokens = self._tokens
         for last in (False, True):
             bearer = await tokens.get()
             if self._too_late(push):  # the grant may have taken what was left
                 return Expired()
-            outcome, refused = await self._post(bearer, token, push, headers)
+            outcome, refused = await self._post(bearer, token, push)
             if not refused:
                 tokens.works(bearer)
                 return outcome
@@ -108,16 +103,14 @@ class FcmSender:
                 break
         return outcome
 
-    async def _post(
-        self, bearer: str, token: str, push: PushMessage, headers: Mapping[str, str]
-    ) -> tuple[Outcome, bool]:
+    async def _post(self, bearer: str, token: str, push: Message) -> tuple[Outcome, bool]:
         """What came of it, and whether it was the bearer that was refused."""
         now = self._clock.now()
         async with self._session.post(
             self._url,
             data=orjson.dumps(fcm_body(token, push, now)),
             headers={
-                **headers,
+                **outgoing_headers(),
                 "Authorization": f"Bearer {bearer}",
                 "Content-Type": "application/json",
             },
@@ -127,7 +120,7 @@ class FcmSender:
             refused = refuses_bearer(response.status, answer)
             return _outcome(response, answer, now), refused
 
-    def _too_late(self, push: PushMessage) -> bool:
+    def _too_late(self, push: Message) -> bool:
         left = seconds_left(push.deadline_at, self._clock.now())
         return left is not None and left < 1
 

@@ -11,18 +11,18 @@ from aiosmtplib import SMTP, SMTPException
 
 from hub.plumbing.clock import Clock, SystemClock
 from protocol.mail_address import BadAddress
-from workers.senders.mail_message import Mailbox, mail_bytes, mailbox, message_id
-from workers.senders.outcome import (
+from workers.channels.message import Message, Recipient, Sender
+from workers.channels.outcome import (
     BAD_ADDRESS,
     Expired,
-    MailMessage,
-    NotConfigured,
     Outcome,
     Permanent,
     Sent,
     seconds_left,
 )
-from workers.senders.smtp_answers import classify
+from workers.channels.smtp.answers import classify
+from workers.channels.smtp.message import Mail, Mailbox, mail_bytes, mail_of, mailbox, message_id
+from workers.channels.table import Opening
 
 MIN_LEFT_S: Final = 60
 """A mail is read minutes later: with less than this before the deadline it is not sent."""
@@ -73,64 +73,70 @@ class SmtpServer:
         )
 
 
-class SmtpSender:
-    """`url` None: nothing is sent, every answer is NotConfigured.
+def open_sender(given: Opening) -> Sender:
+    """Raises MailSettingsError when SMTP_URL or MAIL_FROM cannot be used."""
+    part = given.settings
+    assert part.smtp_url is not None
+    return SmtpSender(
+        part.smtp_url.get_secret_value(),
+        part.mail_from,
+        timeout_s=given.timeout_s,
+        clock=given.clock,
+    )
 
-    Raises MailSettingsError when one of the two settings is there and cannot be used.
-    """
+
+class SmtpSender:
+    """Raises MailSettingsError when one of the two settings cannot be used."""
 
     def __init__(
         self,
-        url: str | None,
+        url: str,
         mail_from: str | None,
         *,
         timeout_s: float = 30.0,
         tls_context: ssl.SSLContext | None = None,
         clock: Clock | None = None,
     ) -> None:
-        self._server = SmtpServer.from_url(url) if url else None
-        self._from = _sender(mail_from) if self._server else None
+        self._server = SmtpServer.from_url(url)
+        self._from = _sender(mail_from)
         self._timeout_s = timeout_s
         self._tls_context = tls_context
         self._clock = clock or SystemClock()
 
-    @property
-    def configured(self) -> bool:
-        return self._server is not None
+    async def close(self) -> None:
+        """A connection lives as long as its mail: there is nothing to let go of."""
 
-    async def send(self, message: MailMessage) -> Outcome:
-        """Hands one mail over. Never raises for what the server or the address does."""
-        if self._server is None or self._from is None:
-            return NotConfigured()
-        left = seconds_left(message.deadline_at, self._clock.now())
+    async def send(self, to: Recipient, message: Message) -> Outcome:
+        """Write the mail in its reader's language, and hand it over."""
+        return await self.post(mail_of(to, message, self._clock.now()))
+
+    async def post(self, mail: Mail) -> Outcome:
+        """Hands one mail over as it is. Never raises for what the server or the address does."""
+        left = seconds_left(mail.deadline_at, self._clock.now())
         if left is not None and left < MIN_LEFT_S:
             return Expired()
         try:
-            to = mailbox(message.to, message.to_name)
+            to = mailbox(mail.to, mail.to_name)
         except BadAddress:
             return Permanent(BAD_ADDRESS)
         client = self._client(self._server)
         try:
-            outcome = await self._try(client, self._from, to, message)
+            outcome = await self._try(client, self._from, to, mail)
             if isinstance(outcome, Sent):
                 await _goodbye(client)
             return outcome
         finally:
             client.close()
 
-    async def _try(
-        self, client: SMTP, sender: Mailbox, to: Mailbox, message: MailMessage
-    ) -> Outcome:
+    async def _try(self, client: SMTP, sender: Mailbox, to: Mailbox, mail: Mail) -> Outcome:
         """Ends with the answer to the last dot: nothing that comes after can unsend the mail."""
         try:
             async with asyncio.timeout(self._timeout_s):
-                return await self._deliver(client, sender, to, message)
+                return await self._deliver(client, sender, to, mail)
         except (SMTPException, OSError, ValueError) as error:
             return classify(error)
 
-    async def _deliver(
-        self, client: SMTP, sender: Mailbox, to: Mailbox, message: MailMessage
-    ) -> Outcome:
+    async def _deliver(self, client: SMTP, sender: Mailbox, to: Mailbox, mail: Mail) -> Outcome:
         await client.connect()
         await client.ehlo()
         utf8 = to.needs_utf8 or sender.needs_utf8
@@ -140,8 +146,8 @@ class SmtpSender:
         options = ["BODY=8BITMIME", "SMTPUTF8"] if utf8 else []
         await client.mail(sender.address, options=options, encoding=encoding)
         await client.rcpt(to.address, encoding=encoding)
-        await client.data(mail_bytes(message, sender, to, self._clock.now()))
-        return Sent(message_id(message, sender))
+        await client.data(mail_bytes(mail, sender, to, self._clock.now()))
+        return Sent(message_id(mail, sender))
 
     def _client(self, server: SmtpServer) -> SMTP:
         return SMTP(

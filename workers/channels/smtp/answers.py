@@ -23,7 +23,7 @@ from aiosmtplib import (
     SMTPServerDisconnected,
 )
 
-from workers.senders.outcome import DISCONNECTED, TIMEOUT, UNREACHABLE, Act, Outcome
+from workers.channels.outcome import DISCONNECTED, TIMEOUT, UNREACHABLE, Act, Outcome
 
 
 class Step(StrEnum):

@@ -1,7 +1,6 @@
-"""What is handed to a provider and what came of it: the same words for push and for mail."""
+"""What came of a message: the same words for every provider."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
@@ -13,50 +12,6 @@ CREDENTIALS_REFUSED: Final = "credentials_refused"
 BAD_ADDRESS: Final = "bad_address"
 NOT_ASKED: Final = frozenset({CREDENTIALS_REFUSED, BAD_ADDRESS})
 """Codes of ours for what was never brought before the provider: they tell nothing of it."""
-
-
-@dataclass(frozen=True, slots=True)
-class PushMessage:
-    """One push to one device. Text is in the device's language; no field may hold a coordinate.
-
-    `collapse_id` is the question's or the notification's id: a repeat replaces, never adds.
-    `silent` is a retraction: the app is woken, the person is shown nothing.
-    """
-
-    notification_id: str
-    kind: str
-    title: str
-    body: str
-    unread: int
-    url: str
-    collapse_id: str
-    created_at: datetime
-    question_id: str | None = None
-    answer_id: str | None = None
-    deadline_at: datetime | None = None
-    silent: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class MailMessage:
-    """One mail to one person.
-
-    `message_id` is the delivery's id, the same for every try: the sender makes `<id@domain>` of it.
-    `headers` are further ones, such as List-Unsubscribe; those the sender writes itself win.
-    `personal` mails may use the last tokens of the mail bucket.
-    """
-
-    notification_id: str
-    to: str
-    locale: str
-    subject: str
-    text: str
-    html: str
-    message_id: str
-    to_name: str = ""
-    headers: Mapping[str, str] = field(default_factory=dict)
-    deadline_at: datetime | None = None
-    personal: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +71,15 @@ class NotConfigured:
     code: str = "not_configured"
 
 
-Outcome = Sent | Temporary | Permanent | Gone | Expired | NotConfigured
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """Not sent: the provider's breaker is open, and `seconds` later it may be asked again."""
+
+    seconds: float
+    code: str = "breaker_open"
+
+
+Outcome = Sent | Temporary | Permanent | Gone | Expired | NotConfigured | Blocked
 
 
 class Act(StrEnum):

@@ -11,11 +11,14 @@ import pytest
 
 from tests.fakes.fcm import FakeFcm
 from tests.fakes.smtp import FakeSmtp
-from workers.senders import MailMessage, PushMessage
-from workers.senders.fcm import FcmSender
+from workers.channels.fcm.sender import FcmSender
+from workers.channels.message import Message, Recipient
+from workers.channels.smtp.message import Mail
 
-PUSH = PushMessage(
+PUSH = Message(
     notification_id="7b0c1c7e-4a5a-4d52-9d3c-0a8f6f3f8a01",
+    delivery_id="0d9d5c1e-22f6-5b9e-8a53-4f0f3b1f6c11",
+    locale="ko",
     kind="question_urgent",
     title="애월읍 근처 급한 질문",
     body="지금 문 연 약국이 있을까요?",
@@ -26,15 +29,14 @@ PUSH = PushMessage(
     collapse_id="q-1",
     created_at=datetime(2026, 11, 21, 9, 0, tzinfo=UTC),
 )
-MAIL = MailMessage(
-    notification_id="7b0c1c7e-4a5a-4d52-9d3c-0a8f6f3f8a01",
+MAIL = Mail(
     to="minji@example.com",
     to_name="김민지",
     locale="ko",
     subject="질문에 답변이 달렸어요",
     text="안녕하세요.\n답변이 달렸어요.",
     html="<p>답변이 달렸어요.</p>",
-    message_id="0d9d5c1e-22f6-5b9e-8a53-4f0f3b1f6c11",
+    delivery_id="0d9d5c1e-22f6-5b9e-8a53-4f0f3b1f6c11",
 )
 
 
@@ -78,9 +80,13 @@ async def fcm_sender(fcm: FakeFcm, session: aiohttp.ClientSession) -> AsyncItera
         await sender.close()
 
 
-def push(**changes: Any) -> PushMessage:
+def to(address: str, platform: str = "android", environment: str = "production") -> Recipient:
+    return Recipient(address, platform, environment)
+
+
+def push(**changes: Any) -> Message:
     return replace(PUSH, **changes)
 
 
-def mail(**changes: Any) -> MailMessage:
+def mail(**changes: Any) -> Mail:
     return replace(MAIL, **changes)

@@ -12,13 +12,14 @@ import aiohttp
 import pytest
 
 from hub.plumbing.clock import VirtualClock
+from hub.plumbing.trace import traced
 from tests.fakes import fcm_schema
 from tests.fakes.fcm import FakeFcm
 from tests.fakes.script import Fault
-from tests.workers.senders.conftest import MakeFcmSender, push, soon
-from workers.senders import About, Expired, NotConfigured, Outcome, Permanent, Sent, Temporary
-from workers.senders.fcm import FcmSender
-from workers.senders.google_grant import AccessTokens, CredentialsError, ServiceAccount
+from tests.workers.channels.conftest import MakeFcmSender, push, soon, to
+from workers.channels.fcm.grant import AccessTokens, CredentialsError, ServiceAccount
+from workers.channels.fcm.sender import FcmSender
+from workers.channels.outcome import About, Expired, Outcome, Permanent, Sent, Temporary
 
 WAIT = 5.0
 
@@ -27,9 +28,8 @@ async def test_an_urgent_push_arrives_with_its_deadline_and_collapse_id(
     fcm: FakeFcm, fcm_sender: MakeFcmSender
 ) -> None:
     deadline = soon(120)
-    outcome = await fcm_sender().send(
-        "device-1", push(deadline_at=deadline), headers={"X-Request-ID": "r-1"}
-    )
+    with traced({"X-Request-ID": "r-1"}):
+        outcome = await fcm_sender().send(to("device-1"), push(deadline_at=deadline))
     received = await fcm.next_message(WAIT)
     message = received["message"]
     assert isinstance(outcome, Sent)
@@ -48,7 +48,7 @@ async def test_an_urgent_push_arrives_with_its_deadline_and_collapse_id(
 async def test_under_a_second_left_nothing_leaves(
     fcm: FakeFcm, fcm_sender: MakeFcmSender, left: float
 ) -> None:
-    assert await fcm_sender().send("device-1", push(deadline_at=soon(left))) == Expired()
+    assert await fcm_sender().send(to("device-1"), push(deadline_at=soon(left))) == Expired()
     assert (fcm.grants, fcm.sends) == (0, 0)
 
 
@@ -58,7 +58,7 @@ async def test_a_grant_that_takes_what_was_left_means_expired(
     clock = VirtualClock()
     fcm.arm(Fault("token", action="hold"))
     urgent = push(deadline_at=clock.now() + timedelta(seconds=3))
-    sending = asyncio.create_task(fcm_sender(clock=clock).send("device-1", urgent))
+    sending = asyncio.create_task(fcm_sender(clock=clock).send(to("device-1"), urgent))
     await fcm.wait_held(WAIT)
     clock.advance(2.5)
     fcm.release()
@@ -70,7 +70,7 @@ async def test_fifty_pushes_at_once_ask_for_one_grant(
     fcm: FakeFcm, fcm_sender: MakeFcmSender
 ) -> None:
     sender = fcm_sender()
-    outcomes = await asyncio.gather(*[sender.send(f"d{n}", push()) for n in range(50)])
+    outcomes = await asyncio.gather(*[sender.send(to(f"d{n}"), push()) for n in range(50)])
     assert all(isinstance(outcome, Sent) for outcome in outcomes)
     assert fcm.grants == 1
     assert {m["token"] for m in fcm.received} == {f"d{n}" for n in range(50)}
@@ -81,8 +81,8 @@ async def test_who_gives_up_waiting_for_the_grant_takes_it_from_nobody(
 ) -> None:
     fcm.arm(Fault("token", action="hold"))
     sender = fcm_sender()
-    first = asyncio.create_task(sender.send("first", push()))
-    second = asyncio.create_task(sender.send("second", push()))
+    first = asyncio.create_task(sender.send(to("first"), push()))
+    second = asyncio.create_task(sender.send(to("second"), push()))
     await fcm.wait_held(WAIT)
     first.cancel()
     await asyncio.gather(first, return_exceptions=True)
@@ -125,9 +125,9 @@ async def test_a_bearer_that_died_costs_one_refresh_and_no_try(
     fcm: FakeFcm, fcm_sender: MakeFcmSender, record_property: Callable[[str, object], None]
 ) -> None:
     sender = fcm_sender()
-    assert isinstance(await sender.send("a", push()), Sent)
+    assert isinstance(await sender.send(to("a"), push()), Sent)
     fcm.account.withdraw_all()
-    outcomes = await asyncio.gather(*[sender.send(f"d{n}", push()) for n in range(20)])
+    outcomes = await asyncio.gather(*[sender.send(to(f"d{n}"), push()) for n in range(20)])
     assert all(isinstance(outcome, Sent) for outcome in outcomes)
     assert fcm.refused_bearers == 20
     assert fcm.grants == 2
@@ -142,10 +142,10 @@ async def test_an_account_that_google_refuses_costs_a_grant_a_minute(
     sender = fcm_sender(monotonic=lambda: elapsed[0])
     fcm.arm(Fault("send", status=401, body=fcm_schema.NO_BEARER, times=100))
     refused = Temporary("UNAUTHENTICATED", about=About.US)
-    assert [await sender.send("a", push()) for _ in range(6)] == [refused] * 6
+    assert [await sender.send(to("a"), push()) for _ in range(6)] == [refused] * 6
     assert fcm.grants == 1
     elapsed[0] = 61.0
-    assert await sender.send("a", push()) == refused
+    assert await sender.send(to("a"), push()) == refused
     assert fcm.grants == 2
 
 
@@ -157,10 +157,10 @@ async def test_a_grant_that_is_refused_is_asked_for_again_after_a_pause(
     sender = fcm_sender(monotonic=lambda: elapsed[0])
     fcm.arm(Fault("token", status=400, body={"error": "invalid_grant"}))
     refused = Temporary("credentials_refused", about=About.US)
-    assert [await sender.send("a", push()) for _ in range(6)] == [refused] * 6
+    assert [await sender.send(to("a"), push()) for _ in range(6)] == [refused] * 6
     assert fcm.grants == 1
     elapsed[0] = 5.1
-    assert isinstance(await sender.send("a", push()), Sent)
+    assert isinstance(await sender.send(to("a"), push()), Sent)
 
 
 @pytest.mark.fault(14)
@@ -170,7 +170,7 @@ async def test_a_broken_apns_key_leaves_our_bearer_alone(
     fcm.apns_key = False
     sender = fcm_sender()
     refused = Temporary("THIRD_PARTY_AUTH_ERROR", about=About.US)
-    assert [await sender.send("iphone", push()) for _ in range(6)] == [refused] * 6
+    assert [await sender.send(to("iphone"), push()) for _ in range(6)] == [refused] * 6
     assert fcm.grants == 1
 
 
@@ -181,9 +181,11 @@ async def test_a_token_of_another_project_and_a_noisy_one_stay_alive(
     fcm.foreign.add("foreign")
     fcm.noisy.add("noisy")
     sender = fcm_sender()
-    assert await sender.send("foreign", push()) == Temporary("SENDER_ID_MISMATCH", about=About.US)
+    assert await sender.send(to("foreign"), push()) == Temporary(
+        "SENDER_ID_MISMATCH", about=About.US
+    )
     wanted = Temporary("QUOTA_EXCEEDED", 60.0, About.RECIPIENT)
-    assert await sender.send("noisy", push()) == wanted
+    assert await sender.send(to("noisy"), push()) == wanted
 
 
 async def test_dead_tokens_are_told_from_bad_messages(
@@ -192,10 +194,12 @@ async def test_dead_tokens_are_told_from_bad_messages(
     fcm.unregistered.add("gone")
     fcm.garbled.add("garbled")
     sender = fcm_sender()
-    assert await sender.send("gone", push()) == Permanent("UNREGISTERED", token_dead=True)
-    assert await sender.send("garbled", push()) == Permanent("INVALID_ARGUMENT", token_dead=True)
+    assert await sender.send(to("gone"), push()) == Permanent("UNREGISTERED", token_dead=True)
+    assert await sender.send(to("garbled"), push()) == Permanent(
+        "INVALID_ARGUMENT", token_dead=True
+    )
     fcm.arm(Fault("send", status=400, body=fcm_schema.error(400, "INVALID_ARGUMENT", "no")))
-    assert await sender.send("fine", push()) == Permanent("INVALID_ARGUMENT")
+    assert await sender.send(to("fine"), push()) == Permanent("INVALID_ARGUMENT")
     assert fcm.received == []
 
 
@@ -226,8 +230,8 @@ async def test_each_failure_of_the_provider_has_its_outcome_and_the_next_push_pa
     ticks = count(0, 10)  # the next push comes when the pause after a refused grant is over
     sender = fcm_sender(monotonic=lambda: next(ticks))
     fcm.arm(fault)
-    assert await sender.send("device-1", push()) == outcome
-    assert isinstance(await sender.send("device-2", push()), Sent)
+    assert await sender.send(to("device-1"), push()) == outcome
+    assert isinstance(await sender.send(to("device-2"), push()), Sent)
     assert [m["token"] for m in fcm.received] == ["device-2"]
 
 
@@ -238,18 +242,18 @@ async def test_a_provider_that_hangs_costs_the_time_out_and_no_more(
     fcm.arm(Fault(step, action="hang"))
     sender = fcm_sender(timeout_s=0.3)
     async with asyncio.timeout(WAIT):
-        assert await sender.send("device-1", push()) == Temporary("timeout")
+        assert await sender.send(to("device-1"), push()) == Temporary("timeout")
 
 
 async def test_a_provider_that_dies_and_comes_back(fcm: FakeFcm, fcm_sender: MakeFcmSender) -> None:
     sender = fcm_sender()
     fcm.arm(Fault("send", action="die"))
-    assert await sender.send("device-1", push()) == Temporary("unreachable")
+    assert await sender.send(to("device-1"), push()) == Temporary("unreachable")
     await fcm.dead.wait()
-    assert await sender.send("device-1", push()) == Temporary("unreachable")
+    assert await sender.send(to("device-1"), push()) == Temporary("unreachable")
     await fcm.stop()
     await fcm.start()
-    assert isinstance(await sender.send("device-1", push()), Sent)
+    assert isinstance(await sender.send(to("device-1"), push()), Sent)
 
 
 async def test_an_answer_that_is_lost_repeats_with_the_same_collapse_id(
@@ -257,8 +261,8 @@ async def test_an_answer_that_is_lost_repeats_with_the_same_collapse_id(
 ) -> None:
     fcm.arm(Fault("send", action="close", taken=True))
     sender = fcm_sender()
-    assert await sender.send("device-1", push()) == Temporary("unreachable")
-    assert isinstance(await sender.send("device-1", push()), Sent)
+    assert await sender.send(to("device-1"), push()) == Temporary("unreachable")
+    assert isinstance(await sender.send(to("device-1"), push()), Sent)
     collapse = [m["message"]["android"]["collapse_key"] for m in fcm.received]
     assert collapse == ["q-1", "q-1"]
 
@@ -266,22 +270,13 @@ async def test_an_answer_that_is_lost_repeats_with_the_same_collapse_id(
 async def test_a_retraction_wakes_the_app_and_shows_nothing(
     fcm: FakeFcm, fcm_sender: MakeFcmSender
 ) -> None:
-    assert isinstance(await fcm_sender().send("device-1", push(silent=True)), Sent)
+    assert isinstance(await fcm_sender().send(to("device-1"), push(silent=True)), Sent)
     message = (await fcm.next_message(WAIT))["message"]
     assert "notification" not in message
     assert "notification" not in message["android"]
     assert message["apns"]["headers"]["apns-push-type"] == "background"
     assert message["apns"]["headers"]["apns-collapse-id"] == "q-1"
     assert message["apns"]["payload"]["aps"] == {"badge": 3, "content-available": 1}
-
-
-async def test_without_credentials_it_says_so_and_sends_nothing(
-    session: aiohttp.ClientSession,
-) -> None:
-    sender = FcmSender(session, None)
-    assert not sender.configured
-    assert await sender.send("device-1", push()) == NotConfigured()
-    await sender.close()
 
 
 def _account(**changes: Any) -> str:
@@ -322,8 +317,7 @@ async def test_no_secret_stands_in_what_is_printed_of_a_sender(
     fcm: FakeFcm, fcm_sender: MakeFcmSender
 ) -> None:
     sender = fcm_sender()
-    await sender.send("device-1", push())
-    assert sender._tokens is not None
+    await sender.send(to("device-1"), push())
     shown = repr(sender) + repr(sender._tokens) + repr(sender._tokens._account)
     assert "PRIVATE KEY" not in shown
     assert sender._tokens._token not in shown

@@ -4,13 +4,13 @@ Source: FCM HTTP v1 reference, `ErrorCode`; "Scale up with FCM"; google.rpc.Code
 BadRequest, QuotaFailure, RetryInfo.
 """
 
-import email.utils
 import re
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
-from workers.senders.outcome import Act, Outcome
+from workers.channels.http import MAX_RETRY_AFTER_S, retry_after
+from workers.channels.outcome import Act, Outcome
 
 _FCM_ERROR: Final = "type.googleapis.com/google.firebase.fcm.v1.FcmError"
 _BAD_REQUEST: Final = "type.googleapis.com/google.rpc.BadRequest"
@@ -19,7 +19,6 @@ _RETRY_INFO: Final = "type.googleapis.com/google.rpc.RetryInfo"
 _NOT_A_TOKEN: Final = "The registration token is not a valid FCM registration token"  # noqa: S105
 _ONE_DEVICE: Final = re.compile(r"\bdevice", re.IGNORECASE)
 _QUOTA_WAIT_S: Final = 60.0  # "If Retry-After is not set, default to 60 seconds"
-MAX_RETRY_AFTER_S: Final = 3600.0
 
 ERROR_CODES: Final[dict[str, Act]] = {
     "UNREGISTERED": Act.PRUNE,
@@ -82,24 +81,6 @@ def refuses_bearer(status: int, body: Any) -> bool:
     """Whether a 401 is about the access token, and not about a third party's key (APNs, VAPID)."""
     error = _object(_object(body).get("error"))
     return status == 401 and _read(status, error)[0] != "THIRD_PARTY_AUTH_ERROR"
-
-
-def retry_after(value: str | None, now: datetime) -> float | None:
-    """Seconds, an hour at most; None for what is neither form of RFC 9110 §10.2.3.
-
-    All three forms of a date are taken (§5.6.7); the one without a zone is in UTC.
-    """
-    if value is None:
-        return None
-    value = value.strip()
-    if re.fullmatch(r"[0-9]{1,400}", value):
-        return min(float(value), MAX_RETRY_AFTER_S)
-    try:
-        at = email.utils.parsedate_to_datetime(value)
-    except (ValueError, OverflowError):
-        return None
-    at = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
-    return min(max(0.0, (at - now).total_seconds()), MAX_RETRY_AFTER_S)
 
 
 def _read(status: int, error: dict[str, Any]) -> tuple[str, Act]:

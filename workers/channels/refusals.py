@@ -11,8 +11,7 @@ import structlog
 
 from hub.plumbing.lasting import Lasting
 from hub.plumbing.metrics import PROVIDER_ANSWERS, PROVIDER_REFUSES
-from workers.senders import About, Outcome, Permanent, Sent, Temporary
-from workers.senders.outcome import NOT_ASKED
+from workers.channels.outcome import NOT_ASKED, About, Outcome, Permanent, Sent, Temporary
 
 QUIET_S: Final = 60.0
 """So long without a refusal, and something sent since: it is mended. Less would flicker where

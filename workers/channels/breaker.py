@@ -1,26 +1,24 @@
 """A breaker for each provider: after errors in a row it is left alone, then asked by one call."""
 
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from typing import Final, Literal
 
 from hub.plumbing.metrics import BREAKER_STATE
-from workers.senders import About, Outcome, Permanent, Sent, Temporary
-from workers.senders.outcome import NOT_ASKED
+from workers.channels.outcome import (
+    NOT_ASKED,
+    About,
+    Blocked,
+    Outcome,
+    Permanent,
+    Sent,
+    Temporary,
+)
 
 State = Literal["closed", "half-open", "open"]
 _GAUGE: Final[dict[State, int]] = {"closed": 0, "half-open": 1, "open": 2}
 _PROBE_S: Final = 0.25
 """How long to wait before asking again whether the one call that tries the provider is back."""
-
-
-class Blocked(Exception):
-    """The provider is left alone for `seconds`."""
-
-    def __init__(self, seconds: float) -> None:
-        super().__init__(f"breaker open for {seconds:.1f} s")
-        self.seconds = seconds
 
 
 class Breaker:
@@ -57,29 +55,24 @@ class Breaker:
             return _PROBE_S
         return max(0.0, self._opened_at + self._reset_s - self._clock())
 
-    @contextmanager
-    def admission(self) -> Iterator[None]:
-        """Round the work of one job. Raises Blocked; half-open, it lets in one job at a time."""
-        blocked = self.blocked_s()
-        if blocked:
-            raise Blocked(blocked)
-        probe = self._state == "open"
-        if probe:
-            self._enter("half-open")
-        try:
-            yield
-        finally:
-            if probe and self._state == "half-open":
-                self._enter("open")  # it called nobody: the next one may try at once
-
     async def call(self, send: Callable[[], Awaitable[Outcome]]) -> Outcome:
-        """Send, and count what came of it. A job that was let in finishes all its calls."""
+        """Send, and count what came of it; Blocked while nobody, or only one call, may ask."""
+        blocked_s = self.blocked_s()
+        if blocked_s:
+            return Blocked(blocked_s)
+        tries = self._state == "open"
+        if tries:
+            self._enter("half-open")
         began = self._clock()
-        outcome = await send()
-        if isinstance(outcome, Temporary) and outcome.about is About.PROVIDER:
-            self._failed(began)
-        elif isinstance(outcome, Sent | Permanent | Temporary) and _was_asked(outcome):
-            self._answered(began)
+        try:
+            outcome = await send()
+            if isinstance(outcome, Temporary) and outcome.about is About.PROVIDER:
+                self._failed(began)
+            elif isinstance(outcome, Sent | Permanent | Temporary) and _was_asked(outcome):
+                self._answered(began)
+        finally:
+            if tries and self._state == "half-open":
+                self._enter("open")  # nobody was asked: the next call may try at once
         return outcome
 
     def _failed(self, began: float) -> None:

@@ -19,14 +19,13 @@ from hypothesis import strategies as st
 from tests.fakes.script import Fault
 from tests.fakes.smtp import FakeSmtp
 from tests.tls import self_signed, serving
-from tests.workers.senders.conftest import MAIL, mail, soon
-from workers.senders import About, Expired, NotConfigured, Permanent, Sent, Temporary
-from workers.senders.outcome import Act
-from workers.senders.smtp import MailSettingsError, SmtpSender, SmtpServer
-from workers.senders.smtp_answers import classify
+from tests.workers.channels.conftest import MAIL, mail, push, soon, to
+from workers.channels.outcome import About, Act, Expired, Outcome, Permanent, Sent, Temporary
+from workers.channels.smtp.answers import classify
+from workers.channels.smtp.sender import MailSettingsError, SmtpSender, SmtpServer
 
 FROM = "동네 <no-reply@dongne.example>"
-MESSAGE_ID = f"<{MAIL.message_id}@dongne.example>"
+MESSAGE_ID = f"<{MAIL.delivery_id}@dongne.example>"
 WAIT = 5.0
 
 
@@ -35,7 +34,7 @@ def sender(smtp: FakeSmtp, **options: Any) -> SmtpSender:
 
 
 async def test_a_mail_arrives_with_both_forms_and_korean_names(smtp: FakeSmtp) -> None:
-    assert await sender(smtp).send(MAIL) == Sent(MESSAGE_ID)
+    assert await sender(smtp).post(MAIL) == Sent(MESSAGE_ID)
     got = await smtp.next_message(WAIT)
     assert got["mail_from"] == "no-reply@dongne.example"
     assert got["rcpt_to"] == ["minji@example.com"]
@@ -51,8 +50,8 @@ async def test_a_mail_arrives_with_both_forms_and_korean_names(smtp: FakeSmtp) -
 
 async def test_a_repeat_has_the_same_message_id(smtp: FakeSmtp) -> None:
     smtp.arm(Fault("data", action="close", taken=True))
-    assert await sender(smtp).send(MAIL) == Temporary("disconnected")
-    assert await sender(smtp).send(MAIL) == Sent(MESSAGE_ID)
+    assert await sender(smtp).post(MAIL) == Temporary("disconnected")
+    assert await sender(smtp).post(MAIL) == Sent(MESSAGE_ID)
     assert [m["headers"]["Message-ID"] for m in smtp.received] == [MESSAGE_ID, MESSAGE_ID]
 
 
@@ -142,9 +141,9 @@ async def test_each_refusal_has_its_outcome_and_the_next_mail_passes(
 ) -> None:
     # EHLO is said twice: before STARTTLS is thought of, and after
     smtp.arm(Fault(step, reply=reply, times=2 if reply == "550 bad name" else 1))
-    assert await sender(smtp).send(MAIL) == act.outcome(code_of(reply))
+    assert await sender(smtp).post(MAIL) == act.outcome(code_of(reply))
     assert smtp.received == []
-    assert await sender(smtp).send(MAIL) == Sent(MESSAGE_ID)
+    assert await sender(smtp).post(MAIL) == Sent(MESSAGE_ID)
 
 
 @pytest.mark.fault(14)
@@ -174,15 +173,15 @@ async def test_a_server_that_hangs_costs_the_time_out_and_no_more(
 ) -> None:
     smtp.arm(Fault(step, action="hang"))
     async with asyncio.timeout(WAIT):
-        assert await sender(smtp, timeout_s=0.3).send(MAIL) == Temporary("timeout")
+        assert await sender(smtp, timeout_s=0.3).post(MAIL) == Temporary("timeout")
 
 
 @pytest.mark.parametrize("step", ["connect", "mail", "rcpt", "data"])
 async def test_a_connection_that_drops_is_temporary(smtp: FakeSmtp, step: str) -> None:
     smtp.arm(Fault(step, action="close"))
-    outcome = await sender(smtp).send(MAIL)
+    outcome = await sender(smtp).post(MAIL)
     assert outcome in (Temporary("disconnected"), Temporary("unreachable"))
-    assert await sender(smtp).send(MAIL) == Sent(MESSAGE_ID)
+    assert await sender(smtp).post(MAIL) == Sent(MESSAGE_ID)
 
 
 @pytest.mark.parametrize(
@@ -190,31 +189,31 @@ async def test_a_connection_that_drops_is_temporary(smtp: FakeSmtp, step: str) -
 )
 async def test_a_bad_goodbye_does_not_unsend_the_mail(smtp: FakeSmtp, fault: Fault) -> None:
     smtp.arm(fault)
-    assert await sender(smtp).send(MAIL) == Sent(MESSAGE_ID)
+    assert await sender(smtp).post(MAIL) == Sent(MESSAGE_ID)
     assert len(smtp.received) == 1
 
 
 async def test_a_goodbye_that_hangs_past_the_time_out_is_still_sent(smtp: FakeSmtp) -> None:
     smtp.arm(Fault("quit", action="hang"))
     async with asyncio.timeout(WAIT):
-        assert await sender(smtp, timeout_s=1.0).send(MAIL) == Sent(MESSAGE_ID)
+        assert await sender(smtp, timeout_s=1.0).post(MAIL) == Sent(MESSAGE_ID)
 
 
 async def test_a_server_that_dies_and_comes_back(smtp: FakeSmtp) -> None:
     smtp.arm(Fault("data", action="die"))
-    assert await sender(smtp).send(MAIL) == Temporary("disconnected")
+    assert await sender(smtp).post(MAIL) == Temporary("disconnected")
     await smtp.dead.wait()
     await smtp.stop()
-    assert await sender(smtp).send(MAIL) == Temporary("unreachable")
+    assert await sender(smtp).post(MAIL) == Temporary("unreachable")
     await smtp.start()
-    assert await sender(smtp).send(MAIL) == Sent(MESSAGE_ID)
+    assert await sender(smtp).post(MAIL) == Sent(MESSAGE_ID)
 
 
 @pytest.mark.parametrize("left", [-1.0, 0.0, 59.0])
 async def test_a_mail_with_under_a_minute_left_is_not_sent(smtp: FakeSmtp, left: float) -> None:
-    assert await sender(smtp).send(mail(deadline_at=soon(left))) == Expired()
+    assert await sender(smtp).post(mail(deadline_at=soon(left))) == Expired()
     assert smtp.connections == 0
-    assert await sender(smtp).send(mail(deadline_at=soon(62))) == Sent(MESSAGE_ID)
+    assert await sender(smtp).post(mail(deadline_at=soon(62))) == Sent(MESSAGE_ID)
 
 
 @pytest.mark.parametrize(
@@ -239,7 +238,7 @@ async def test_a_mail_with_under_a_minute_left_is_not_sent(smtp: FakeSmtp, left:
     ],
 )
 async def test_no_address_that_is_none_reaches_the_server(smtp: FakeSmtp, to: str) -> None:
-    outcome = await sender(smtp).send(mail(to=to))
+    outcome = await sender(smtp).post(mail(to=to))
     assert outcome == Permanent("bad_address")
     assert smtp.connections == 0
 
@@ -258,26 +257,38 @@ async def test_no_address_that_is_none_reaches_the_server(smtp: FakeSmtp, to: st
 async def test_each_spelling_reaches_the_mailbox_it_names(
     smtp: FakeSmtp, to: str, rcpt: str
 ) -> None:
-    assert await sender(smtp).send(mail(to=to)) == Sent(MESSAGE_ID)
+    assert await sender(smtp).post(mail(to=to)) == Sent(MESSAGE_ID)
     assert smtp.received[0]["rcpt_to"] == [rcpt]
 
 
 async def test_addresses_outside_ascii(smtp: FakeSmtp) -> None:
-    assert await sender(smtp).send(mail(to="민지@example.com")) == Sent(MESSAGE_ID)
-    assert await sender(smtp).send(mail(to="minji@한국.example")) == Sent(MESSAGE_ID)
+    assert await sender(smtp).post(mail(to="민지@example.com")) == Sent(MESSAGE_ID)
+    assert await sender(smtp).post(mail(to="minji@한국.example")) == Sent(MESSAGE_ID)
     assert [m["rcpt_to"] for m in smtp.received] == [
         ["민지@example.com"],
         ["minji@xn--3e0b707e.example"],
     ]
     async with FakeSmtp(utf8=False) as old:
-        outcome = await sender(old).send(mail(to="민지@example.com"))
+        outcome = await sender(old).post(mail(to="민지@example.com"))
     assert outcome == Permanent("smtputf8_unsupported")
 
 
-async def test_without_a_url_it_says_so() -> None:
-    silent = SmtpSender(None, None)
-    assert not silent.configured
-    assert await silent.send(MAIL) == NotConfigured()
+async def test_a_notification_is_written_in_its_readers_language(smtp: FakeSmtp) -> None:
+    note = push(locale="en", title="Someone asks", body="Is a pharmacy open?", urgent=True)
+    assert await sender(smtp).send(to("minji@example.com"), note) == Sent(MESSAGE_ID)
+    (got,) = smtp.received
+    assert got["rcpt_to"] == ["minji@example.com"]
+    assert got["headers"]["Content-Language"] == "en"
+    assert got["subject"] == "Urgent: Is a pharmacy open?"
+    assert note.url in got["text"]
+
+
+@pytest.mark.parametrize(("urgent", "outcome"), [(True, Expired()), (False, Sent(MESSAGE_ID))])
+async def test_only_what_is_urgent_is_too_late_for_a_mail(
+    smtp: FakeSmtp, urgent: bool, outcome: Outcome
+) -> None:
+    note = push(deadline_at=soon(59), urgent=urgent)
+    assert await sender(smtp).send(to("minji@example.com"), note) == outcome
 
 
 def _contexts(directory: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
@@ -296,11 +307,11 @@ async def test_tls_from_the_start_and_by_starttls_with_a_login(tmp_path: Path) -
             if implicit:
                 url = f"smtps://{user}localhost:{smtp.port}"
             post = SmtpSender(url, FROM, timeout_s=WAIT, tls_context=client)
-            assert await post.send(MAIL) == Sent(MESSAGE_ID)
+            assert await post.post(MAIL) == Sent(MESSAGE_ID)
             wrong = SmtpSender(url.replace("pa%3A", "no%3A"), FROM, tls_context=client)
-            assert await wrong.send(MAIL) == Temporary("535 5.7.8", about=About.US)
+            assert await wrong.post(MAIL) == Temporary("535 5.7.8", about=About.US)
             smtp.arm(Fault("auth", reply="454 4.7.0 Temporary failure", times=2))
-            assert await post.send(MAIL) == Temporary("454 4.7.0")
+            assert await post.post(MAIL) == Temporary("454 4.7.0")
             assert len(smtp.received) == 1
 
 
@@ -308,13 +319,13 @@ async def test_a_certificate_that_nobody_vouches_for_gets_no_mail(tmp_path: Path
     server, _ = _contexts(tmp_path)
     async with FakeSmtp(tls=server) as smtp:
         post = SmtpSender(f"{smtp.url}?starttls=required", FROM, timeout_s=WAIT)
-        assert isinstance(await post.send(MAIL), Temporary)
+        assert isinstance(await post.post(MAIL), Temporary)
         assert smtp.received == []
 
 
 async def test_a_server_without_starttls_gets_no_password(smtp: FakeSmtp) -> None:
     post = SmtpSender(f"smtp://u:p@127.0.0.1:{smtp.port}?starttls=required", FROM, timeout_s=WAIT)
-    assert await post.send(MAIL) == Temporary("smtp_error", about=About.US)
+    assert await post.post(MAIL) == Temporary("smtp_error", about=About.US)
     assert smtp.received == []
 
 

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fakes.fcm_schema import refusal
-from tests.workers.senders.conftest import push
-from workers.senders.fcm_message import BODY_BYTES, apns_collapse_id, clip, fcm_body, topic
-from workers.senders.outcome import seconds_left
+from tests.workers.channels.conftest import push
+from workers.channels.fcm.message import fcm_body
+from workers.channels.outcome import seconds_left
+from workers.channels.push import BODY_BYTES, apns_collapse_id, clip, topic
 
 NOW = datetime(2026, 11, 21, 9, 0, tzinfo=UTC)
 ids = st.text(st.characters(codec="utf-8"), min_size=1, max_size=128)

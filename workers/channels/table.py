@@ -1,0 +1,69 @@
+"""The providers: one row each. A new one is a row here, a folder beside, and its settings."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import aiohttp
+
+from hub.plumbing.clock import Clock
+from hub.plumbing.figures import Channels
+from protocol.jobs import Channel
+
+ANY: Final = ("production", "sandbox")
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderRow:
+    """`name` is its folder, its label in metrics and its name in logs.
+
+    `needs`: the settings (fields of Channels) without which it is not there. `platforms` and
+    `environments`: the devices it serves; none for a channel that has no devices. `timeout_ms`: the
+    whole time one send may take. `retracts`: it carries a silent message that takes back what an
+    earlier one with the same collapse id showed.
+    """
+
+    name: str
+    channel: Channel
+    needs: tuple[str, ...]
+    timeout_ms: Callable[[Channels], int]
+    platforms: tuple[str, ...] = ()
+    environments: tuple[str, ...] = ANY
+    retracts: bool = False
+
+    def configured(self, part: Channels) -> bool:
+        return all(getattr(part, need) for need in self.needs)
+
+    def serves(self, platform: str, environment: str) -> bool:
+        if not self.platforms:
+            return True
+        return platform in self.platforms and environment in self.environments
+
+
+PROVIDERS: Final = (
+    ProviderRow(
+        name="fcm",
+        channel="push",
+        needs=("fcm_credentials_file",),
+        timeout_ms=lambda part: part.push_timeout_ms,
+        platforms=("android", "ios"),
+        retracts=True,
+    ),
+    ProviderRow(
+        name="smtp",
+        channel="email",
+        needs=("smtp_url",),
+        timeout_ms=lambda part: part.mail_timeout_ms,
+    ),
+)
+"""Of those that serve a device the first one that is configured is asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What a folder's `open_sender` is given. `session` (HTTP/1.1) is shared, and not its own."""
+
+    settings: Channels
+    session: aiohttp.ClientSession
+    clock: Clock
+    timeout_s: float
