@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 from hub.domain.places import Atlas
 from hub.domain.service_keys import ServiceKeys
 from hub.plumbing.clock import Clock
+from hub.plumbing.outbound import PushServices
 from hub.plumbing.outbox import Change, Outbox
 from hub.plumbing.postgres import Connection, Pool, from_json, to_json
 from protocol.errors import Code, HubError, conflict
@@ -44,6 +45,7 @@ class Policy:
     access_ttl_s: int = 900
     refresh_ttl_s: int = 604_800
     public_base_url: str = ""
+    push_services: PushServices = field(default_factory=PushServices)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from hub.domain.service_keys import ServiceKeys
 from hub.plumbing import postgres, redis_client
 from hub.plumbing.clock import Clock, SystemClock
 from hub.plumbing.lifecycle import Lifecycle
+from hub.plumbing.outbound import Outbound, PushServices
 from hub.plumbing.outbox import Outbox, Told
 from hub.plumbing.settings import Settings
 from protocol.domain_events import Envelope
@@ -125,4 +126,7 @@ def policy(settings: Settings) -> Policy:
         access_ttl_s=auth.access_ttl_s,
         refresh_ttl_s=auth.refresh_ttl_s,
         public_base_url=settings.web.public_base_url or "",
+        push_services=PushServices(
+            settings.channels.webpush_hosts, Outbound(settings.channels.outbound_allow)
+        ),
     )

@@ -5,6 +5,7 @@ Each rule raises ValueError with a sentence that never repeats what it was given
 
 import re
 from collections.abc import Callable
+from ipaddress import ip_network
 from typing import Annotated, Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
@@ -120,6 +121,15 @@ def _base_url(text: str) -> str:
     return text.rstrip("/")
 
 
+def _networks(text: str) -> tuple[str, ...]:
+    for item in _items(text):
+        try:
+            ip_network(item)
+        except ValueError:
+            raise ValueError("must be addresses or networks, as 127.0.0.1,10.0.0.0/8") from None
+    return _items(text)
+
+
 def _time_zone(text: str) -> str:
     try:
         ZoneInfo(text)
@@ -144,6 +154,7 @@ def _with_scheme(*schemes: str) -> Callable[[SecretStr], SecretStr]:
 
 
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_items)]
+Networks = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_networks)]
 Seconds = Annotated[int, BeforeValidator(parse_duration), Field(ge=1)]
 Addresses = Annotated[tuple[Address, ...], NoDecode, BeforeValidator(parse_addresses)]
 Waves = Annotated[tuple[Wave, ...], NoDecode, BeforeValidator(_waves)]

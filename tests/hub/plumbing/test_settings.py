@@ -345,6 +345,7 @@ BY_ENVIRONMENT = {  # the table's words; the values themselves are tested above
     "DB_POOL_MAX": "5/10/20",
 }
 FALLS_BACK = {"DATABASE_DIRECT_URL": "DATABASE_URL"}
+IN_WORDS = {"WEBPUSH_HOSTS": "the browsers' push services"}
 
 
 def test_names_and_defaults_are_those_of_the_contract() -> None:
@@ -355,7 +356,7 @@ def test_names_and_defaults_are_those_of_the_contract() -> None:
     assert ours.keys() - contract.keys() == set()
     assert {name for name, default in ours.items() if default is None} == BY_ENVIRONMENT.keys()
     expected = {name: contract[name] for name in ours}
-    assert {**ours, **BY_ENVIRONMENT, **FALLS_BACK} == expected
+    assert {**ours, **BY_ENVIRONMENT, **FALLS_BACK, **IN_WORDS} == expected
 
 
 def test_aliases_are_those_of_the_contract() -> None:
