@@ -20,8 +20,8 @@ PYTEST := $(TOOLS) $(BIN)/python -m pytest
 SIDE_BY_SIDE := -n 2 --dist loadfile --no-loadscope-reorder
 
 # What speaks to PostgreSQL and Redis itself; everything above them does not see which they are.
-STORES := tests/hub/domain tests/hub/cluster tests/workers/test_steps.py $(addprefix \
-	tests/hub/plumbing/test_,embedded.py limits.py migrations.py outbox.py postgres_tls.py redis_client.py)
+STORES := tests/hub/domain tests/hub/cluster tests/workers/test_steps.py tests/hub/embedded \
+	tests/hub/plumbing/limits tests/hub/plumbing/stores
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test test-system check story bench fuzz screenshot show lock

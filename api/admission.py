@@ -9,8 +9,8 @@ from api.route import Caller, Route
 from hub.domain import sessions
 from hub.domain.context import Domain
 from hub.domain.sessions import Service
-from hub.plumbing.limits import Limits, Verdict, Window
-from hub.plumbing.variables import Web
+from hub.plumbing.limits.fleet import Limits, Verdict, Window
+from hub.plumbing.settings.process import Web
 from protocol.address import counted_as
 from protocol.errors import Code, HubError, forbidden
 from protocol.tokens import SERVICE_KEY_PREFIX, Token

@@ -11,9 +11,9 @@ from api.health import METRICS, Vitals, health_routes
 from api.reading import MAX_BODY
 from api.routes import ROUTES
 from hub.domain.context import Domain
-from hub.plumbing.limits import Limits
-from hub.plumbing.telemetry import AccessLog
-from hub.plumbing.variables import Web
+from hub.plumbing.limits.fleet import Limits
+from hub.plumbing.settings.process import Web
+from hub.plumbing.telemetry.logs import AccessLog
 from protocol.operations import PREFIX
 
 _PART: Final = re.compile(r"\{(\w+)\}")

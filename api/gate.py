@@ -19,12 +19,12 @@ from api.reading import agent_of, body_of, key_of, path_of, query_of
 from api.refusals import Refusal
 from api.route import Call, Caller, Route
 from hub.domain.context import Domain, Once
-from hub.plumbing import metrics
-from hub.plumbing.limits import Limits
-from hub.plumbing.redis_client import AWAY
-from hub.plumbing.telemetry import AccessLog
-from hub.plumbing.trace import Trace, traced
-from hub.plumbing.variables import Web
+from hub.plumbing.limits.fleet import Limits
+from hub.plumbing.settings.process import Web
+from hub.plumbing.stores.redis_client import AWAY
+from hub.plumbing.telemetry import metrics
+from hub.plumbing.telemetry.logs import AccessLog
+from hub.plumbing.telemetry.trace import Trace, traced
 from protocol.errors import ERRORS, Code, HubError, forbidden, unavailable
 from protocol.tokens import Token
 

@@ -6,8 +6,8 @@ from typing import Final
 from aiohttp import web
 
 from api.peer import is_secure, origin_allowed
-from hub.plumbing.trace import REQUEST_ID, Trace
-from hub.plumbing.variables import Web
+from hub.plumbing.settings.process import Web
+from hub.plumbing.telemetry.trace import REQUEST_ID, Trace
 from protocol.origins import is_listed
 
 COMPRESS_FROM: Final = 1024

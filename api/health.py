@@ -8,8 +8,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from api.route import Handler, Route
-from hub.plumbing.clock import Clock, SystemClock
-from hub.plumbing.health import (
+from hub.plumbing.http.health import (
     LIVE_PATHS,
     READY_PATHS,
     STARTUP_PATHS,
@@ -21,7 +20,8 @@ from hub.plumbing.health import (
     ready_body,
     startup_body,
 )
-from hub.plumbing.metrics import exposition
+from hub.plumbing.life.clock import Clock, SystemClock
+from hub.plumbing.telemetry.metrics import exposition
 from protocol.operations import Auth, Rate
 
 

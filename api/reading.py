@@ -10,7 +10,7 @@ from aiohttp.web_protocol import RequestPayloadError
 
 from api.refusals import Refusal
 from api.route import Route
-from hub.plumbing.http import BodyLate
+from hub.plumbing.http.server import BodyLate
 from protocol.errors import invalid
 from protocol.names import is_plain
 from protocol.payload import check, read, read_json

@@ -230,6 +230,12 @@ class Devices(Message):
     items: tuple[Device, ...]
 
 
+class WebKey(Message):
+    """`publicKey` is what a browser subscribes with: its `applicationServerKey`."""
+
+    public_key: str
+
+
 class Position(Request):
     lat: Latitude
     lng: Longitude

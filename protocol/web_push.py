@@ -1,6 +1,7 @@
-"""A browser's push subscription: what `PushSubscription.toJSON()` holds (W3C Push API §8).
+"""What browsers and we tell each other for Web Push: their subscriptions, and our public key.
 
-Whoever has it can send to this browser, so it is a secret, and is in no repr.
+A subscription is what `PushSubscription.toJSON()` holds (W3C Push API §8). Whoever has it can send
+to this browser, so it is a secret, and is in no repr.
 """
 
 import base64
@@ -11,7 +12,13 @@ from functools import cached_property
 from typing import Any, Final
 from urllib.parse import SplitResult, urlsplit
 
-from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.ec import (
+    SECP256R1,
+    EllipticCurvePrivateKey,
+    EllipticCurvePublicKey,
+    derive_private_key,
+)
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 BROWSERS_HOSTS: Final = (
     "fcm.googleapis.com",
@@ -71,6 +78,24 @@ def read_subscription(text: str) -> Subscription:
     if len(auth) != _SECRET_BYTES or not _is_point(p256dh):
         raise ValueError("the subscription's keys p256dh and auth cannot be used")
     return Subscription(endpoint, p256dh, auth)
+
+
+def read_vapid_key(text: str) -> EllipticCurvePrivateKey:
+    """A key as every Web Push library makes it: 32 bytes in base64url. Raises ValueError, with
+    nothing of the text in it."""
+    try:
+        raw = from_base64url(text.strip())
+        if len(raw) != 32:
+            raise ValueError
+        return derive_private_key(int.from_bytes(raw, "big"), SECP256R1())
+    except ValueError:
+        raise ValueError("must be 32 bytes in base64url, of the curve P-256") from None
+
+
+def public_text(key: EllipticCurvePrivateKey) -> str:
+    """What a browser subscribes with: `applicationServerKey` (RFC 8292 §4.1)."""
+    point = key.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+    return to_base64url(point)
 
 
 def to_base64url(raw: bytes) -> str:

@@ -22,10 +22,10 @@ from redis.asyncio import Redis
 
 from hub.domain.context import Domain
 from hub.domain.opening import open_domain
-from hub.plumbing.embedded import Postgres, Prefer, Valkey
-from hub.plumbing.lifecycle import Lifecycle
-from hub.plumbing.migrations import migrate
-from hub.plumbing.settings import Settings
+from hub.embedded import Postgres, Prefer, Valkey
+from hub.plumbing.life.lifecycle import Lifecycle
+from hub.plumbing.settings.settings import Settings
+from hub.plumbing.stores.migrations import migrate
 
 FLAVOUR = cast(Prefer, os.environ.get("EMBEDDED_FLAVOUR", "wheel"))
 SECRETS = {"JWT_SECRET": "j" * 40, "LINK_SECRET": "l" * 40}

@@ -3,9 +3,9 @@
 import shutil
 from collections.abc import Iterator
 
-from hub.plumbing.embedded import EmbeddedError
-from hub.plumbing.embedded.account import account
-from hub.plumbing.embedded.programs import find_postgres, find_valkey
+from hub.embedded import EmbeddedError
+from hub.embedded.account import account
+from hub.embedded.programs import find_postgres, find_valkey
 from tests.stories.cluster.nginx import PROGRAM
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")

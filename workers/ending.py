@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from hub.plumbing.figures import Jobs
+from hub.plumbing.settings.product import Jobs
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,11 +13,11 @@ import structlog
 from pgqueuer.domain.errors import RetryRequested
 from pgqueuer.domain.models import Job, utc_now
 
-from hub.plumbing import postgres, redis_client
-from hub.plumbing.figures import Jobs
-from hub.plumbing.lasting import Lasting
-from hub.plumbing.metrics import JOBS, MESSAGE_PROCESSING_TIME
-from hub.plumbing.trace import traced
+from hub.plumbing.life.lasting import Lasting
+from hub.plumbing.settings.product import Jobs
+from hub.plumbing.stores import postgres, redis_client
+from hub.plumbing.telemetry.metrics import JOBS, MESSAGE_PROCESSING_TIME
+from hub.plumbing.telemetry.trace import traced
 from protocol.errors import Code, HubError
 from protocol.jobs import form_of
 from workers.ending import Again, Attempt, Done, Ending, Held, backoff_s

@@ -17,13 +17,13 @@ from pgqueuer.adapters.drivers.asyncpg import AsyncpgDriver
 from pgqueuer.core.qm import QueueManager
 
 from hub.domain.context import Domain
-from hub.plumbing.figures import Jobs
-from hub.plumbing.lasting import Lasting
-from hub.plumbing.lifecycle import Lifecycle
-from hub.plumbing.limits import Bucket, Limits
-from hub.plumbing.outbox import run_sweeper
-from hub.plumbing.postgres import AWAY, dial
-from hub.plumbing.settings import Settings
+from hub.plumbing.life.lasting import Lasting
+from hub.plumbing.life.lifecycle import Lifecycle
+from hub.plumbing.limits.fleet import Bucket, Limits
+from hub.plumbing.settings.product import Jobs
+from hub.plumbing.settings.settings import Settings
+from hub.plumbing.stores.outbox import run_sweeper
+from hub.plumbing.stores.postgres import AWAY, dial
 from protocol.jobs import JOBS, URGENT_PRIORITY, JobRow, QueueRow
 from workers.channels.provider import Providers
 from workers.execution import Closing, Execution, Lane

@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable
 from typing import Final
 
-from hub.plumbing.limits import Bucket, Limits
+from hub.plumbing.limits.fleet import Bucket, Limits
 from workers.seats import Seats
 
 STEP_S: Final = 1.0

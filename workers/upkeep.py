@@ -7,9 +7,9 @@ from typing import Final
 
 import structlog
 
-from hub.plumbing.metrics import OUTBOX_UNPUBLISHED, QUEUE_DEPTH, UNKNOWN
-from hub.plumbing.migrations import LOCK_ID, ensure_partitions
-from hub.plumbing.postgres import Pool, acquire
+from hub.plumbing.stores.migrations import LOCK_ID, ensure_partitions
+from hub.plumbing.stores.postgres import Pool, acquire
+from hub.plumbing.telemetry.metrics import OUTBOX_UNPUBLISHED, QUEUE_DEPTH, UNKNOWN
 from protocol.errors import HubError
 from protocol.jobs import JOBS, QUEUES
 

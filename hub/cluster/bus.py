@@ -24,7 +24,7 @@ from hub.cluster.log import Log, LogName, merged, trimmed
 from hub.cluster.pulse import Pulse
 from hub.cluster.server import Server
 from hub.cluster.subscriptions import Subscriptions
-from hub.plumbing.lasting import Lasting
+from hub.plumbing.life.lasting import Lasting
 from protocol.names import Channels
 from protocol.redis_wire import OFFSET_BYTES, Broadcast, ForeignWire, WireError, decode_broadcast
 

@@ -23,7 +23,7 @@ from hub.cluster.recovery import Recovery
 from hub.cluster.requests import Requests
 from hub.cluster.server import Server
 from hub.cluster.sessions import Sessions
-from hub.plumbing.lasting import Lasting
+from hub.plumbing.life.lasting import Lasting
 from protocol.names import NAMESPACES, PYTHON_SOCKETIO_CHANNEL, Channels, Keys
 
 RENEW_EVERY: Final = 25.0

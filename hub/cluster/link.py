@@ -10,7 +10,7 @@ import structlog
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, ResponseError, TimeoutError
 
-from hub.plumbing.redis_client import DEMOTED, Refused, refusal
+from hub.plumbing.stores.redis_client import DEMOTED, Refused, refusal
 
 REPLY_TIMEOUT: Final = 3.0
 """s a reply may take before the connection is given up (a stopped Redis still accepts bytes)."""

@@ -11,9 +11,9 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from hub.cluster.link import Link, Push
-from hub.plumbing.redis_address import MASTER, RedisAddress
-from hub.plumbing.redis_client import Refused, ask_sentinels
-from hub.plumbing.values import Address, parse_addresses
+from hub.plumbing.settings.parsing import Address, parse_addresses
+from hub.plumbing.settings.redis_address import MASTER, RedisAddress
+from hub.plumbing.stores.redis_client import Refused, ask_sentinels
 
 OPEN_TIMEOUT: Final = 3.0
 

@@ -8,9 +8,9 @@ from hub.domain import members, urgent
 from hub.domain.context import Domain, Known, Once, do_once
 from hub.domain.inbox import News, notify
 from hub.domain.questions import excerpt, locked, outgoing
-from hub.plumbing.metrics import ANSWERS_WITHIN_TARGET
-from hub.plumbing.outbox import Change
-from hub.plumbing.postgres import Connection, Row, acquire
+from hub.plumbing.stores.outbox import Change
+from hub.plumbing.stores.postgres import Connection, Row, acquire
+from hub.plumbing.telemetry.metrics import ANSWERS_WITHIN_TARGET
 from protocol.domain_events import AnswerAcceptedEvent, AnswerCreatedEvent, PointsCredited
 from protocol.errors import conflict, forbidden, not_found
 from protocol.events import AnswerAccepted, AnswerCreated, Author, PointsAwarded, emit

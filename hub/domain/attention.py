@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 from hub.domain.context import Domain
 from hub.domain.inbox import URGENT_KIND, count_unread, tell_unread
-from hub.plumbing.postgres import Connection, acquire
+from hub.plumbing.stores.postgres import Connection, acquire
 from protocol.events import NotificationUpdated, emit
 from protocol.names import user_room
 

@@ -11,10 +11,10 @@ from redis.asyncio import Redis
 
 from hub.domain.places import Atlas
 from hub.domain.service_keys import ServiceKeys
-from hub.plumbing.clock import Clock
-from hub.plumbing.outbound import PushServices
-from hub.plumbing.outbox import Change, Outbox
-from hub.plumbing.postgres import Connection, Pool, from_json, to_json
+from hub.plumbing.http.outbound import PushServices
+from hub.plumbing.life.clock import Clock
+from hub.plumbing.stores.outbox import Change, Outbox
+from hub.plumbing.stores.postgres import Connection, Pool, from_json, to_json
 from protocol.errors import Code, HubError, conflict
 from protocol.names import Keys
 from protocol.payload import Message, plain
@@ -46,6 +46,7 @@ class Policy:
     refresh_ttl_s: int = 604_800
     public_base_url: str = ""
     push_services: PushServices = field(default_factory=PushServices)
+    web_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

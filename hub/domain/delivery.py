@@ -23,9 +23,9 @@ from hub.domain.rules import (
     Wait,
     next_step,
 )
-from hub.plumbing.metrics import DELIVERIES
-from hub.plumbing.outbox import Change
-from hub.plumbing.postgres import Connection, Row, to_json
+from hub.plumbing.stores.outbox import Change
+from hub.plumbing.stores.postgres import Connection, Row, to_json
+from hub.plumbing.telemetry.metrics import DELIVERIES
 from protocol.jobs import Channel, delivery_job, unseen_check
 from protocol.mail_address import comparison_key
 

@@ -13,9 +13,9 @@ from typing import Any, Final, Literal
 from uuid import UUID, uuid4
 
 from hub.domain.context import Domain
-from hub.plumbing.metrics import NOTIFICATIONS, UNKNOWN
-from hub.plumbing.outbox import Change
-from hub.plumbing.postgres import Connection, Row, acquire, from_json, to_json
+from hub.plumbing.stores.outbox import Change
+from hub.plumbing.stores.postgres import Connection, Row, acquire, from_json, to_json
+from hub.plumbing.telemetry.metrics import NOTIFICATIONS, UNKNOWN
 from protocol.errors import HubError, invalid
 from protocol.events import (
     InboxItem,

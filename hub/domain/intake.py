@@ -11,10 +11,10 @@ import structlog
 from hub.domain import answers, members, places, questions
 from hub.domain.context import Domain, Known
 from hub.domain.sessions import Service
-from hub.plumbing import redis_client
-from hub.plumbing.metrics import ERRORS
-from hub.plumbing.outbox import Change
-from hub.plumbing.postgres import AWAY, Row, from_json, to_json
+from hub.plumbing.stores import redis_client
+from hub.plumbing.stores.outbox import Change
+from hub.plumbing.stores.postgres import AWAY, Row, from_json, to_json
+from hub.plumbing.telemetry.metrics import ERRORS
 from protocol.domain_events import (
     DOMAIN_EVENTS,
     AnswerAcceptedEvent,

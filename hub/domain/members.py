@@ -9,8 +9,8 @@ from uuid import uuid4
 from hub.domain import places
 from hub.domain.context import Domain
 from hub.domain.inbox import UNREAD, News, notify
-from hub.plumbing.outbox import Change
-from hub.plumbing.postgres import Connection, Row, acquire
+from hub.plumbing.stores.outbox import Change
+from hub.plumbing.stores.postgres import Connection, Row, acquire
 from protocol.domain_events import UserRegistered, UserUpdated
 from protocol.errors import forbidden, invalid, not_found
 from protocol.events import Author, Move

@@ -7,7 +7,7 @@ from hub.domain import members
 from hub.domain.context import Domain, Once, do_once
 from hub.domain.inbox import URGENT_KIND, News, notify
 from hub.domain.sessions import Service
-from hub.plumbing.outbox import Change
+from hub.plumbing.stores.outbox import Change
 from protocol.errors import invalid
 from protocol.rest import Accepted, Notify
 

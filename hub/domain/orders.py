@@ -9,7 +9,7 @@ from uuid import UUID
 from hub.domain import members
 from hub.domain.inbox import URGENT_KIND
 from hub.domain.rules import Send
-from hub.plumbing.postgres import Connection, Row, from_json
+from hub.plumbing.stores.postgres import Connection, Row, from_json
 from protocol.jobs import Channel
 from protocol.texts import language_of, render_push
 

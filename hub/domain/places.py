@@ -12,7 +12,7 @@ from typing import Final
 
 import h3
 
-from hub.plumbing.postgres import Pool
+from hub.plumbing.stores.postgres import Pool
 from protocol.names import cell_room
 
 RESOLUTION: Final = 8

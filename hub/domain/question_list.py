@@ -4,7 +4,7 @@ from typing import Final
 
 from hub.domain.context import Domain
 from hub.domain.questions import view
-from hub.plumbing.postgres import Row, acquire
+from hub.plumbing.stores.postgres import Row, acquire
 from protocol.events import Author
 from protocol.rest import Pagination, Question, Questions, QuestionsQuery
 

@@ -7,8 +7,8 @@ from uuid import uuid4
 
 from hub.domain import members, places, urgent
 from hub.domain.context import Domain, Known, Once, do_once
-from hub.plumbing.outbox import Change
-from hub.plumbing.postgres import Connection, Row, acquire
+from hub.plumbing.stores.outbox import Change
+from hub.plumbing.stores.postgres import Connection, Row, acquire
 from protocol.domain_events import (
     Envelope,
     QuestionCreatedEvent,

@@ -6,8 +6,8 @@ from uuid import uuid4
 
 from hub.domain.context import Domain, Once, do_once
 from hub.domain.sessions import Service
-from hub.plumbing.outbox import Change
-from hub.plumbing.postgres import acquire, to_json
+from hub.plumbing.stores.outbox import Change
+from hub.plumbing.stores.postgres import acquire, to_json
 from protocol.errors import Code, HubError, forbidden, invalid, not_found
 from protocol.events import SERVER_EVENTS, Emit, LiveProduct, RoomBroadcast, emit
 from protocol.names import (

@@ -9,7 +9,7 @@ however many callers, costs one query a second.
 import asyncio
 from typing import Final
 
-from hub.plumbing.postgres import Pool, acquire
+from hub.plumbing.stores.postgres import Pool, acquire
 from protocol.tokens import same_hash
 
 HOLD_S: Final = 1.0

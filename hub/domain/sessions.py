@@ -6,8 +6,8 @@ from uuid import UUID, uuid4
 
 from hub.domain import members
 from hub.domain.context import Domain
-from hub.plumbing.postgres import acquire
-from hub.plumbing.redis_client import AWAY
+from hub.plumbing.stores.postgres import acquire
+from hub.plumbing.stores.redis_client import AWAY
 from protocol.errors import Code, HubError, forbidden, unavailable
 from protocol.rest import Session, SessionRequest
 from protocol.tokens import (

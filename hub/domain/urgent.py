@@ -13,9 +13,9 @@ from hub.domain import members, places
 from hub.domain.context import Domain
 from hub.domain.inbox import URGENT_KIND, News, notify
 from hub.domain.rules import Candidate, Reason, rank
-from hub.plumbing.metrics import URGENT_QUESTIONS, URGENT_RECIPIENTS
-from hub.plumbing.outbox import Change
-from hub.plumbing.postgres import Connection, Row, acquire, to_json
+from hub.plumbing.stores.outbox import Change
+from hub.plumbing.stores.postgres import Connection, Row, acquire, to_json
+from hub.plumbing.telemetry.metrics import URGENT_QUESTIONS, URGENT_RECIPIENTS
 from protocol.events import (
     Author,
     Emit,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 from websockets.frames import Opcode
 from websockets.speedups import apply_mask
 
-from hub.plumbing.http import peer_of
+from hub.plumbing.http.server import peer_of
 from protocol.address import client_address
 
 from . import reasons

@@ -21,7 +21,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_protocol import RequestPayloadError
 from multidict import CIMultiDict
 
-from hub.plumbing.http import peer_of
+from hub.plumbing.http.server import peer_of
 from protocol.address import client_address
 from protocol.origins import is_allowed, own_hosts
 

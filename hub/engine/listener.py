@@ -10,8 +10,15 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 from aiohttp import hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from hub.plumbing.connections import connections_of_door
-from hub.plumbing.http import Handler, HttpServer, Times, coded_body, tell_unreadable, unreadable
+from hub.plumbing.http.connections import connections_of_door
+from hub.plumbing.http.server import (
+    Handler,
+    HttpServer,
+    Times,
+    coded_body,
+    tell_unreadable,
+    unreadable,
+)
 from protocol.address import client_address
 
 from . import handshake

@@ -1,1 +1,1 @@
-"""How we reach Postgres, Redis, the clock and the logs."""
+"""What every row above stands on: settings, stores, limits, telemetry, life, HTTP."""

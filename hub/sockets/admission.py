@@ -18,9 +18,9 @@ from hub.domain import rooms as domain_rooms
 from hub.domain.members import Welcome
 from hub.engine import Event, Member, Unavailable, reasons
 from hub.engine.rooms import HELD
-from hub.plumbing.lasting import Lasting
-from hub.plumbing.metrics import ERRORS, SOCKET_EVENTS
-from hub.plumbing.trace import traced
+from hub.plumbing.life.lasting import Lasting
+from hub.plumbing.telemetry.metrics import ERRORS, SOCKET_EVENTS
+from hub.plumbing.telemetry.trace import traced
 from hub.sockets import presence, recovery, rooms
 from hub.sockets.gate import coded
 from hub.sockets.node import NAMESPACE, Guest, Node, event_of, guest_of, left_of, visible

@@ -16,13 +16,13 @@ from hub.domain.context import Domain
 from hub.domain.opening import redis_server
 from hub.engine import Member
 from hub.engine.wheel import Wheel
-from hub.plumbing import redis_client
-from hub.plumbing.health import Check
-from hub.plumbing.lifecycle import Lifecycle
-from hub.plumbing.limits import Limits
-from hub.plumbing.metrics import REGISTRY
-from hub.plumbing.settings import Settings
-from hub.plumbing.telemetry import AccessLog
+from hub.plumbing.http.health import Check
+from hub.plumbing.life.lifecycle import Lifecycle
+from hub.plumbing.limits.fleet import Limits
+from hub.plumbing.settings.settings import Settings
+from hub.plumbing.stores import redis_client
+from hub.plumbing.telemetry.logs import AccessLog
+from hub.plumbing.telemetry.metrics import REGISTRY
 from hub.sockets import presence, repair, rooms, server
 from hub.sockets.local import LocalSockets
 from hub.sockets.logins import Logins

@@ -13,11 +13,12 @@ import structlog
 
 from hub.engine import Member, Server, reasons
 from hub.engine.calls import Refused
-from hub.plumbing import redis_client, trace
-from hub.plumbing.limits import Verdict
-from hub.plumbing.metrics import ERRORS, SOCKET_EVENTS, UNKNOWN
-from hub.plumbing.postgres import AWAY
-from hub.plumbing.telemetry import AccessLog
+from hub.plumbing.limits.fleet import Verdict
+from hub.plumbing.stores import redis_client
+from hub.plumbing.stores.postgres import AWAY
+from hub.plumbing.telemetry import trace
+from hub.plumbing.telemetry.logs import AccessLog
+from hub.plumbing.telemetry.metrics import ERRORS, SOCKET_EVENTS, UNKNOWN
 from hub.sockets.node import Guest, guest_of
 from protocol.errors import Code, HubError, invalid, unavailable
 from protocol.events import ClientEvent, Empty, Ok

@@ -8,7 +8,7 @@ from typing import Any
 
 from hub.cluster.local import Rooms
 from hub.engine import Event, Member, Server
-from hub.plumbing.metrics import OUTBOX_DROPPED, PUBLISH_TO_SOCKET, UNKNOWN
+from hub.plumbing.telemetry.metrics import OUTBOX_DROPPED, PUBLISH_TO_SOCKET, UNKNOWN
 from hub.sockets.node import Guest, Order, visible
 from protocol.events import SERVER_EVENTS
 from protocol.names import HIDDEN_ROOMS, room_kind

@@ -15,9 +15,9 @@ from hub.cluster.sessions import Session, Sessions
 from hub.domain.context import Domain
 from hub.engine import Event, Member, Server
 from hub.engine.wheel import Wheel
-from hub.plumbing.figures import Sockets
-from hub.plumbing.limits import Limits
-from hub.plumbing.telemetry import AccessLog
+from hub.plumbing.limits.fleet import Limits
+from hub.plumbing.settings.product import Sockets
+from hub.plumbing.telemetry.logs import AccessLog
 from hub.sockets.logins import Logins
 from protocol.events import SERVER_EVENTS
 from protocol.names import HIDDEN_ROOMS, room_kind

@@ -8,7 +8,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from hub.engine import Event, Member
-from hub.plumbing.lasting import Lasting
+from hub.plumbing.life.lasting import Lasting
 from hub.sockets.node import STREAMING, Guest, Node, event_of, guest_of
 from protocol.errors import unavailable
 from protocol.events import PresenceUpdate, ViewerCount

@@ -8,7 +8,7 @@ import structlog
 
 from hub.domain import members
 from hub.engine import Member
-from hub.plumbing.lasting import Lasting
+from hub.plumbing.life.lasting import Lasting
 from hub.sockets import rooms
 from hub.sockets.node import Guest, Node, guest_of
 from protocol.errors import HubError

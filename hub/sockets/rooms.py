@@ -11,7 +11,7 @@ from hub.domain import rooms as domain_rooms
 from hub.domain import urgent
 from hub.engine import Event, Member
 from hub.engine.rooms import LEAVING, LIVE
-from hub.plumbing.lasting import Lasting
+from hub.plumbing.life.lasting import Lasting
 from hub.sockets import presence
 from hub.sockets.node import NAMESPACE, Guest, Node, Order, guest_of
 from protocol.errors import Code, HubError, unavailable

@@ -8,11 +8,11 @@ from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
 from hub.engine import Handshake, Options, Refusal, Server
-from hub.plumbing.figures import Sockets
-from hub.plumbing.limits import Verdict, Window
-from hub.plumbing.metrics import ACTIVE_CONNECTIONS, REDIS_CONNECTED, REGISTRY
-from hub.plumbing.settings import Settings
-from hub.plumbing.variables import Web
+from hub.plumbing.limits.fleet import Verdict, Window
+from hub.plumbing.settings.process import Web
+from hub.plumbing.settings.product import Sockets
+from hub.plumbing.settings.settings import Settings
+from hub.plumbing.telemetry.metrics import ACTIVE_CONNECTIONS, REDIS_CONNECTED, REGISTRY
 from hub.sockets import admission, main, presence, streaming
 from hub.sockets.gate import REFUSED_AT_MOST, Gate
 from hub.sockets.node import SERVED, Node

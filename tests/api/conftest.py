@@ -14,13 +14,13 @@ from api.app import create_app
 from api.health import Vitals
 from hub.domain import sessions
 from hub.domain.context import Domain
-from hub.plumbing.connections import Connections
-from hub.plumbing.http import HttpServer, Times
-from hub.plumbing.limits import Limits
-from hub.plumbing.metrics import REGISTRY
-from hub.plumbing.redis_client import probe
-from hub.plumbing.settings import Settings
-from hub.plumbing.telemetry import AccessLog
+from hub.plumbing.http.connections import Connections
+from hub.plumbing.http.server import HttpServer, Times
+from hub.plumbing.limits.fleet import Limits
+from hub.plumbing.settings.settings import Settings
+from hub.plumbing.stores.redis_client import probe
+from hub.plumbing.telemetry.logs import AccessLog
+from hub.plumbing.telemetry.metrics import REGISTRY
 from protocol.tokens import sign_access
 
 PREFIX = "/api/v1"

@@ -13,7 +13,7 @@ from aiohttp import web
 from structlog.testing import capture_logs
 
 from hub.domain import sessions
-from hub.plumbing.metrics import REGISTRY
+from hub.plumbing.telemetry.metrics import REGISTRY
 from tests.api.conftest import PREFIX, Door, errors_counted
 
 QUESTIONS = f"{PREFIX}/questions"

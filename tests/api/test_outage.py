@@ -10,10 +10,10 @@ import pytest
 
 from hub.domain import sessions
 from hub.domain.opening import open_domain
-from hub.plumbing.embedded import Postgres, Valkey
-from hub.plumbing.lifecycle import Lifecycle
-from hub.plumbing.migrations import migrate
-from hub.plumbing.settings import Settings
+from hub.embedded import Postgres, Valkey
+from hub.plumbing.life.lifecycle import Lifecycle
+from hub.plumbing.settings.settings import Settings
+from hub.plumbing.stores.migrations import migrate
 from tests.api.conftest import PREFIX, Door, serve
 from tests.conftest import FLAVOUR, SECRETS
 

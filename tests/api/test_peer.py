@@ -17,8 +17,8 @@ from multidict import CIMultiDict
 
 from api.peer import address_of, is_secure, origin_allowed
 from hub.domain.context import Domain
-from hub.plumbing.http import LINGER, Times
-from hub.plumbing.settings import Settings
+from hub.plumbing.http.server import LINGER, Times
+from hub.plumbing.settings.settings import Settings
 from tests.protocol.doors import SITES, WAYS, Site, Way
 
 from .conftest import PREFIX, Door, serve

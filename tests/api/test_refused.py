@@ -11,7 +11,7 @@ from yarl import URL
 from api.health import Vitals
 from hub.domain import sessions
 from hub.domain.service_keys import ServiceKeys
-from hub.plumbing import health
+from hub.plumbing.http import health
 from tests.api.conftest import PREFIX, Door
 
 REGISTERED = {

@@ -11,13 +11,13 @@ from pydantic import SecretStr
 
 from hub.domain import sessions
 from hub.domain.opening import open_domain
-from hub.plumbing import limits
-from hub.plumbing.lifecycle import Lifecycle
-from hub.plumbing.metrics import LIMITS_ALONE, REGISTRY
-from hub.plumbing.settings import Settings
+from hub.plumbing.life.lifecycle import Lifecycle
+from hub.plumbing.limits import fleet as limits
+from hub.plumbing.settings.settings import Settings
+from hub.plumbing.telemetry.metrics import LIMITS_ALONE, REGISTRY
 from tests.api.conftest import PREFIX, Door, serve
-from tests.hub.plumbing.redis_server import RedisServer
-from tests.hub.plumbing.refusals import STATES, refuse, refusing_server, relent, tell
+from tests.hub.plumbing.stores.redis_server import RedisServer
+from tests.hub.plumbing.stores.refusals import STATES, refuse, refusing_server, relent, tell
 
 pytestmark = pytest.mark.fault(7)
 

@@ -15,7 +15,7 @@ from aiohttp import ClientSession
 from yarl import URL
 
 from api.routes import ROUTES
-from hub.plumbing.metrics import REGISTRY
+from hub.plumbing.telemetry.metrics import REGISTRY
 from tests.api.conftest import PREFIX, Door, Reply, errors_counted, serve
 from tests.api.test_services import event, publish
 

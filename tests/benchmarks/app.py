@@ -18,7 +18,7 @@ from socketio.exceptions import ConnectionRefusedError as Refused
 
 from hub.engine import Event, Options, Server
 from hub.engine.process import freeze_start, watch_lag
-from hub.plumbing.metrics import REGISTRY
+from hub.plumbing.telemetry.metrics import REGISTRY
 
 SECRET = "a secret of the bench, thirty-two characters and more"
 FAR = 1_000_000_000

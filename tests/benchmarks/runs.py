@@ -23,10 +23,10 @@ from typing import Any
 
 import asyncpg
 
-from hub.plumbing.embedded import Postgres
-from hub.plumbing.embedded.account import account
-from hub.plumbing.embedded.programs import find_valkey
-from hub.plumbing.migrations import migrate
+from hub.embedded import Postgres
+from hub.embedded.account import account
+from hub.embedded.programs import find_valkey
+from hub.plumbing.stores.migrations import migrate
 from protocol.tokens import TokenKeys, sign_access
 
 HERE = Path(__file__).parent

@@ -30,7 +30,7 @@ import structlog
 from aiohttp import web
 
 from hub.engine import Options, Server
-from hub.plumbing.http import Handler
+from hub.plumbing.http.server import Handler
 
 from .engine_bytes import damage
 

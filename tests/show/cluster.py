@@ -10,10 +10,10 @@ from hub.cluster.emitter import Emitter
 from hub.cluster.line import Line
 from hub.cluster.server import Server
 from hub.domain.opening import open_domain
-from hub.plumbing.embedded import valkey
-from hub.plumbing.lifecycle import Lifecycle
-from hub.plumbing.settings import Settings
-from hub.plumbing.telemetry import configure
+from hub.embedded import valkey
+from hub.plumbing.life.lifecycle import Lifecycle
+from hub.plumbing.settings.settings import Settings
+from hub.plumbing.telemetry.logs import configure
 from protocol.events import Emit
 from protocol.names import Channels, Keys
 from tests.benchmarks.runs import Row, median, run

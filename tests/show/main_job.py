@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from hub.domain.opening import open_domain
-from hub.plumbing.lifecycle import Lifecycle
-from hub.plumbing.settings import Settings
+from hub.plumbing.life.lifecycle import Lifecycle
+from hub.plumbing.settings.settings import Settings
 from tests.conftest import SECRETS
 from tests.show import Item, Verdict
 from tests.show.fresh_clone import ready_from_a_fresh_clone, tests_pass_in_time

@@ -18,7 +18,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Final
 
-from hub.plumbing.settings import Settings
+from hub.plumbing.settings.settings import Settings
 from hub.sockets import admission
 from tests.conftest import SECRETS
 from tests.hub.sockets.conftest import Running, running

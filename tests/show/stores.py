@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import asyncpg
 
-from hub.plumbing.embedded import postgres, valkey
-from hub.plumbing.migrations import migrate
+from hub.embedded import postgres, valkey
+from hub.plumbing.stores.migrations import migrate
 
 
 class Stores(NamedTuple):

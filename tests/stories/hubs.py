@@ -95,7 +95,7 @@ class Hubs:
             self.process.kill()
         for pid in pids:
             with suppress(FileNotFoundError, ProcessLookupError):
-                if b"hub.cli" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                if b"hub.commands.cli" in Path(f"/proc/{pid}/cmdline").read_bytes():
                     os.kill(pid, signal.SIGKILL)
         await self.ended()
         await gone(*pids)

@@ -28,7 +28,13 @@ class Door:
         with self._log.open("ab") as out:
             begin = out.tell()
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "hub.cli", self.name, env=self._env, stdout=out, stderr=out
+                sys.executable,
+                "-m",
+                "hub.commands.cli",
+                self.name,
+                env=self._env,
+                stdout=out,
+                stderr=out,
             )
         async with asyncio.timeout(START_S):
             while not (match := READY.search(self.output(begin))):

@@ -53,7 +53,13 @@ async def start(database_url: str, redis_url: str) -> AsyncIterator[Start]:
 
     async def start(*words: str, awaited: bool = True, **more: str) -> Hubs:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "hub.cli", "hub", *(words or ("--processes", str(COUNT)))),
+            *(
+                sys.executable,
+                "-m",
+                "hub.commands.cli",
+                "hub",
+                *(words or ("--processes", str(COUNT))),
+            ),
             env=env | more,
             stdin=DEVNULL,
             stdout=PIPE,

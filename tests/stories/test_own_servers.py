@@ -12,9 +12,9 @@ from typing import Any
 import aiohttp
 import pytest
 
+from hub.commands.start import CREDENTIALS
 from hub.domain.context import Domain
 from hub.domain.sessions import add_service
-from hub.start import CREDENTIALS
 from tests.client import Person, Refused, Rest, rest
 from tests.conftest import SECRETS
 from tests.stories.processes import Door, doors

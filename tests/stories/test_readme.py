@@ -13,7 +13,7 @@ import pytest
 from hub.cluster.emitter import Emitter
 from hub.cluster.line import Line
 from hub.cluster.server import Server
-from hub.start import CREDENTIALS
+from hub.commands.start import CREDENTIALS
 from protocol.names import Keys
 from tests.conftest import SECRETS
 from tests.stories.cluster.balancer import Balancer

@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 from hub.cluster.line import Line
 from hub.cluster.server import Server
 from tests.conftest import SECRETS
-from tests.hub.test_cli import PROGRAM, dongne
+from tests.hub.commands.test_cli import PROGRAM, dongne
 from tests.stories.processes import Door, doors
 from tests.stories.readme import ROOT, Script, programs
 

@@ -12,9 +12,9 @@ from hub.domain import inbox, members
 from hub.domain.context import Domain
 from hub.domain.inbox import News, Told
 from hub.domain.opening import open_domain
-from hub.plumbing.clock import VirtualClock
-from hub.plumbing.lifecycle import Lifecycle
-from hub.plumbing.settings import Settings
+from hub.plumbing.life.clock import VirtualClock
+from hub.plumbing.life.lifecycle import Lifecycle
+from hub.plumbing.settings.settings import Settings
 from protocol.domain_events import UserUpdated
 from protocol.jobs import QUEUES, row_of
 from protocol.rest import DeviceRequest

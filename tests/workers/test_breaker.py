@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 from redis.asyncio import Redis
 
-from hub.plumbing.limits import Bucket, Limits
-from hub.plumbing.metrics import REGISTRY
+from hub.plumbing.limits.fleet import Bucket, Limits
+from hub.plumbing.telemetry.metrics import REGISTRY
 from protocol.names import Keys
 from workers.channels.breaker import Breaker
 from workers.channels.outcome import About, Blocked, Outcome, Permanent, Sent, Temporary

@@ -12,8 +12,8 @@ from pathlib import Path
 from hub.domain.context import Domain
 from hub.domain.inbox import URGENT_KIND
 from hub.domain.opening import open_domain
-from hub.plumbing.lifecycle import Lifecycle
-from hub.plumbing.settings import Settings
+from hub.plumbing.life.lifecycle import Lifecycle
+from hub.plumbing.settings.settings import Settings
 from tests.conftest import fresh_database
 from tests.fakes.fcm import FakeFcm
 from tests.fakes.script import Fault
@@ -59,7 +59,7 @@ async def worker(environ: dict[str, str]) -> AsyncIterator[asyncio.subprocess.Pr
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "hub.cli",
+        "hub.commands.cli",
         "worker",
         env={"PATH": os.environ["PATH"], **environ},
         stdout=asyncio.subprocess.PIPE,

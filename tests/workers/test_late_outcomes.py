@@ -17,8 +17,8 @@ from hub.domain.context import Domain
 from hub.domain.inbox import Told
 from hub.domain.orders import Order
 from hub.domain.rules import Reason
-from hub.plumbing.outbox import enqueue
-from hub.plumbing.postgres import acquire
+from hub.plumbing.stores.outbox import enqueue
+from hub.plumbing.stores.postgres import acquire
 from protocol.domain_events import UserUpdated
 from protocol.jobs import Channel, unseen_check
 from protocol.rest import Ask, DeviceRequest

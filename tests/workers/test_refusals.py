@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from hub.domain import members
 from hub.domain.context import Domain
-from hub.plumbing.metrics import REGISTRY
+from hub.plumbing.telemetry.metrics import REGISTRY
 from protocol.domain_events import UserUpdated
 from tests.fakes.fcm import FakeFcm
 from tests.fakes.script import Fault

@@ -10,11 +10,11 @@ import pytest
 
 from hub.domain.context import Domain
 from hub.domain.inbox import URGENT_KIND
-from hub.plumbing.lifecycle import Lifecycle
-from hub.plumbing.metrics import REGISTRY
-from hub.plumbing.outbox import enqueue
-from hub.plumbing.settings import Settings
-from hub.plumbing.trace import traced
+from hub.plumbing.life.lifecycle import Lifecycle
+from hub.plumbing.settings.settings import Settings
+from hub.plumbing.stores.outbox import enqueue
+from hub.plumbing.telemetry.metrics import REGISTRY
+from hub.plumbing.telemetry.trace import traced
 from protocol.jobs import DeliveryJob, Job, event_job, unseen_check
 from tests.fakes.fcm import FakeFcm
 from tests.fakes.script import Fault

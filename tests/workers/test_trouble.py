@@ -13,10 +13,10 @@ from hub.domain.context import Domain
 from hub.domain.inbox import URGENT_KIND
 from hub.domain.opening import open_domain
 from hub.domain.sessions import ALL_SCOPES, Service
-from hub.plumbing.embedded import Postgres, Valkey
-from hub.plumbing.lifecycle import Lifecycle
-from hub.plumbing.migrations import migrate
-from hub.plumbing.settings import Settings
+from hub.embedded import Postgres, Valkey
+from hub.plumbing.life.lifecycle import Lifecycle
+from hub.plumbing.settings.settings import Settings
+from hub.plumbing.stores.migrations import migrate
 from protocol.domain_events import Envelope, UserUpdated
 from protocol.rest import Ask
 from tests.conftest import FLAVOUR

@@ -4,10 +4,10 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 
 from hub.domain.context import Domain
-from hub.plumbing.figures import Jobs
-from hub.plumbing.metrics import REGISTRY
-from hub.plumbing.outbox import enqueue, run_sweeper
-from hub.plumbing.settings import Settings
+from hub.plumbing.settings.product import Jobs
+from hub.plumbing.settings.settings import Settings
+from hub.plumbing.stores.outbox import enqueue, run_sweeper
+from hub.plumbing.telemetry.metrics import REGISTRY
 from protocol.jobs import delivery_job, unseen_check
 from workers.ending import backoff_s
 from workers.upkeep import ensure_partitions_once, measure_once, prune

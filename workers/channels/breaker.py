@@ -4,7 +4,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Final, Literal
 
-from hub.plumbing.metrics import BREAKER_STATE
+from hub.plumbing.telemetry.metrics import BREAKER_STATE
 from workers.channels.outcome import (
     NOT_ASKED,
     About,

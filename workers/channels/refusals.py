@@ -9,8 +9,8 @@ from typing import Final
 
 import structlog
 
-from hub.plumbing.lasting import Lasting
-from hub.plumbing.metrics import PROVIDER_ANSWERS, PROVIDER_REFUSES
+from hub.plumbing.life.lasting import Lasting
+from hub.plumbing.telemetry.metrics import PROVIDER_ANSWERS, PROVIDER_REFUSES
 from workers.channels.outcome import NOT_ASKED, About, Outcome, Permanent, Sent, Temporary
 
 QUIET_S: Final = 60.0

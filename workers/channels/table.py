@@ -6,8 +6,8 @@ from typing import Final
 
 import aiohttp
 
-from hub.plumbing.clock import Clock
-from hub.plumbing.figures import Channels
+from hub.plumbing.life.clock import Clock
+from hub.plumbing.settings.product import Channels
 from protocol.jobs import Channel
 
 ANY: Final = ("production", "sandbox")

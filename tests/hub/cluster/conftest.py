@@ -18,10 +18,10 @@ import pytest
 from hub.cluster.emitter import Emitter
 from hub.cluster.line import Line
 from hub.cluster.server import Server
-from hub.plumbing.embedded import Prefer
-from hub.plumbing.embedded.account import account
-from hub.plumbing.embedded.programs import find_valkey
-from hub.plumbing.embedded.supervisor import free_port
+from hub.embedded import Prefer
+from hub.embedded.account import account
+from hub.embedded.programs import find_valkey
+from hub.embedded.supervisor import free_port
 from protocol.names import Channels, Keys
 
 

@@ -10,9 +10,9 @@ from redis.exceptions import RedisError
 
 from hub.cluster.line import Line
 from hub.cluster.server import Server
-from hub.plumbing.embedded.supervisor import free_port
-from hub.plumbing.redis_client import connect
-from hub.plumbing.settings import Settings
+from hub.embedded.supervisor import free_port
+from hub.plumbing.settings.settings import Settings
+from hub.plumbing.stores.redis_client import connect
 from tests.hub.cluster.conftest import Valkey
 from tests.tls import behind_tls, self_signed
 

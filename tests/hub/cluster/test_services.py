@@ -9,7 +9,7 @@ from redis.exceptions import RedisError
 
 from hub.cluster.emitter import Emitter, LogLimits, free_emit
 from hub.cluster.line import Line
-from hub.plumbing.embedded.supervisor import free_port
+from hub.embedded.supervisor import free_port
 from protocol.names import Channels, Keys
 from protocol.redis_wire import WireError
 from tests.hub.cluster.conftest import Valkey

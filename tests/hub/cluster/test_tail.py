@@ -16,7 +16,7 @@ from hub.cluster.line import Line
 from hub.cluster.orders import move
 from hub.cluster.server import Server
 from hub.cluster.tail import Passed, Tail
-from hub.plumbing.embedded.supervisor import free_port
+from hub.embedded.supervisor import free_port
 from protocol.events import Move
 from protocol.names import Channels, Keys
 from tests.hub.cluster.conftest import Valkey

@@ -13,9 +13,9 @@ from api.health import Vitals
 from hub.console.page import mount
 from hub.domain import members
 from hub.domain.context import Domain
-from hub.plumbing.limits import Limits
-from hub.plumbing.settings import Settings
-from hub.plumbing.telemetry import AccessLog
+from hub.plumbing.limits.fleet import Limits
+from hub.plumbing.settings.settings import Settings
+from hub.plumbing.telemetry.logs import AccessLog
 from protocol.domain_events import UserUpdated
 from protocol.tokens import read_access
 

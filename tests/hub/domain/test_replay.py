@@ -10,14 +10,14 @@ from redis.asyncio.client import PubSub
 
 from hub.domain.context import Domain
 from hub.domain.opening import open_domain
-from hub.plumbing.lifecycle import Lifecycle
-from hub.plumbing.outbox import run_sweeper
-from hub.plumbing.settings import Settings
+from hub.plumbing.life.lifecycle import Lifecycle
+from hub.plumbing.settings.settings import Settings
+from hub.plumbing.stores.outbox import run_sweeper
 from protocol.events import Emit
 from protocol.names import Channels
 from protocol.redis_wire import decode_broadcast
 from tests.conftest import SECRETS
-from tests.hub.plumbing.redis_server import RedisServer
+from tests.hub.plumbing.stores.redis_server import RedisServer
 
 CHANNEL = Channels().room("/", "r")
 

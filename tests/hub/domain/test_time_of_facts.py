@@ -9,7 +9,7 @@ import pytest
 
 from hub.domain import answers, intake, members, questions
 from hub.domain.context import Domain
-from hub.plumbing.metrics import REGISTRY
+from hub.plumbing.telemetry.metrics import REGISTRY
 from protocol.domain_events import Envelope, UserUpdated
 from protocol.errors import HubError
 from protocol.rest import EventsAccepted

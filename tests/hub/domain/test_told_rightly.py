@@ -14,10 +14,10 @@ from hub.domain import answers, attention, delivery, inbox, intake, members, que
 from hub.domain.context import Domain
 from hub.domain.inbox import News
 from hub.domain.opening import open_domain
-from hub.plumbing.clock import VirtualClock
-from hub.plumbing.lifecycle import Lifecycle
-from hub.plumbing.outbox import Told, _decode
-from hub.plumbing.settings import Settings
+from hub.plumbing.life.clock import VirtualClock
+from hub.plumbing.life.lifecycle import Lifecycle
+from hub.plumbing.settings.settings import Settings
+from hub.plumbing.stores.outbox import Told, _decode
 from protocol.domain_events import Envelope
 from protocol.rest import DeviceRequest
 from tests.hub.domain.test_flow import PHARMACY, SERVICE, local, rows

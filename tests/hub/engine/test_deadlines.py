@@ -13,8 +13,8 @@ import structlog
 from aiohttp import web
 
 from hub.engine import Options, Server
-from hub.plumbing import http
-from hub.plumbing.connections import PROCESS, Connections
+from hub.plumbing.http import server as http
+from hub.plumbing.http.connections import PROCESS, Connections
 
 from .conftest import Serve
 from .test_doors import body_of, one_answer, request, status_of

@@ -17,7 +17,7 @@ from hub.engine.connection import OPEN, Connection
 from hub.engine.engine import Engine
 from hub.engine.frames import Readers, frame
 from hub.engine.link import Link
-from hub.plumbing.connections import Connections
+from hub.plumbing.http.connections import Connections
 
 LIMIT = 300
 

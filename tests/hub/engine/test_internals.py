@@ -60,7 +60,7 @@ def _parameters(function: Any) -> list[str]:
         (engineio_base.BaseServer, "_gzip", ["response"]),
         (engineio_base.BaseServer, "_deflate", ["response"]),
         (payload.Payload, "encode", ["jsonp_index"]),
-        # overridden in hub.plumbing.http
+        # overridden in hub.plumbing.http.server
         (RequestHandler, "connection_made", ["transport"]),
         (RequestHandler, "connection_lost", ["exc"]),
         (RequestHandler, "data_received", ["data"]),

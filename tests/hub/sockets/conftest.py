@@ -14,8 +14,8 @@ import socketio
 from hub.domain import members
 from hub.domain.context import Domain
 from hub.domain.opening import open_domain
-from hub.plumbing.lifecycle import Lifecycle
-from hub.plumbing.settings import Settings
+from hub.plumbing.life.lifecycle import Lifecycle
+from hub.plumbing.settings.settings import Settings
 from hub.sockets.door import Door, open_hub
 from protocol.tokens import sign_access
 

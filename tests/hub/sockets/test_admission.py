@@ -9,7 +9,7 @@ import pytest
 import socketio
 
 from hub.engine import Event
-from hub.plumbing.settings import Settings
+from hub.plumbing.settings.settings import Settings
 from hub.sockets import admission
 from hub.sockets.node import guest_of, left_of
 from protocol.errors import Code

@@ -1,7 +1,7 @@
 """The way of an alert: asked anywhere, heard by every socket in the cells, on every node."""
 
 from hub.domain import questions
-from hub.plumbing.settings import Settings
+from hub.plumbing.settings.settings import Settings
 from protocol.rest import Ask
 from tests.hub.sockets.conftest import JEJU, Connect, Running, running, settle_in
 

@@ -12,8 +12,8 @@ from socketio import AsyncRedisManager
 from hub.domain import questions
 from hub.domain.places import cell_of
 from hub.engine import Member
-from hub.plumbing.metrics import REGISTRY
-from hub.plumbing.settings import Settings
+from hub.plumbing.settings.settings import Settings
+from hub.plumbing.telemetry.metrics import REGISTRY
 from hub.sockets.node import guest_of, left_of
 from protocol.redis_wire import Broadcast
 from tests.hub.sockets.conftest import JEJU, Connect, Running, running, settle_in

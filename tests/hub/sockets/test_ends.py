@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 import socketio
 
-from hub.plumbing.settings import Settings
+from hub.plumbing.settings.settings import Settings
 from hub.sockets import admission
 from protocol.events import CLIENT_EVENTS
 from tests.hub.sockets.conftest import Dial, Running, running, with_figures

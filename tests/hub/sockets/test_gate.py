@@ -10,9 +10,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from hub.engine import Member
-from hub.plumbing.limits import Verdict
-from hub.plumbing.metrics import ERRORS, REGISTRY
-from hub.plumbing.settings import Settings
+from hub.plumbing.limits.fleet import Verdict
+from hub.plumbing.settings.settings import Settings
+from hub.plumbing.telemetry.metrics import ERRORS, REGISTRY
 from hub.sockets.gate import Gate
 from protocol.errors import not_found
 from protocol.events import CLIENT_EVENTS, ClientEvent, QuestionRef, QuestionState

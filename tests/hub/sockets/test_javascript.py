@@ -12,7 +12,7 @@ import pytest
 
 from hub.cluster.emitter import Emitter
 from hub.engine import Member
-from hub.plumbing.settings import Settings
+from hub.plumbing.settings.settings import Settings
 from protocol.names import Channels
 from protocol.redis_wire import Broadcast, encode_broadcast, encode_open
 from protocol.stock import Untellable

@@ -6,7 +6,7 @@ import pytest
 
 from hub.domain import answers, members, questions
 from hub.domain.urgent import broadcast_id
-from hub.plumbing.settings import Settings
+from hub.plumbing.settings.settings import Settings
 from protocol.events import Emit
 from protocol.rest import Ask
 from tests.hub.sockets.conftest import (

@@ -14,7 +14,7 @@ from socketio import AsyncRedisManager
 from hub.cluster import requests
 from hub.cluster.line import Line
 from hub.cluster.server import Server
-from hub.plumbing.settings import Settings
+from hub.plumbing.settings.settings import Settings
 from hub.sockets import local
 from hub.sockets.node import guest_of, left_of
 from protocol.names import Channels

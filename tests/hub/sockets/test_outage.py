@@ -12,9 +12,9 @@ import pytest
 from pydantic import SecretStr
 
 from hub.domain import questions
-from hub.plumbing.embedded import Postgres, Valkey
-from hub.plumbing.migrations import migrate
-from hub.plumbing.settings import Settings
+from hub.embedded import Postgres, Valkey
+from hub.plumbing.settings.settings import Settings
+from hub.plumbing.stores.migrations import migrate
 from hub.sockets.node import guest_of
 from tests.conftest import FLAVOUR
 from tests.hub.sockets.conftest import (

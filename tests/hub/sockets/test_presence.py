@@ -10,7 +10,7 @@ import socketio
 
 from hub.domain import sessions
 from hub.domain.rooms import broadcast
-from hub.plumbing.settings import Settings
+from hub.plumbing.settings.settings import Settings
 from protocol.events import Emit
 from protocol.rest import BroadcastRequest
 from tests.hub.sockets.conftest import Client, Connect, Running, running, settle_in, with_figures

@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 
 from hub.domain import questions
-from hub.plumbing.settings import Settings
+from hub.plumbing.settings.settings import Settings
 from hub.sockets.node import guest_of, left_of
 from protocol.events import Emit
 from protocol.rest import Ask

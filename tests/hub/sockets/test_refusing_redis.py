@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from hub.plumbing.redis_client import AWAY
-from hub.plumbing.settings import Settings
+from hub.plumbing.settings.settings import Settings
+from hub.plumbing.stores.redis_client import AWAY
 from hub.sockets.node import guest_of, left_of
-from tests.hub.plumbing.redis_server import RedisServer
-from tests.hub.plumbing.refusals import refuse, refusing_server, relent
+from tests.hub.plumbing.stores.redis_server import RedisServer
+from tests.hub.plumbing.stores.refusals import refuse, refusing_server, relent
 from tests.hub.sockets.conftest import Connect, Dial, Running, running
 from tests.hub.sockets.test_cluster import member_of
 from tests.hub.sockets.test_outage import on_redis

@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 
 from hub.engine import Member
-from hub.plumbing.settings import Settings
+from hub.plumbing.settings.settings import Settings
 from tests.hub.sockets.conftest import Connect, Dial, Running, running, with_figures
 
 

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from hub.plumbing.embedded.supervisor import free_port
+from hub.embedded.supervisor import free_port
 from tests.stories.cluster.balancer import is_ready
 
 PROGRAM = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")

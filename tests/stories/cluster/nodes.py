@@ -18,7 +18,7 @@ from hub.cluster.server import Server
 from hub.domain import members
 from hub.domain.context import Domain
 from hub.domain.opening import redis_server
-from hub.plumbing.settings import Settings
+from hub.plumbing.settings.settings import Settings
 from protocol.events import Class, Emit
 from protocol.names import Channels, Keys, question_room
 from protocol.tokens import sign_access

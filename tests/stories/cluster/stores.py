@@ -12,8 +12,8 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from hub.plumbing.embedded.supervisor import free_port
-from tests.hub.plumbing.redis_server import PROGRAM
+from hub.embedded.supervisor import free_port
+from tests.hub.plumbing.stores.redis_server import PROGRAM
 
 MASTER_NAME = "jeju"
 PASSWORD = "a-password-of-the-stories"

@@ -35,7 +35,7 @@ async def dongne(redis_url: str, *words: str) -> tuple[int, list[str], str]:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "hub.cli",
+        "hub.commands.cli",
         *words,
         env={**os.environ, "REDIS_URL": redis_url, "SHUTDOWN_TIMEOUT": "15000"},
         stdout=asyncio.subprocess.PIPE,

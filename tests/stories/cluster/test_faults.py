@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from hub.domain.opening import open_domain
-from hub.plumbing.lifecycle import Lifecycle
-from hub.plumbing.settings import Settings
+from hub.plumbing.life.lifecycle import Lifecycle
+from hub.plumbing.settings.settings import Settings
 from tests.conftest import SECRETS
 from tests.stories.cluster.faults import SHORT, Plan, play
 from tests.stories.cluster.nodes import Nodes, open_nodes

@@ -11,7 +11,7 @@ from typing import Any
 import jwt
 import pytest
 
-from hub.plumbing.clock import VirtualClock
+from hub.plumbing.life.clock import VirtualClock
 from tests.fakes.apns import KEY_ID, TEAM_ID, TOPIC, FakeApns
 from tests.fakes.script import Fault
 from tests.tls import self_signed, serving

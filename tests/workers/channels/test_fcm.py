@@ -11,8 +11,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from hub.plumbing.clock import VirtualClock
-from hub.plumbing.trace import traced
+from hub.plumbing.life.clock import VirtualClock
+from hub.plumbing.telemetry.trace import traced
 from tests.fakes import fcm_schema
 from tests.fakes.fcm import FakeFcm
 from tests.fakes.script import Fault

@@ -7,9 +7,9 @@ from typing import get_args
 
 import pytest
 
-from hub.plumbing.figures import Channels
-from hub.plumbing.lifecycle import Lifecycle
-from hub.plumbing.settings import Settings
+from hub.plumbing.life.lifecycle import Lifecycle
+from hub.plumbing.settings.product import Channels
+from hub.plumbing.settings.settings import Settings
 from protocol.jobs import Channel
 from tests.conftest import SECRETS
 from tests.fakes.fcm import FakeFcm

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 
-from hub.plumbing.clock import Clock, SystemClock
-from hub.plumbing.trace import outgoing_headers
+from hub.plumbing.life.clock import Clock, SystemClock
+from hub.plumbing.telemetry.trace import outgoing_headers
 from workers.channels.apns.answers import EXPIRED_TOKEN, classify, reason_of
 from workers.channels.apns.bearer import ApnsSettingsError, ProviderTokens
 from workers.channels.apns.http2 import Answer

@@ -15,8 +15,8 @@ from urllib.parse import quote
 import aiohttp
 import orjson
 
-from hub.plumbing.clock import Clock, SystemClock
-from hub.plumbing.trace import outgoing_headers
+from hub.plumbing.life.clock import Clock, SystemClock
+from hub.plumbing.telemetry.trace import outgoing_headers
 from workers.channels.fcm.answers import classify, refuses_bearer
 from workers.channels.fcm.grant import AccessTokens, GrantRefused, ServiceAccount
 from workers.channels.fcm.message import fcm_body

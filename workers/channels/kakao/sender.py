@@ -4,8 +4,8 @@ import asyncio
 
 import aiohttp
 
-from hub.plumbing.clock import Clock, SystemClock
-from hub.plumbing.trace import outgoing_headers
+from hub.plumbing.life.clock import Clock, SystemClock
+from hub.plumbing.telemetry.trace import outgoing_headers
 from workers.channels.http import answer_json
 from workers.channels.kakao.answers import classify
 from workers.channels.kakao.message import kakao_form

@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 from aiosmtplib import SMTP, SMTPException
 
-from hub.plumbing.clock import Clock, SystemClock
+from hub.plumbing.life.clock import Clock, SystemClock
 from protocol.mail_address import BadAddress
 from workers.channels.message import Message, Recipient, Sender
 from workers.channels.outcome import (

@@ -10,10 +10,10 @@ from typing import Final
 
 import aiohttp
 
-from hub.plumbing.clock import Clock, SystemClock
-from hub.plumbing.outbound import NotPublic, Outbound, PushServices
-from hub.plumbing.trace import outgoing_headers
-from protocol.web_push import Subscription, read_subscription
+from hub.plumbing.http.outbound import NotPublic, Outbound, PushServices
+from hub.plumbing.life.clock import Clock, SystemClock
+from hub.plumbing.telemetry.trace import outgoing_headers
+from protocol.web_push import Subscription, read_subscription, read_vapid_key
 from workers.channels.message import Message, Recipient, Sender
 from workers.channels.outcome import (
     BAD_ADDRESS,
@@ -36,12 +36,11 @@ _ELSEWHERE: Final = Permanent(BAD_ADDRESS)
 
 
 def open_sender(given: Opening) -> Sender:
-    """Raises VapidSettingsError."""
     part = given.settings
     assert part.vapid_private_key is not None
     assert part.vapid_subject is not None
     return WebPushSender(
-        Vapid(part.vapid_private_key.get_secret_value(), part.vapid_subject),
+        Vapid(read_vapid_key(part.vapid_private_key.get_secret_value()), part.vapid_subject),
         PushServices(part.webpush_hosts, Outbound(part.outbound_allow)),
         timeout_s=given.timeout_s,
         clock=given.clock,

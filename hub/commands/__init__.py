@@ -1,0 +1,1 @@
+"""`dongne …`: what an operator types, and what each command starts in which order."""

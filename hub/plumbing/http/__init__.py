@@ -1,0 +1,1 @@
+"""HTTP as every door speaks it: deadlines, counted connections, health."""

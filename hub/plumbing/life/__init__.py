@@ -1,0 +1,1 @@
+"""The clock, the life of a process, and states that last."""

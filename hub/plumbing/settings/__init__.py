@@ -1,0 +1,1 @@
+"""The environment as values: read once, checked together, frozen, shown without secrets."""

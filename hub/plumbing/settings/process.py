@@ -1,0 +1,304 @@
+"""What a process stands on: itself, its doors, Postgres, Redis, its keys.
+
+One frozen part per reader: a part is given whole to whoever needs it (`settings.redis` to the
+Redis client), so no module sees more than its own. A rule that looks at two variables hangs on the
+later one, because pydantic then reports it together with every other problem.
+"""
+
+from pathlib import Path
+from typing import Literal
+from urllib.parse import quote
+
+from pydantic import SecretStr, ValidationInfo, field_validator
+
+from hub.plumbing.settings.parsing import (
+    Address,
+    Addresses,
+    BaseUrl,
+    Origins,
+    Part,
+    PostgresUrl,
+    Seconds,
+    StrongSecret,
+    by_environment,
+    env,
+)
+from hub.plumbing.settings.redis_address import MASTER, RedisAddress, RedisUrl
+from protocol.tokens import LONGEST_LIFE_S, TokenKeys
+
+LogLevel = Literal["debug", "info", "warn", "error"]
+
+
+class Process(Part):
+    """The process itself: who it is, what it logs, how it ends."""
+
+    app_version: str = env("APP_VERSION", "unknown", "log field and label of build_info")
+    service_name: str = env("SERVICE_NAME", "hub", "log field")
+    log_level: LogLevel = env(
+        "LOG_LEVEL",
+        by_environment(development="debug", test="warn", staging="info", production="warn"),
+        "debug, info, warn or error; development debug, test warn, staging info, production warn",
+    )
+    access_log: Literal["all", "errors", "off"] = env(
+        "ACCESS_LOG",
+        by_environment(development="all", test="errors", staging="all", production="errors"),
+        "all, errors (status 500 and over, or slower than 1 s) or off; production and test errors;"
+        " lines of the others are of level info",
+    )
+    log_format: Literal["json", "text"] = env(
+        "LOG_FORMAT",
+        by_environment(development="text", test="text", staging="text", production="json"),
+        "json or text; production json",
+    )
+    shutdown_timeout_ms: int = env("SHUTDOWN_TIMEOUT", 30000, "ms for the whole stop", ge=100)
+    shutdown_drain_ms: int = env(
+        "SHUTDOWN_DRAIN_MS", 5000, "ms from not ready to the end of accepting; at most 1/4", ge=0
+    )
+    embedded_dir: Path = env(
+        "EMBEDDED_DIR", ".dongne", "where `dongne up` keeps its engines and the secrets it made"
+    )
+    console_enabled: bool = env(
+        "CONSOLE_ENABLED",
+        by_environment(development=True, test=False, staging=False, production=False),
+        "the page at /; `dongne up` in development only",
+    )
+
+    @field_validator("console_enabled")
+    @classmethod
+    def _development_only(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and info.data.get("app_env", "development") != "development":
+            raise ValueError("is possible in development only")
+        return value
+
+    @property
+    def drain_pause_s(self) -> float:
+        """How long a process that is not ready any more still accepts: a proxy asks in between."""
+        return min(self.shutdown_drain_ms, self.shutdown_timeout_ms / 4) / 1000
+
+
+class Web(Part):
+    """Doors: addresses, TLS, origins, proxies, limits of requests."""
+
+    host: str = env(
+        "HOST",
+        by_environment(
+            development="127.0.0.1", test="0.0.0.0", staging="0.0.0.0", production="0.0.0.0"
+        ),
+        "127.0.0.1 in development, 0.0.0.0 elsewhere",
+    )
+    port: int = env("PORT", 3001, "hub, and everything of `dongne up`; 0 = any", ge=0, le=65535)
+    api_port: int = env("API_PORT", 3003, "api; 0 = any", ge=0, le=65535)
+    metrics_port: int = env("METRICS_PORT", 9090, "metrics; 0 = any", ge=0, le=65535)
+    tls_cert_file: Path | None = env("TLS_CERT_FILE", None, "PEM chain; with TLS_KEY_FILE")
+    tls_key_file: Path | None = env("TLS_KEY_FILE", None, "PEM key; with TLS_CERT_FILE")
+    cors_origins: Origins = env(
+        "CORS_ORIGINS", "", "comma separated; empty: same origin; * refused in production"
+    )
+    trust_proxy: int = env("TRUST_PROXY", 0, "hops of proxies whose headers are believed", ge=0)
+    public_base_url: BaseUrl | None = env(
+        "PUBLIC_BASE_URL", None, "what links in mails begin with; https in production"
+    )
+    rate_window_ms: int = env("RATE_LIMIT_WINDOW_MS", 900000, "anonymous default, per IP", ge=1)
+    rate_max: int = env("RATE_LIMIT_MAX", 100, "calls a window", ge=1)
+    user_rate_window_ms: int = env(
+        "RATE_LIMIT_USER_WINDOW_MS", 60000, "signed-in default, per person and route", ge=1
+    )
+    user_rate_max: int = env("RATE_LIMIT_USER_MAX", 10, "calls a window", ge=1)
+
+    @field_validator("tls_key_file")
+    @classmethod
+    def _both(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        if (value is None) != (info.data.get("tls_cert_file") is None):
+            raise ValueError("TLS_CERT_FILE and TLS_KEY_FILE go together")
+        return value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _named(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        if "*" in value and info.data.get("app_env") == "production":
+            raise ValueError("'*' is refused in production (S5-10)")
+        return value
+
+    @field_validator("public_base_url")
+    @classmethod
+    def _https(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value and info.data.get("app_env") == "production" and not value.startswith("https:"):
+            raise ValueError("must be https in production")
+        return value
+
+
+class Database(Part):
+    url: PostgresUrl | None = env(
+        "DATABASE_URL", None, "postgresql://…; embedded in development, needed elsewhere"
+    )
+    db_host: str | None = env("DB_HOST", None, "parts, read when DATABASE_URL is absent")
+    db_port: int = env("DB_PORT", 5432, "part", ge=1, le=65535)
+    db_name: str | None = env("DB_NAME", None, "part")
+    db_user: str | None = env("DB_USER", None, "part")
+    db_password: SecretStr | None = env("DB_PASSWORD", None, "part")
+    ssl: bool = env(
+        "DATABASE_SSL",
+        by_environment(development=False, test=False, staging=True, production=True),
+        "certificate and host verified; true in staging and production; sslmode and sslrootcert in"
+        " the URL say more",
+    )
+    direct_url: PostgresUrl | None = env(
+        "DATABASE_DIRECT_URL", None, "session for LISTEN, locks, migrations; else DATABASE_URL"
+    )
+    statement_cache: int = env(
+        "DB_STATEMENT_CACHE", 100, "prepared statements; 0 behind a transaction pooler", ge=0
+    )
+    pool_min: int = env(
+        "DB_POOL_MIN",
+        by_environment(development=2, test=5, staging=5, production=5),
+        "2 in development, 5 elsewhere",
+        ge=0,
+    )
+    pool_max: int = env(
+        "DB_POOL_MAX",
+        by_environment(development=5, test=5, staging=10, production=20),
+        "development and test 5, staging 10, production 20; at most 50",
+        ge=1,
+        le=50,
+    )
+    pool_idle_timeout_ms: int = env("DB_POOL_IDLE_TIMEOUT", 30000, "ms", ge=1)
+    connect_timeout_ms: int = env("DB_CONNECT_TIMEOUT", 2000, "ms", ge=1)
+    statement_timeout_ms: int = env("DB_STATEMENT_TIMEOUT", 30000, "ms", ge=1)
+    default_region: str = env("DEFAULT_REGION", "jeju", "region of who has none; not read yet")
+
+    @field_validator("db_password")
+    @classmethod
+    def _whole(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if info.data.get("url") is None and info.data.get("db_host"):
+            parts = {"DB_NAME": info.data.get("db_name"), "DB_USER": info.data.get("db_user")}
+            absent = [name for name, part in (parts | {"DB_PASSWORD": value}).items() if not part]
+            if absent:
+                raise ValueError(f"DB_HOST needs {', '.join(absent)}, too")
+        return value
+
+    @field_validator("pool_max")
+    @classmethod
+    def _room(cls, value: int, info: ValidationInfo) -> int:
+        if value < info.data.get("pool_min", 0):
+            raise ValueError("must not be under DB_POOL_MIN")
+        return value
+
+    @property
+    def dsn(self) -> str | None:
+        """URL to connect to, with its password; None when neither URL nor parts are given."""
+        if self.url is not None:
+            return self.url.get_secret_value()
+        if self.db_host is None or self.db_user is None or self.db_password is None:
+            return None
+        password = quote(self.db_password.get_secret_value(), safe="")
+        where = Address(self.db_host, self.db_port)
+        return f"postgresql://{quote(self.db_user, safe='')}:{password}@{where}/{self.db_name}"
+
+    @property
+    def direct_dsn(self) -> str | None:
+        return self.direct_url.get_secret_value() if self.direct_url else self.dsn
+
+
+class Redis(Part):
+    url: RedisUrl | None = env(
+        "REDIS_URL",
+        None,
+        "redis://, rediss://, unix://, redis-sentinel://h:p,h:p; embedded in development",
+    )
+    redis_host: str | None = env("REDIS_HOST", None, "parts, read when REDIS_URL is absent")
+    redis_port: int = env("REDIS_PORT", 6379, "part", ge=1, le=65535)
+    redis_password: SecretStr | None = env(
+        "REDIS_PASSWORD", None, "part; of the Sentinels' master, too, where REDIS_URL has none"
+    )
+    sentinels: Addresses = env(
+        "REDIS_SENTINELS", "", "host:port,host:port; with parts, redis:// or rediss://"
+    )
+    master_name: str = env(
+        "REDIS_MASTER_NAME",
+        MASTER,
+        "the name the Sentinels know; ?master= in REDIS_URL is stronger",
+    )
+    prefix: str = env("REDIS_PREFIX", "", "before our own keys; the same on every node")
+    adapter_key: str = env(
+        "ADAPTER_KEY", "socket.io", "names the adapter's channels; the same on every node"
+    )
+    events_stream: str = env(
+        "EVENTS_STREAM", "events", "stream of incoming domain events; not read yet"
+    )
+    recovery_window_s: int = env("RECOVERY_WINDOW", 120, "s a broken socket may come back", ge=1)
+    recovery_events: int = env("RECOVERY_EVENTS", 1000, "events kept in one log", ge=1)
+    replay_s: int = env("REDIS_REPLAY_S", 10, "s of outbox published again on a new epoch", ge=0)
+    bus_lag_limit_s: float = env("BUS_LAG_LIMIT", 2, "s of bus lag that end readiness", gt=0)
+
+    @field_validator("sentinels")
+    @classmethod
+    def _go_with_the_url(
+        cls, value: tuple[Address, ...], info: ValidationInfo
+    ) -> tuple[Address, ...]:
+        url = info.data.get("url")
+        if url is not None:
+            RedisAddress.of(url.get_secret_value(), value)
+        return value
+
+    @property
+    def address(self) -> RedisAddress:
+        """Where to connect to. Raises ValueError when neither a URL nor parts are given."""
+        password = self.redis_password.get_secret_value() if self.redis_password else None
+        if self.url is not None or self.sentinels:
+            url = self.url.get_secret_value() if self.url else "redis://"
+            found = RedisAddress.of(url, self.sentinels, self.master_name)
+            return found.with_password(password) if password and found.sentinels else found
+        if self.redis_host is None:
+            raise ValueError("no address of Redis is given")
+        found = RedisAddress({"host": self.redis_host, "port": self.redis_port})
+        return found.with_password(password) if password else found
+
+
+class Auth(Part):
+    jwt_secret: StrongSecret | None = env(
+        "JWT_SECRET", None, "32+ characters; made and kept in development, needed elsewhere"
+    )
+    jwt_secret_previous: StrongSecret | None = env(
+        "JWT_SECRET_PREVIOUS", None, "still verifies while JWT_SECRET is rotated"
+    )
+    access_ttl_s: Seconds = env(
+        "JWT_EXPIRATION",
+        "15m",
+        "life of an access token; at most 7d",
+        alias="JWT_EXPIRES_IN",
+        le=LONGEST_LIFE_S,
+    )
+    refresh_ttl_s: Seconds = env("JWT_REFRESH_EXPIRATION", "7d", "life of a refresh token")
+    issuer: str = env("JWT_ISSUER", "hub", "iss of our tokens")
+    audience: str | None = env("JWT_AUDIENCE", None, "aud of our tokens")
+    link_secret: StrongSecret | None = env(
+        "LINK_SECRET", None, "signs links in mails; as JWT_SECRET, and another one; not read yet"
+    )
+
+    @field_validator("jwt_secret_previous")
+    @classmethod
+    def _another_key(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if value is not None and value == info.data.get("jwt_secret"):
+            raise ValueError("must not be JWT_SECRET: nothing would be rotated")
+        return value
+
+    @field_validator("link_secret")
+    @classmethod
+    def _own_key(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if value is not None and value == info.data.get("jwt_secret"):
+            raise ValueError("must not be JWT_SECRET: rotating that one would break mails sent")
+        if value is not None and value == info.data.get("jwt_secret_previous"):
+            raise ValueError("must not be JWT_SECRET_PREVIOUS: who held it could sign links")
+        return value
+
+    @property
+    def token_keys(self) -> TokenKeys:
+        """Keys for protocol.tokens; the present secret signs. Raises ValueError without one."""
+        if self.jwt_secret is None:
+            raise ValueError("JWT_SECRET is not set")
+        secrets = [self.jwt_secret, self.jwt_secret_previous]
+        return TokenKeys(
+            tuple(secret.get_secret_value() for secret in secrets if secret),
+            self.issuer,
+            self.audience,
+        )

@@ -1,0 +1,335 @@
+"""Written first, told after.
+
+One transaction writes the change, its outbox rows (what sockets and other services must hear) and
+its jobs. After the commit the committing process publishes its own rows at once; the sweeper
+publishes whatever is left. A publish that fails stays in the outbox: nothing is only logged.
+Rows of one key go out in order of id.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, Protocol
+
+import msgspec
+import structlog
+from asyncpg import Record
+from pgqueuer.adapters.drivers.asyncpg import AsyncpgDriver
+from pgqueuer.adapters.persistence.queries import Queries
+
+from hub.plumbing.life.clock import Clock
+from hub.plumbing.life.lasting import Lasting
+from hub.plumbing.stores.postgres import AWAY, Connection, Pool, acquire
+from hub.plumbing.telemetry.metrics import (
+    OUTBOX_DROPPED,
+    OUTBOX_PUBLISH_FAILED,
+    OUTBOX_PUBLISHED,
+    OUTBOX_REPLAYED,
+)
+from hub.plumbing.telemetry.trace import outgoing_headers
+from protocol.domain_events import Envelope
+from protocol.events import Emit, Move
+from protocol.jobs import Job, form_of
+from protocol.names import OUTBOX_CHANNEL
+
+log = structlog.get_logger(__name__)
+
+FRESH_FOR: Final = timedelta(seconds=1)
+"""How long the sweeper leaves a row to the process that wrote it."""
+
+SWEEP_BATCH: Final = 100
+
+UNTELLABLE: Final = (msgspec.MsgspecError, TypeError, ValueError, OverflowError)
+"""What is raised by a message that nobody can read or write, whatever state the stores are in."""
+
+Told = Emit | Move | Envelope
+"""What an outbox row holds: an event to rooms, a move of sockets, an event for other services."""
+
+Publish = Callable[[Sequence[Told]], Awaitable[None]]
+"""Hands messages to Redis in order. Raises when Redis did not take them."""
+
+
+class Epochs(Protocol):
+    """A Redis that was restarted, or a replica that was promoted, starts an epoch (ms since 1970):
+    what was published shortly before may have reached nobody.
+    """
+
+    async def unreplayed(self) -> int | None:
+        """The epoch, while nothing was published again in it. Raises when Redis is away."""
+
+    async def replayed(self, epoch: int) -> None:
+        """It was."""
+
+
+class _EmitRow(msgspec.Struct, tag="emit"):
+    emit: Emit
+
+
+class _MoveRow(msgspec.Struct, tag="move"):
+    move: Move
+
+
+class _EventRow(msgspec.Struct, tag="event"):
+    envelope: Envelope
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(_EmitRow | _MoveRow | _EventRow)
+
+
+def _encode(told: Told) -> bytes:
+    if isinstance(told, Emit):
+        return _encoder.encode(_EmitRow(told))
+    if isinstance(told, Move):
+        return _encoder.encode(_MoveRow(told))
+    return _encoder.encode(_EventRow(told))
+
+
+def _decode(payload: bytes) -> Told:
+    row = _decoder.decode(payload)
+    if isinstance(row, _EmitRow):
+        return row.emit
+    return row.move if isinstance(row, _MoveRow) else row.envelope
+
+
+@dataclass(slots=True)
+class Change:
+    """A transaction in the making: SQL through `conn`, and what must follow once it committed."""
+
+    conn: Connection
+    told: list[tuple[str, Told]] = field(default_factory=list)
+    jobs: list[Job] = field(default_factory=list)
+
+    def tell(self, key: str, *told: Told) -> None:
+        """Add messages; those of one `key` (a question, a person) keep their order."""
+        self.told.extend((key, one) for one in told)
+
+    def enqueue(self, *jobs: Job) -> None:
+        self.jobs.extend(jobs)
+
+
+class Outbox:
+    """Runs changes and publishes what they told; one a process.
+
+    `replay_s` (REDIS_REPLAY_S) should cover what a master that lost its place still took: with
+    Sentinel more than its down-after-milliseconds.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        publish: Publish,
+        clock: Clock,
+        epochs: Epochs | None = None,
+        replay_s: float = 10.0,
+    ) -> None:
+        self._pool = pool
+        self._publish = publish
+        self._clock = clock
+        self._epochs = epochs
+        self._replay = timedelta(seconds=replay_s)
+        self._failing = Lasting(log, "outbox.publish_failed", "outbox.publishes_again")
+
+    @asynccontextmanager
+    async def change(self) -> AsyncIterator[Change]:
+        """Commit what the block did together with its outbox rows and jobs, then publish.
+
+        Raises what the block raises (nothing is kept then), HubError UNAVAILABLE when Postgres is
+        away. A Redis that is away raises nothing: the rows wait for the sweeper.
+        """
+        async with acquire(self._pool, "change") as conn:
+            async with conn.transaction():
+                change = Change(conn)
+                yield change
+                ids = await self._write(change)
+                await enqueue(conn, change.jobs)
+            if ids:
+                await self._publish_own(conn, ids, [told for _, told in change.told])
+
+    async def _write(self, change: Change) -> list[int]:
+        if not change.told:
+            return []
+        rows = await change.conn.fetch(
+            "INSERT INTO outbox (kind, key, payload, available_at)"
+            " SELECT * FROM unnest($1::text[], $2::text[], $3::bytea[], $4::timestamptz[])"
+            " RETURNING id",
+            ["event" if isinstance(told, Envelope) else "emit" for _, told in change.told],
+            [key for key, _ in change.told],
+            [_encode(told) for _, told in change.told],
+            [self._clock.now() + FRESH_FOR] * len(change.told),
+        )
+        return [row["id"] for row in rows]
+
+    async def _publish_own(self, conn: Connection, ids: list[int], told: list[Told]) -> None:
+        try:
+            overtaking = await conn.fetchval(
+                "SELECT EXISTS (SELECT FROM outbox mine JOIN outbox older USING (key)"
+                " WHERE mine.id = ANY($1::bigint[]) AND older.published_at IS NULL"
+                " AND older.id < $2)",
+                ids,
+                min(ids),
+            )
+            if overtaking:
+                await conn.execute(f"NOTIFY {OUTBOX_CHANNEL}")
+                return
+            await self._publish(self._timely(told))
+            await _mark(conn, ids)
+            self._failing.over()
+        except Exception as error:  # the rows are safe; whatever failed, the sweeper brings them
+            OUTBOX_PUBLISH_FAILED.inc()
+            self._failing.seen(rows=len(ids), error=type(error).__name__)
+
+    async def sweep(self) -> int:
+        """Publish up to a batch of due rows; returns how many went out.
+
+        SKIP LOCKED lets several sweepers work; a key whose oldest row another one holds waits.
+        Raises HubError UNAVAILABLE, or what the publish raises: the rows stay.
+        """
+        async with acquire(self._pool, "sweep") as conn, conn.transaction():
+            rows = await conn.fetch(
+                "SELECT id, payload FROM outbox o WHERE published_at IS NULL AND available_at <= $1"
+                " AND NOT EXISTS (SELECT FROM outbox older WHERE older.key = o.key"
+                "   AND older.published_at IS NULL AND older.id < o.id AND older.available_at > $1)"
+                " ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED",
+                self._clock.now(),
+                SWEEP_BATCH,
+            )
+            if not rows:
+                return 0
+            ids = [row["id"] for row in rows]
+            held = await conn.fetch(
+                "SELECT mine.id FROM outbox mine WHERE mine.id = ANY($1::bigint[]) AND EXISTS"
+                " (SELECT FROM outbox older WHERE older.key = mine.key AND older.id < mine.id"
+                "  AND older.published_at IS NULL AND older.id <> ALL($1::bigint[]))",
+                ids,
+            )
+            waiting = {row["id"] for row in held}
+            ready = [row for row in rows if row["id"] not in waiting]
+            if ready:
+                await self._publish_rows(ready)
+                await _mark(conn, [row["id"] for row in ready])
+            return len(ready)
+
+    async def _publish_rows(self, rows: Sequence[Record]) -> None:
+        """All at once; where one cannot be told, each by itself, so that it holds up nobody else.
+
+        What no try can ever tell is dropped, counted and named in the log.
+        """
+        try:
+            await self._publish(self._timely([_decode(row["payload"]) for row in rows]))
+        except UNTELLABLE:
+            for row in rows:
+                try:
+                    await self._publish(self._timely([_decode(row["payload"])]))
+                except UNTELLABLE as error:
+                    OUTBOX_DROPPED.labels(event="untellable").inc()
+                    log.error("outbox.untellable", row=row["id"], error=type(error).__name__)
+
+    async def replay(self) -> int:
+        """In a new epoch, make due again what was published in the last REDIS_REPLAY_S before the
+        old one fell silent, and everything since; how many rows. The publishing script drops the
+        ids that the new epoch has published already.
+
+        Raises HubError UNAVAILABLE, or what Redis raises.
+        """
+        epoch = await self._epochs.unreplayed() if self._epochs else None
+        if self._epochs is None or epoch is None:
+            return 0
+        async with acquire(self._pool, "replay") as conn:
+            rows = await conn.fetch(
+                "UPDATE outbox SET published_at = NULL, available_at = $3 WHERE published_at >="
+                " (SELECT max(published_at) FROM outbox WHERE published_at <= $1) - $2::interval"
+                " RETURNING id",
+                datetime.fromtimestamp(epoch / 1000, UTC),
+                self._replay,
+                self._clock.now(),
+            )
+        await self._epochs.replayed(epoch)
+        OUTBOX_REPLAYED.inc(len(rows))
+        log.info("outbox.new_epoch", again=len(rows))
+        return len(rows)
+
+    def _timely(self, told: Sequence[Told]) -> list[Told]:
+        """Late is worse than never: an emit past its deadline is dropped and counted."""
+        now = self._clock.now().timestamp()
+        kept = []
+        for one in told:
+            if isinstance(one, Emit) and one.deadline is not None and one.deadline <= now:
+                OUTBOX_DROPPED.labels(event=one.event).inc()
+            else:
+                kept.append(one)
+        return kept
+
+
+async def _mark(conn: Connection, ids: list[int]) -> None:
+    await conn.execute("UPDATE outbox SET published_at = now() WHERE id = ANY($1::bigint[])", ids)
+    OUTBOX_PUBLISHED.inc(len(ids))
+
+
+async def enqueue(conn: Connection, jobs: Sequence[Job]) -> None:
+    """Put jobs into the queue inside the caller's transaction, each with the ids of who caused it.
+
+    Raises LookupError for a queue nobody works on (S2-132).
+    """
+    if not jobs:
+        return
+    for job in jobs:
+        form_of(job.entrypoint)
+    cause = outgoing_headers()
+    raw: Any = conn  # pgqueuer names the bare connection; a pool's proxy does the same
+    await Queries(AsyncpgDriver(raw)).enqueue(
+        [job.entrypoint for job in jobs],
+        [msgspec.json.encode(job.payload) for job in jobs],
+        [job.priority for job in jobs],
+        [timedelta(seconds=job.delay_s) if job.delay_s > 0 else None for job in jobs],
+        headers=[{**cause, **job.headers} or None for job in jobs],
+    )
+
+
+async def run_sweeper(outbox: Outbox, pool: Pool, *, poll_s: float = 1.0) -> None:
+    """Woken by NOTIFY, safe by polling; ends when cancelled."""
+    woken = asyncio.Event()
+    waits = Lasting(log, "outbox.sweeper_waits", "outbox.sweeper_works_again")
+    failing = Lasting(log, "outbox.sweep_failed", "outbox.sweeps_again")
+
+    def wake(*_: object) -> None:
+        woken.set()
+
+    while True:
+        try:
+            async with pool.acquire() as conn:
+                await conn.add_listener(OUTBOX_CHANNEL, wake)
+                waits.over()
+                try:
+                    await _sweep_until_lost(outbox, conn, woken, poll_s, failing)
+                finally:
+                    if not conn.is_closed():
+                        await conn.remove_listener(OUTBOX_CHANNEL, wake)
+        except AWAY as error:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():  # on a lost connection the way out fails too
+                raise asyncio.CancelledError from None
+            waits.seen(error=type(error).__name__)
+            await asyncio.sleep(poll_s)
+
+
+async def _sweep_until_lost(
+    outbox: Outbox, conn: Connection, woken: asyncio.Event, poll_s: float, failing: Lasting
+) -> None:
+    while not conn.is_closed():
+        try:
+            await outbox.replay()
+            while await outbox.sweep() == SWEEP_BATCH:
+                pass
+            failing.over()
+        except Exception as error:  # Redis or Postgres is away: the rows stay, try again
+            OUTBOX_PUBLISH_FAILED.inc()
+            failing.seen(error=type(error).__name__)
+        try:
+            await asyncio.wait_for(woken.wait(), poll_s)
+        except TimeoutError:
+            continue
+        finally:
+            woken.clear()

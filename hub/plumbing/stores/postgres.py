@@ -1,0 +1,191 @@
+"""The ways to Postgres, and what every caller of it needs: JSON both ways and errors with a code.
+
+Every connection of every process is dialled here, so one rule says what TLS must prove.
+"""
+
+import asyncio
+import os
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
+from urllib.parse import parse_qs, urlsplit
+
+import asyncpg
+import orjson
+from asyncpg.pool import PoolConnectionProxy
+
+from hub.plumbing.telemetry.metrics import DB_POOL, DB_QUERY_DURATION
+from protocol.errors import unavailable
+
+if TYPE_CHECKING:  # asyncpg's own classes take no type arguments at run time
+    Pool = asyncpg.Pool[asyncpg.Record]
+    Connection = asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]
+else:
+    Pool = asyncpg.Pool
+    Connection = asyncpg.Connection | PoolConnectionProxy
+Row = asyncpg.Record
+
+AWAY = (
+    OSError,
+    asyncio.TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # a connection that heard of the end in the middle of a word
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.TooManyConnectionsError,
+)
+"""What says that Postgres is away, whatever the statement was."""
+
+
+@dataclass(frozen=True, slots=True)
+class PoolOptions:
+    """Times in seconds (C32)."""
+
+    url: str
+    min_size: int = 2
+    max_size: int = 10
+    idle_timeout: float = 30.0
+    connect_timeout: float = 2.0
+    statement_timeout: float = 30.0
+    statement_cache: int = 100
+    application_name: str = "dongne-api"
+    verify: bool = False
+
+
+DIAL_S: Final = 60.0
+"""asyncpg's own patience, for who names none (migrations)."""
+
+
+async def dial(
+    url: str,
+    *,
+    verify: bool,
+    application_name: str,
+    timeout: float = DIAL_S,
+    command_timeout: float | None = None,
+) -> Connection:
+    """A connection of one's own, outside the pool: LISTEN, locks, migrations. Times in seconds.
+
+    `verify` is DATABASE_SSL (see `tls`).
+
+    Raises OSError (ssl.SSLError among them) or asyncpg.PostgresError when the server cannot be
+    reached or does not prove who it is.
+    """
+    return await asyncpg.connect(
+        url,
+        timeout=timeout,
+        command_timeout=command_timeout,
+        ssl=tls(url, verify),
+        server_settings={"application_name": application_name},
+    )
+
+
+def tls(url: str, verify: bool) -> ssl.SSLContext | Literal["verify-full"] | None:
+    """What asyncpg is told about TLS; None leaves it to the URL, as libpq reads it.
+
+    `sslmode` in the URL decides. Without one, `verify` (DATABASE_SSL) asks for verify-full: the
+    certificate and the host. The authorities are those of `sslrootcert`, PGSSLROOTCERT or
+    ~/.postgresql/root.crt, as with libpq; where none is there, or with `sslrootcert=system`, those
+    of this machine, whose word libpq takes for verify-full only (PostgreSQL manual, "SSL Support").
+    """
+    said = {name: values[-1] for name, values in parse_qs(urlsplit(url).query).items()}
+    mode, root = said.get("sslmode"), said.get("sslrootcert")
+    if mode is None and not verify and root != "system":
+        return None
+    if root == "system" or (mode or "verify-full").replace("_", "-") == "verify-full":
+        if root == "system" or (root is None and not _has_root()):
+            return _trusting_this_machine(said)
+        return "verify-full"
+    return None
+
+
+def _has_root() -> bool:
+    """Whether asyncpg finds authorities where libpq looks for them."""
+    if os.environ.get("PGSSLROOTCERT"):
+        return True
+    try:
+        return (Path.home() / ".postgresql" / "root.crt").exists()
+    except (RuntimeError, OSError):  # no home, or one that is closed to us
+        return False
+
+
+def _trusting_this_machine(said: dict[str, str]) -> ssl.SSLContext:
+    """Verifies certificate and host; shows the client's own certificate where the URL names one."""
+    context = ssl.create_default_context()
+    if "sslcert" in said:
+        password = said.get("sslpassword", "")
+        context.load_cert_chain(said["sslcert"], said.get("sslkey"), lambda: password)
+    return context
+
+
+@asynccontextmanager
+async def connect(options: PoolOptions) -> AsyncIterator[Pool]:
+    """A pool on the primary; closed with whatever still runs cancelled after 5 s.
+
+    Raises OSError or asyncpg.PostgresError when the server cannot be reached.
+    """
+    pool = await asyncpg.create_pool(
+        options.url,
+        min_size=options.min_size,
+        max_size=options.max_size,
+        max_inactive_connection_lifetime=options.idle_timeout,
+        timeout=options.connect_timeout,
+        command_timeout=options.statement_timeout,
+        statement_cache_size=options.statement_cache,
+        ssl=tls(options.url, options.verify),
+        server_settings={"application_name": options.application_name, "jit": "off"},
+    )
+    assert pool is not None
+    _measure(pool)
+    try:
+        yield pool
+    finally:
+        try:
+            await asyncio.wait_for(pool.close(), 5)
+        except TimeoutError:
+            pool.terminate()
+
+
+@asynccontextmanager
+async def reached() -> AsyncIterator[None]:
+    """Turn a lost Postgres into UNAVAILABLE with retryAfterMs; other errors pass."""
+    try:
+        yield
+    except AWAY as error:
+        raise unavailable("The database is away.") from error
+
+
+@asynccontextmanager
+async def acquire(pool: Pool, verb: str = "read") -> AsyncIterator[Connection]:
+    """A connection of the pool; raises HubError UNAVAILABLE when Postgres is away."""
+    async with reached():
+        with _WAITING.track_inprogress():
+            conn = await pool.acquire(timeout=5)
+        try:
+            with DB_QUERY_DURATION.labels(verb=verb).time():
+                yield conn
+        finally:
+            await pool.release(conn)
+
+
+_WAITING = DB_POOL.labels(pool="primary", state="waiting")
+
+
+def _measure(pool: Pool) -> None:
+    """S2-126, read at each scrape."""
+    DB_POOL.labels(pool="primary", state="total").set_function(pool.get_size)
+    DB_POOL.labels(pool="primary", state="idle").set_function(pool.get_idle_size)
+
+
+def to_json(value: Any) -> str:
+    """Text for a jsonb parameter."""
+    return orjson.dumps(value).decode()
+
+
+def from_json(text: str | None) -> Any:
+    return None if text is None else orjson.loads(text)

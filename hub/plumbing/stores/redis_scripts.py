@@ -1,0 +1,82 @@
+"""Lua scripts in Redis: the calls of one loop round go out as one."""
+
+import asyncio
+from collections.abc import Sequence
+from hashlib import sha1
+from importlib.resources import files
+from typing import Any, Final
+
+from redis.asyncio import Redis
+from redis.exceptions import NoScriptError
+
+Argument = str | bytes | int | float
+Call = tuple[str, tuple[Argument, ...]]
+
+AT_ONCE: Final = 100
+"""No more keys than this in one call, so that Redis serves others in between."""
+
+
+class Rounds:
+    """A file of `hub/plumbing/limits/lua` that is asked about single keys. It is given all keys of
+    a round and the arguments of each, always as many, and gives one answer for each."""
+
+    def __init__(self, redis: Redis, file: str, answer_s: float) -> None:
+        self._text = files("hub.plumbing.limits").joinpath("lua", file).read_text(encoding="utf-8")
+        self._sha = sha1(self._text.encode(), usedforsecurity=False).hexdigest()
+        self._redis = redis
+        self._answer_s = answer_s
+        self._waiting: list[tuple[Call, asyncio.Future[Any]]] = []
+        self._running: set[asyncio.Task[None]] = set()
+
+    async def call(self, key: str, *arguments: Argument) -> Any:
+        """The script's answer. Raises what `redis_client.AWAY` names, or RedisError."""
+        loop = asyncio.get_running_loop()
+        if not self._waiting:
+            loop.call_soon(self._send_off)
+        answer: asyncio.Future[Any] = loop.create_future()
+        self._waiting.append(((key, arguments), answer))
+        return await answer
+
+    def _send_off(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for start in range(0, len(waiting), AT_ONCE):
+            batch = waiting[start : start + AT_ONCE]
+            task = asyncio.create_task(self._send(batch), name="scripts")
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
+
+    async def _send(self, batch: list[tuple[Call, asyncio.Future[Any]]]) -> None:
+        try:
+            async with asyncio.timeout(self._answer_s):
+                answers = await self._run([call for call, _ in batch])
+        except BaseException as error:
+            answers = [error] * len(batch)
+            if not isinstance(error, Exception):
+                raise
+        finally:
+            for (_, waiter), answer in zip(batch, answers, strict=True):
+                _give(waiter, answer)
+
+    async def _run(self, calls: Sequence[Call]) -> list[Any]:
+        keys = [key for key, _ in calls]
+        words = [word for _, arguments in calls for word in arguments]
+        try:
+            return await self._ask(keys, words)
+        except NoScriptError:
+            await self._redis.script_load(self._text)
+            return await self._ask(keys, words)
+
+    async def _ask(self, keys: list[str], arguments: list[Argument]) -> list[Any]:
+        answers: list[Any] = await self._redis.evalsha(self._sha, len(keys), *keys, *arguments)
+        return answers
+
+
+def _give(waiter: asyncio.Future[Any], answer: Any) -> None:
+    if waiter.done():  # its caller has gone
+        return
+    if isinstance(answer, asyncio.CancelledError):
+        waiter.cancel()
+    elif isinstance(answer, BaseException):
+        waiter.set_exception(answer)
+    else:
+        waiter.set_result(answer)

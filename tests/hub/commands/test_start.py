@@ -1,0 +1,77 @@
+"""What a start does beside opening its doors, and what PORT tells to whoever reaches it."""
+
+import asyncio
+import gc
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from hub.commands.start import open_hub_alone
+from hub.engine.process import INTERVAL, THRESHOLD
+from hub.plumbing.life.lifecycle import Lifecycle
+from hub.plumbing.settings.settings import Settings
+
+ROOT = Path(__file__).parents[3]
+READY = re.compile(r"dongne (\w+) (?:ready|listens) on (\S+)")
+
+
+@pytest.fixture
+def collector() -> Iterator[None]:
+    """The tests' own process is not meant to keep a frozen heap."""
+    before = gc.get_threshold()
+    yield
+    gc.set_threshold(*before)
+    gc.unfreeze()
+
+
+async def text(url: str) -> tuple[int, str]:
+    async with aiohttp.request("GET", url) as answer:
+        return answer.status, await answer.text()
+
+
+@pytest.mark.usefixtures("collector")
+@pytest.mark.fault(9, 18)
+async def test_dongne_hub_starts_as_the_bench_measures_it(
+    settings: Settings, capsys: pytest.CaptureFixture[str], record_property: Any
+) -> None:
+    """The heap of the start is frozen, and how late the loop is can be read: a loop that stood
+    says so. The figures are not on PORT, which is public."""
+    process = settings.process.model_copy(update={"shutdown_drain_ms": 0})
+    life = Lifecycle()
+    try:
+        await open_hub_alone(life, replace(settings, process=process), None)
+        said = dict(READY.findall(capsys.readouterr().out))
+        assert gc.get_freeze_count() > 10_000
+        assert gc.get_threshold() == THRESHOLD
+        lag = 0.0
+        async with asyncio.timeout(10):
+            while lag < 0.15:
+                time.sleep(INTERVAL + 0.2)  # the loop stands: what is measured
+                await asyncio.sleep(0)
+                _, figures = await text(f"{said['metrics']}/metrics")
+                lag = float(re.findall(r"^engine_loop_lag_seconds (\S+)$", figures, re.M)[0])
+        record_property("seen", f"engine_loop_lag_seconds {lag:.2f}")
+        for path in ("/metrics", "/metrics/", "//metrics", "/%6detrics"):
+            status, _ = await text(said["hub"] + path)
+            assert status == 404, path
+        assert (await text(f"{said['hub']}/health/live"))[0] == 200
+    finally:
+        await life.close()
+
+
+@pytest.mark.fault(18)
+def test_the_shipped_nginx_hands_on_to_hubs_only() -> None:
+    """None of its ports is the api's or that of the figures, whose path it answers itself."""
+    conf = (ROOT / "deploy" / "nginx.conf").read_text("utf-8")
+    ports = [int(port) for port in re.findall(r"^\s+server 127\.0\.0\.1:(\d+)", conf, re.M)]
+    given = Settings.load({}, complete=False).web
+    assert ports[0] == given.port
+    assert len(set(ports)) == len(ports) >= 2
+    assert not {given.api_port, given.metrics_port} & set(ports)
+    assert re.search(r"location = /metrics \{\s+return 404;", conf)
