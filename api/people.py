@@ -2,6 +2,7 @@
 
 from api.route import Call
 from hub.domain import members, sessions
+from protocol.errors import not_found
 from protocol.rest import (
     Device,
     DeviceRequest,
@@ -10,6 +11,7 @@ from protocol.rest import (
     PositionState,
     Session,
     SessionRequest,
+    WebKey,
 )
 
 
@@ -29,6 +31,14 @@ async def add_device(call: Call[DeviceRequest, None]) -> Device:
 
 async def remove_device(call: Call[None, None]) -> None:
     await members.remove_device(call.domain, call.person.user_id, call.path["id"])
+
+
+async def web_key(call: Call[None, None]) -> WebKey:
+    """Raises NOT_FOUND where nothing is sent to browsers."""
+    key = call.domain.policy.web_key
+    if key is None:
+        raise not_found("key")
+    return WebKey(public_key=key)
 
 
 async def locate(call: Call[Position, None]) -> PositionState:

@@ -71,6 +71,16 @@ ROUTES: Final = (
         handler=people.remove_device,
     ),
     Route(
+        method="GET",
+        path=f"{PREFIX}/push/web-key",
+        auth=NOBODY,
+        rate=ANONYMOUS,
+        summary="The key a browser subscribes with for Web Push",
+        tag="people",
+        answer=rest.WebKey,
+        handler=people.web_key,
+    ),
+    Route(
         method="POST",
         path=f"{PREFIX}/locations",
         auth=USER,

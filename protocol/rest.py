@@ -22,6 +22,7 @@ from protocol.payload import (
     Request,
     Title,
 )
+from protocol.web_push import read_subscription
 
 
 class SessionRequest(Request):
@@ -198,7 +199,8 @@ class Accepted(Message):
 
 class DeviceRequest(Request):
     """A token is printable ASCII, as every provider's is, and no longer than its index takes
-    (2,704 bytes a row of PostgreSQL's B-tree).
+    (2,704 bytes a row of PostgreSQL's B-tree). Of a browser it is the subscription as JSON, as
+    `JSON.stringify(subscription)` makes it, and it is kept in one normal form.
     """
 
     platform: Literal["ios", "android", "web"]
@@ -206,6 +208,10 @@ class DeviceRequest(Request):
     environment: Literal["production", "sandbox"] = "production"
     app_version: Annotated[str, Meta(max_length=50)] | None = None
     locale: Annotated[str, Meta(max_length=35)] | None = None
+
+    def __post_init__(self) -> None:
+        if self.platform == "web":
+            self.token = read_subscription(self.token).text()
 
 
 class Device(Message):
@@ -222,6 +228,12 @@ class Device(Message):
 
 class Devices(Message):
     items: tuple[Device, ...]
+
+
+class WebKey(Message):
+    """`publicKey` is what a browser subscribes with: its `applicationServerKey`."""
+
+    public_key: str
 
 
 class Position(Request):

@@ -30,6 +30,7 @@ from protocol.jobs import JOBS, URGENT_PRIORITY, JobRow, QueueRow
 from workers.channels.provider import Providers
 from workers.execution import Closing, Execution, Lane
 from workers.jobs import Desk
+from workers.monitor import open_monitor, watch
 from workers.queue import JobQueries
 from workers.schedules import Plan, run_schedules
 from workers.seats import Seats
@@ -70,6 +71,7 @@ async def run_worker(
     await ensure_partitions_once(domain.pool)
     life.spawn("outbox sweeper", run_sweeper(domain.outbox, domain.pool))
     life.spawn("queue figures", measure(domain.pool))
+    life.spawn("monitor", watch(await open_monitor(life, settings, domain, providers)))
     life.spawn("schedules", run_schedules(domain.pool, settings.jobs, domain.now))
     runner.task = life.spawn("jobs", runner.run())
     life.spawn("jobs closing", runner.close_after(life.stopping))

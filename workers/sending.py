@@ -81,7 +81,7 @@ async def _deliver_to(
 async def _send(d: Domain, providers: Providers, order: Order, target: Target) -> Outcome:
     if not target.address:
         return Gone()
-    to = Recipient(target.address, target.platform, target.environment)
+    to = Recipient(target.address, target.platform, target.environment, target.registered_at)
     provider = providers.serving(order.channel, to)
     if provider is None:
         return NotConfigured()

@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 
 from hub.domain.places import Atlas
 from hub.domain.service_keys import ServiceKeys
+from hub.plumbing.http.outbound import PushServices
 from hub.plumbing.life.clock import Clock
 from hub.plumbing.stores.outbox import Change, Outbox
 from hub.plumbing.stores.postgres import Connection, Pool, from_json, to_json
@@ -44,6 +45,8 @@ class Policy:
     access_ttl_s: int = 900
     refresh_ttl_s: int = 604_800
     public_base_url: str = ""
+    push_services: PushServices = field(default_factory=PushServices)
+    web_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,12 +12,13 @@ from hub.domain.inbox import UNREAD, News, notify
 from hub.plumbing.stores.outbox import Change
 from hub.plumbing.stores.postgres import Connection, Row, acquire
 from protocol.domain_events import UserRegistered, UserUpdated
-from protocol.errors import forbidden, not_found
+from protocol.errors import forbidden, invalid, not_found
 from protocol.events import Author, Move
 from protocol.mail_address import normal_form
 from protocol.names import mute_room, neighbourhood_room, question_room, region_room, user_room
 from protocol.rest import Device, DeviceRequest
 from protocol.texts import DEFAULT_LANGUAGE, language_of
+from protocol.web_push import read_subscription
 
 DEVICES_MAX: Final = 20
 """Of one person: an app that registers a new token at each start, or somebody who makes tokens up,
@@ -262,8 +263,11 @@ def _move(user_id: str, before: Sequence[str], after: Sequence[str]) -> Move:
 async def add_device(d: Domain, user_id: str, form: DeviceRequest) -> Device:
     """A known token moves to the caller: the phone has a new owner.
 
-    Of more than DEVICES_MAX the ones registered longest ago go, the disabled ones first.
+    Of more than DEVICES_MAX the ones registered longest ago go, the disabled ones first. Raises
+    INVALID_PAYLOAD for a browser's end point at a push service that we do not send to.
     """
+    if form.platform == "web" and not d.policy.push_services.take(read_subscription(form.token)):
+        raise invalid("the subscription's endpoint is at no push service that we send to")
     async with acquire(d.pool) as conn, conn.transaction():
         await ensure(conn, user_id)
         # one registration of a person after the other, or two at once would count past the end

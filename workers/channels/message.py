@@ -13,12 +13,14 @@ class Recipient:
     """Whom a message is for. `address` is a secret, and is in no repr: a device's token, a
     browser's subscription (JSON), a mail address, a person's key at a messenger.
 
-    `platform` and `environment` are those of the device, and empty where there is none.
+    `platform` and `environment` are those of the device, and empty where there is none;
+    `registered_at`: when its token was registered, the last time.
     """
 
     address: str = field(repr=False)
     platform: str = ""
     environment: str = ""
+    registered_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,8 @@
 
 import base64
 import hashlib
-from typing import Final
+from datetime import datetime, timedelta
+from typing import Any, Final
 
 import orjson
 
@@ -60,9 +61,31 @@ def topic(collapse_id: str) -> str:
     return base64.urlsafe_b64encode(digest)[:32].decode()
 
 
+def apns_headers(push: Message, now: datetime) -> dict[str, str]:
+    """How APNs is to deliver it, whoever carries it there. A background push must carry priority 5,
+    or APNs refuses it."""
+    headers = {
+        "apns-collapse-id": apns_collapse_id(push.collapse_id),
+        "apns-priority": "5" if push.silent else "10",
+        "apns-push-type": "background" if push.silent else "alert",
+    }
+    if push.deadline_at is not None:
+        latest = now + timedelta(seconds=MAX_TTL_S)
+        expires = int(min(push.deadline_at, latest).timestamp())
+        headers["apns-expiration"] = str(max(1, expires))  # 0 would mean: never keep it
+    return headers
+
+
+def aps(push: Message) -> dict[str, Any]:
+    """Apple's part of the payload, but for the texts."""
+    if push.silent:
+        return {"badge": push.unread, "content-available": 1}
+    return {"badge": push.unread, "sound": "default"}
+
+
 def apns_collapse_id(collapse_id: str) -> str:
-    """As it is when APNs can take it (64 bytes), otherwise its hash."""
-    fits = len(collapse_id.encode()) <= APNS_COLLAPSE_BYTES and collapse_id.isascii()
+    """As it is when a header can hold it and APNs take it (64 bytes), otherwise its hash."""
+    fits = len(collapse_id.encode()) <= APNS_COLLAPSE_BYTES and _is_visible(collapse_id)
     return collapse_id if fits else hashlib.sha256(collapse_id.encode()).hexdigest()
 
 
@@ -74,6 +97,10 @@ def clip(text: str, limit: int) -> str:
     if limit < len("…".encode()):
         return ""
     return raw[: limit - 3].decode("utf-8", "ignore").rstrip() + "…"
+
+
+def _is_visible(text: str) -> bool:
+    return text.isascii() and text.isprintable() and " " not in text
 
 
 def _json_bytes(value: object) -> int:

@@ -42,12 +42,33 @@ class ProviderRow:
 
 PROVIDERS: Final = (
     ProviderRow(
+        name="apns",
+        channel="push",
+        needs=("apns_key_file", "apns_key_id", "apns_team_id", "apns_topic"),
+        timeout_ms=lambda part: part.push_timeout_ms,
+        platforms=("ios",),
+        retracts=True,
+    ),
+    ProviderRow(
+        name="webpush",
+        channel="push",
+        needs=("vapid_private_key", "vapid_subject"),
+        timeout_ms=lambda part: part.push_timeout_ms,
+        platforms=("web",),
+    ),
+    ProviderRow(
         name="fcm",
         channel="push",
         needs=("fcm_credentials_file",),
         timeout_ms=lambda part: part.push_timeout_ms,
         platforms=("android", "ios"),
         retracts=True,
+    ),
+    ProviderRow(
+        name="kakao",
+        channel="kakao",
+        needs=("kakao_message_url", "kakao_message_token"),
+        timeout_ms=lambda part: part.push_timeout_ms,
     ),
     ProviderRow(
         name="smtp",

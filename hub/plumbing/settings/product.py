@@ -6,20 +6,26 @@ They are parts like those of `hub.plumbing.settings.process`, which hold what th
 from dataclasses import replace
 from pathlib import Path
 
-from pydantic import ValidationInfo, field_validator
+from pydantic import SecretStr, ValidationInfo, field_validator
 
 from hub.plumbing.settings.parsing import (
+    BaseUrl,
+    Contact,
     Cron,
     Names,
+    Networks,
     Part,
     PerAskerLimit,
     SmtpUrl,
+    StrongSecret,
     TimeZone,
+    VapidKey,
     Wave,
     Waves,
     env,
 )
 from protocol.jobs import QUEUES, QueueRow
+from protocol.web_push import BROWSERS_HOSTS
 
 
 class Sockets(Part):
@@ -204,16 +210,42 @@ class Channels(Part):
         "FCM_CREDENTIALS_FILE", None, "JSON key of a Google service account"
     )
     fcm_url: str | None = env("FCM_URL", None, "another end point than Google's")
+    apns_key_file: Path | None = env("APNS_KEY_FILE", None, "the .p8 key that Apple gave out")
+    apns_key_id: str | None = env("APNS_KEY_ID", None, "its id; needed with APNS_KEY_FILE")
+    apns_team_id: str | None = env("APNS_TEAM_ID", None, "needed with APNS_KEY_FILE")
+    apns_topic: str | None = env(
+        "APNS_TOPIC", None, "the app's bundle id; needed with APNS_KEY_FILE"
+    )
+    apns_url: str | None = env(
+        "APNS_URL", None, "another end point than Apple's, for both environments"
+    )
+    vapid_private_key: VapidKey | None = env(
+        "VAPID_PRIVATE_KEY", None, "32 bytes in base64url, the key browsers subscribe with"
+    )
+    vapid_subject: Contact | None = env(
+        "VAPID_SUBJECT", None, "mailto: or https: of ours; needed with VAPID_PRIVATE_KEY"
+    )
     push_timeout_ms: int = env("PUSH_TIMEOUT", 10000, "ms", ge=1)
+    webpush_hosts: Names = env(
+        "WEBPUSH_HOSTS",
+        ",".join(BROWSERS_HOSTS),
+        "push services that subscriptions may name; *.example.org for all below",
+    )
+    outbound_allow: Networks = env(
+        "OUTBOUND_ALLOW",
+        "",
+        "addresses or networks: exceptions to the private-address rule; refused in production",
+    )
     smtp_url: SmtpUrl | None = env("SMTP_URL", None, "smtp:// or smtps://user:password@host")
     mail_from: str | None = env("MAIL_FROM", None, "sender address; needed with SMTP_URL")
     mail_timeout_ms: int = env("MAIL_TIMEOUT", 30000, "ms", ge=1)
     breaker_errors: int = env("BREAKER_ERRORS", 5, "errors in a row that open a breaker", ge=1)
     breaker_reset_ms: int = env("BREAKER_RESET", 30000, "ms to the half-open try", ge=1)
-    outbound_allow: Names = env(
-        "OUTBOUND_ALLOW",
-        "",
-        "exceptions to the private-address rule; refused in production; not read yet",
+    kakao_message_url: BaseUrl | None = env(
+        "KAKAO_MESSAGE_URL", None, "where messages to users.kakao_user_key are posted"
+    )
+    kakao_message_token: SecretStr | None = env(
+        "KAKAO_MESSAGE_TOKEN", None, "its access token; needed with KAKAO_MESSAGE_URL"
     )
 
     @field_validator("mail_from")
@@ -221,6 +253,48 @@ class Channels(Part):
     def _sender(cls, value: str | None, info: ValidationInfo) -> str | None:
         if value is None and info.data.get("smtp_url") is not None:
             raise ValueError("is needed with SMTP_URL")
+        return value
+
+    @field_validator("apns_key_id", "apns_team_id", "apns_topic")
+    @classmethod
+    def _apns(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is None and info.data.get("apns_key_file") is not None:
+            raise ValueError("is needed with APNS_KEY_FILE")
+        return value
+
+    @field_validator("vapid_subject")
+    @classmethod
+    def _vapid(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is None and info.data.get("vapid_private_key") is not None:
+            raise ValueError("is needed with VAPID_PRIVATE_KEY")
+        return value
+
+    @field_validator("kakao_message_token")
+    @classmethod
+    def _kakao(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if value is None and info.data.get("kakao_message_url") is not None:
+            raise ValueError("is needed with KAKAO_MESSAGE_URL")
+        return value
+
+    alert_webhook_url: BaseUrl | None = env(
+        "ALERT_WEBHOOK_URL", None, "told what goes away and comes back; https in production"
+    )
+    alert_webhook_secret: StrongSecret | None = env(
+        "ALERT_WEBHOOK_SECRET", None, "signs what is told; needed with ALERT_WEBHOOK_URL"
+    )
+
+    @field_validator("alert_webhook_url")
+    @classmethod
+    def _https(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value and info.data.get("app_env") == "production" and not value.startswith("https:"):
+            raise ValueError("must be https in production")
+        return value
+
+    @field_validator("alert_webhook_secret")
+    @classmethod
+    def _signs(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if value is None and info.data.get("alert_webhook_url") is not None:
+            raise ValueError("is needed with ALERT_WEBHOOK_URL")
         return value
 
     @field_validator("outbound_allow")

@@ -1,6 +1,6 @@
 """A push as FCM HTTP v1 wants it (projects.messages, `Message`)."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from hub.plumbing.life.clock import iso
@@ -8,7 +8,8 @@ from workers.channels.message import Message
 from workers.channels.outcome import seconds_left
 from workers.channels.push import (
     MAX_TTL_S,
-    apns_collapse_id,
+    apns_headers,
+    aps,
     link_fits,
     push_data,
     shown,
@@ -28,7 +29,7 @@ def fcm_body(token: str, push: Message, now: datetime) -> dict[str, Any]:
         "token": token,
         "data": data,
         "android": _android(push, ttl),
-        "apns": _apns(push, now),
+        "apns": {"headers": apns_headers(push, now), "payload": {"aps": aps(push)}},
         "webpush": _webpush(push, ttl),
     }
     if not push.silent:
@@ -45,25 +46,6 @@ def _android(push: Message, ttl: int | None) -> dict[str, Any]:
         # collapse_key replaces what waits at FCM, the tag replaces what is already on the screen
         block["notification"] = {"tag": push.collapse_id, "event_time": iso(push.created_at)}
     return block
-
-
-def _apns(push: Message, now: datetime) -> dict[str, Any]:
-    """A background push must carry priority 5, or APNs refuses it."""
-    headers = {
-        "apns-collapse-id": apns_collapse_id(push.collapse_id),
-        "apns-priority": "5" if push.silent else "10",
-        "apns-push-type": "background" if push.silent else "alert",
-    }
-    if push.deadline_at is not None:
-        latest = now + timedelta(seconds=MAX_TTL_S)
-        expires = int(min(push.deadline_at, latest).timestamp())
-        headers["apns-expiration"] = str(max(1, expires))  # 0 would mean: never keep it
-    aps: dict[str, Any] = {"badge": push.unread}
-    if push.silent:
-        aps["content-available"] = 1
-    else:
-        aps["sound"] = "default"
-    return {"headers": headers, "payload": {"aps": aps}}
 
 
 def _webpush(push: Message, ttl: int | None) -> dict[str, Any]:
