@@ -16,11 +16,11 @@ from redis.exceptions import RedisError
 
 from hub.domain.context import Domain
 from hub.plumbing.http.outbound import Outbound
-from hub.plumbing.life.clock import iso
 from hub.plumbing.life.lifecycle import Lifecycle
 from hub.plumbing.settings.settings import Settings
 from hub.plumbing.stores import redis_client
 from hub.plumbing.telemetry.metrics import DEPENDENCY_UP
+from protocol.payload import iso
 from workers.alerts import Webhook
 from workers.channels.provider import Provider, Providers
 

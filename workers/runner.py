@@ -19,6 +19,7 @@ from pgqueuer.core.qm import QueueManager
 
 from hub.domain.context import Domain
 from hub.domain.retention import Ages
+from hub.domain.rules.kinds import Channel
 from hub.plumbing.life.lasting import Lasting
 from hub.plumbing.life.lifecycle import Lifecycle
 from hub.plumbing.limits.fleet import Bucket, Limits
@@ -116,8 +117,10 @@ def lanes(figures: Jobs, providers: Providers, limits: Limits) -> list[Lane]:
 def _turns(
     queue: str, row: QueueRow, job: JobRow, providers: Providers, limits: Limits
 ) -> Turns | None:
-    channel = job.channel
-    if channel is None or row.rate is None or not providers.has(channel):
+    if job.channel is None or row.rate is None:
+        return None
+    channel = Channel(job.channel)
+    if not providers.has(channel):
         return None
     bucket = Bucket.a_minute(queue, row.rate, row.reserve)
     return Turns(lambda: providers.blocked_s(channel), limits, bucket, reserved=job.reserved)

@@ -178,7 +178,7 @@ async def test_a_digest_comes_once_a_day_as_one_mail_to_who_wants_one(
     assert subjects["b@example.org"] == "2 questions in your area since yesterday"
     assert all("문 연 약국?" in mail["text"] for mail in smtp.received)
     assert fcm.received == []
-    assert set(shift.ran) == {"email:bulk"}
+    assert set(shift.ran) == {"first-look", "email:bulk"}
     run = await d.pool.fetchrow("SELECT * FROM digest_runs")
     assert run is not None
     assert (run["region_code"], run["recipients"], run["sent"]) == ("jeju", 2, 2)

@@ -173,7 +173,7 @@ NOTIFICATIONS = Counter(
 )
 DELIVERIES = Counter(
     "deliveries_total",
-    "What became of deliveries; reason from the closed list of rules.py, else empty.",
+    "What became of deliveries; reason from the closed list of rules/reasons.py, else empty.",
     ["channel", "status", "reason"],
     registry=REGISTRY,
 )
