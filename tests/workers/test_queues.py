@@ -72,7 +72,7 @@ async def test_of_two_who_put_a_job_back_one_is_told(domain: Domain) -> None:
         ("job", "one", None, "no number"),
         ("job", "1", "reports", "Queue reports not found"),
         ("event", "one", None, "no UUID"),
-        ("event", str(uuid4()), None, "No such event has failed"),
+        ("event", "7b0c1c7e-4a5a-4d52-9d3c-0a8f6f3f8a01", None, "No such event has failed"),
         ("list", "", "reports", "Queue reports not found"),
     ],
 )
