@@ -231,9 +231,11 @@ class Devices(Message):
 
 
 class WebKey(Message):
-    """`publicKey` is what a browser subscribes with: its `applicationServerKey`."""
+    """`publicKey` is what a browser subscribes with: its `applicationServerKey`; null where nothing
+    is sent to browsers.
+    """
 
-    public_key: str
+    public_key: str | None
 
 
 class Position(Request):
