@@ -39,6 +39,12 @@ class EventJob(Message):
     event_id: str
 
 
+class ScheduledJob(Message):
+    """One firing of a schedule; `dueAt` is when it should have begun."""
+
+    due_at: datetime
+
+
 @dataclass(frozen=True, slots=True)
 class QueueRow:
     """A queue as it is unless settings say otherwise (QUEUE_NAME_CONCURRENCY, _RATE, _ATTEMPTS).
@@ -91,6 +97,11 @@ JOBS: Final[Mapping[str, JobRow]] = {
     "unseen-check": JobRow(DeliveryJob, "follow-up"),
     "urgent-wave": JobRow(WaveJob, "follow-up", URGENT_PRIORITY),
     "event": JobRow(EventJob, "event"),
+    "trending": JobRow(ScheduledJob, "analytics"),
+    "digest": JobRow(ScheduledJob, "analytics"),
+    "roll-up": JobRow(ScheduledJob, "analytics", LOW_PRIORITY),
+    "retention": JobRow(ScheduledJob, "analytics", LOW_PRIORITY),
+    "job-log": JobRow(ScheduledJob, "analytics", LOW_PRIORITY),
 }
 """The name is the job engine's entry point."""
 
@@ -148,6 +159,10 @@ def wave_job(question_id: str, wave: int, *, delay_s: float = 0.0) -> Job:
 
 def event_job(event_id: str) -> Job:
     return _job("event", EventJob(event_id=event_id), urgent=False)
+
+
+def scheduled_job(name: str, due_at: datetime) -> Job:
+    return _job(name, ScheduledJob(due_at=due_at), urgent=False)
 
 
 def _job(name: str, payload: Message, urgent: bool, delay_s: float = 0.0) -> Job:

@@ -48,7 +48,7 @@ CUT_OFF: Final = Again(0.0, "cut off", counts=False)
 
 
 class HeldJob(Exception):
-    """Tells the engine to keep a job as a dead letter."""
+    """Tells the engine to keep a job as a dead letter; its text says why, in a word of ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +152,7 @@ class Execution:
                 self._count("held")
                 log.error("a job is held", job=job.entrypoint, id=job.id, reason=why)
                 await self._queries.mark_held(job)
-                raise HeldJob(f"{job.entrypoint} {job.id}: {why}")
+                raise HeldJob(why)
 
     def _count(self, outcome: str) -> None:
         JOBS.labels(queue=self._lane.queue, outcome=outcome).inc()

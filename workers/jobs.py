@@ -1,17 +1,20 @@
 """What each job does: one entry point, one function. How often and when it runs is the runner's."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from hub.domain import delivery, intake, urgent
 from hub.domain.context import Domain
 from hub.domain.rules import Reason
-from protocol.jobs import JOBS, Channel, DeliveryJob, EventJob, WaveJob
+from protocol.jobs import JOBS, Channel, DeliveryJob, EventJob, ScheduledJob, WaveJob
 from workers.channels.provider import Providers
-from workers.ending import Again, Attempt, Done, Ending
+from workers.ending import Again, Attempt, Done, Ending, Held
+from workers.schedules import SCHEDULES, Plan
 from workers.sending import deliver
 
 LEASE_SLACK_S: Final = 2.0
@@ -24,6 +27,7 @@ class Desk:
 
     domain: Domain
     providers: Providers
+    plan: Plan = field(default_factory=Plan)
 
 
 async def send(desk: Desk, job: DeliveryJob, this: Attempt, channel: Channel) -> Ending:
@@ -55,6 +59,20 @@ async def urgent_wave(desk: Desk, job: WaveJob, this: Attempt) -> Ending:
     return Done()
 
 
+async def scheduled(desk: Desk, job: ScheduledJob, this: Attempt, name: str) -> Ending:
+    """One firing, within its time; what it had done by then is done, and it goes on from there."""
+    schedule, plan = SCHEDULES[name], desk.plan
+    day = job.due_at.astimezone(ZoneInfo(plan.zone)).date()
+    try:
+        async with asyncio.timeout(schedule.limit_s) as limit:
+            await schedule.work(desk.domain, plan, day)
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        return Held("over_time") if this.last else Again(this.retry_s, "over_time")
+    return Done()
+
+
 async def event(desk: Desk, job: EventJob, this: Attempt) -> Ending:
     """After the last try its error stays in inbox_events."""
     applied = await intake.apply(desk.domain, UUID(job.event_id))
@@ -66,4 +84,5 @@ HANDLERS: Final[dict[str, Callable[[Desk, Any, Attempt], Awaitable[Ending]]]] = 
     "unseen-check": unseen_check,
     "urgent-wave": urgent_wave,
     "event": event,
+    **{name: partial(scheduled, name=name) for name in SCHEDULES},
 }

@@ -7,6 +7,7 @@ can soon begin, so a worker's death, or a provider that hangs, holds up few jobs
 import asyncio
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -17,6 +18,7 @@ from pgqueuer.adapters.drivers.asyncpg import AsyncpgDriver
 from pgqueuer.core.qm import QueueManager
 
 from hub.domain.context import Domain
+from hub.domain.retention import Ages
 from hub.plumbing.life.lasting import Lasting
 from hub.plumbing.life.lifecycle import Lifecycle
 from hub.plumbing.limits.fleet import Bucket, Limits
@@ -29,14 +31,11 @@ from workers.channels.provider import Providers
 from workers.execution import Closing, Execution, Lane
 from workers.jobs import Desk
 from workers.queue import JobQueries
+from workers.schedules import Plan, run_schedules
 from workers.seats import Seats
 from workers.turns import Turns
-from workers.upkeep import ensure_partitions_daily, measure, prune_hourly
+from workers.upkeep import ensure_partitions_once, measure
 
-HEARTBEAT: Final = timedelta(seconds=10)
-"""A claim not renewed for so long is somebody else's (seen: redelivered after 11.3 s)."""
-
-POLL: Final = timedelta(seconds=5)
 LONGEST_WAIT_S: Final = 10.0
 GIVE_UP_AFTER_S: Final = 300.0
 """Without Postgres for so long the process ends with 1: its supervisor may know better."""
@@ -46,22 +45,41 @@ RELEASE_S: Final = 2.0
 log = structlog.get_logger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """A claim not renewed for `heartbeat_s` is somebody else's (seen: redelivered after 11.3 s);
+    each lane looks for jobs when it is told of some, and every `poll_s`."""
+
+    heartbeat_s: float = 10.0
+    poll_s: float = 5.0
+
+
 async def run_worker(
-    life: Lifecycle, settings: Settings, domain: Domain, providers: Providers
+    life: Lifecycle,
+    settings: Settings,
+    domain: Domain,
+    providers: Providers,
+    pace: Pace = Pace(),
 ) -> None:
     """Start claiming jobs, sweeping the outbox, and measuring both; all of it ends with `life`.
 
     Raises asyncpg or OS errors when Postgres cannot be reached.
     """
-    runner = Runner(settings, domain, providers)
+    runner = Runner(settings, domain, providers, pace)
     await runner.open()
+    await ensure_partitions_once(domain.pool)
     life.spawn("outbox sweeper", run_sweeper(domain.outbox, domain.pool))
     life.spawn("queue figures", measure(domain.pool))
-    life.spawn("partitions", ensure_partitions_daily(domain.pool))
-    life.spawn("job log", prune_hourly(domain.pool))
+    life.spawn("schedules", run_schedules(domain.pool, settings.jobs, domain.now))
     runner.task = life.spawn("jobs", runner.run())
     life.spawn("jobs closing", runner.close_after(life.stopping))
     life.on_stop("jobs", runner.stop)
+
+
+def _plan(settings: Settings) -> Plan:
+    part = settings.retention
+    ages = Ages(**{item.name: getattr(part, item.name) for item in fields(Ages)})
+    return Plan(ages, settings.jobs.scheduler_tz)
 
 
 def lanes(figures: Jobs, providers: Providers, limits: Limits) -> list[Lane]:
@@ -106,9 +124,12 @@ def _turns(
 class Runner:
     """One process's claims. `open` once, `run` until `stop`."""
 
-    def __init__(self, settings: Settings, domain: Domain, providers: Providers) -> None:
+    def __init__(
+        self, settings: Settings, domain: Domain, providers: Providers, pace: Pace
+    ) -> None:
+        self._pace = pace
         self._settings = settings
-        self._desk = Desk(domain, providers)
+        self._desk = Desk(domain, providers, _plan(settings))
         self._lanes = lanes(settings.jobs, providers, Limits(domain.redis, domain.keys))
         self._closing = Closing()
         self._shutdown = asyncio.Event()
@@ -186,11 +207,11 @@ class Runner:
         tasks = [
             asyncio.create_task(
                 manager.run(
-                    dequeue_timeout=POLL,
+                    dequeue_timeout=timedelta(seconds=self._pace.poll_s),
                     batch_size=batch,
                     max_concurrent_tasks=2 * batch,
                     shutdown_on_listener_failure=True,
-                    heartbeat_timeout=HEARTBEAT,
+                    heartbeat_timeout=timedelta(seconds=self._pace.heartbeat_s),
                     log_aggregation_interval=timedelta(0),
                 )
             )

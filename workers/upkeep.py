@@ -1,7 +1,6 @@
 """What a worker sees to beside its jobs: figures of the queues, partitions, the engine's log."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Final
 
@@ -14,8 +13,6 @@ from protocol.errors import HubError
 from protocol.jobs import JOBS, QUEUES
 
 EVERY_S: Final = 5.0
-HOUR_S: Final = 3600.0
-DAY_S: Final = 86400.0
 KEPT_DONE: Final = 100
 KEPT_FAILED: Final = 50
 
@@ -23,8 +20,13 @@ log = structlog.get_logger(__name__)
 
 
 async def measure(pool: Pool) -> None:
-    """queue_depth and outbox_unpublished, until cancelled."""
-    await _every(EVERY_S, lambda: measure_once(pool))
+    """queue_depth and outbox_unpublished, until cancelled: each worker is asked for its own."""
+    while True:
+        try:
+            await measure_once(pool)
+        except HubError as error:
+            log.debug("figures.wait", code=error.code)
+        await asyncio.sleep(EVERY_S)
 
 
 async def measure_once(pool: Pool) -> None:
@@ -46,25 +48,19 @@ async def measure_once(pool: Pool) -> None:
     OUTBOX_UNPUBLISHED.set(late)
 
 
-async def ensure_partitions_daily(pool: Pool) -> None:
-    """So that no row meets a month without its table."""
-    await _every(DAY_S, lambda: ensure_partitions_once(pool))
-
-
 async def ensure_partitions_once(pool: Pool) -> None:
+    """So that no row meets a month without its table, however long no worker was there."""
     async with acquire(pool) as conn, conn.transaction():
         # beside another worker, or a migration
         if await conn.fetchval("SELECT pg_try_advisory_xact_lock($1)", LOCK_ID):
             await ensure_partitions(conn, datetime.now(UTC))
 
 
-async def prune_hourly(pool: Pool) -> None:
-    """The engine's log grows by three rows a job and is never shortened by itself."""
-    await _every(HOUR_S, lambda: prune(pool))
-
-
 async def prune(pool: Pool) -> None:
-    """Keep the last 100 completed jobs, the last 50 failed ones, and those that still live."""
+    """The engine's log grows by three rows a job and is never shortened by itself.
+
+    Keep the last 100 completed jobs, the last 50 failed ones, and those that still live.
+    """
     async with acquire(pool) as conn:
         await conn.execute(
             "WITH kept AS ((SELECT job_id FROM pgqueuer_log WHERE status = 'successful'"
@@ -76,15 +72,3 @@ async def prune(pool: Pool) -> None:
             KEPT_DONE,
             KEPT_FAILED,
         )
-
-
-async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
-    """Until cancelled; while Postgres is away it is tried again soon."""
-    while True:
-        try:
-            await work()
-            wait_s = seconds
-        except HubError as error:
-            log.debug("upkeep waits", code=error.code)
-            wait_s = min(seconds, EVERY_S)
-        await asyncio.sleep(wait_s)

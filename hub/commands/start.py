@@ -40,7 +40,7 @@ from hub.plumbing.telemetry import logs as telemetry
 from hub.plumbing.telemetry.logs import AccessLog
 from hub.sockets.door import Door, open_hub
 from workers.channels.provider import open_providers
-from workers.runner import run_worker
+from workers.runner import Pace, run_worker
 
 CREDENTIALS: Final = "credentials.json"
 """In EMBEDDED_DIR (0600): where the hub is and a key for it, so that scripts can start at once."""
@@ -116,9 +116,12 @@ async def open_api_alone(life: Lifecycle, settings: Settings, environ: object) -
     echo(f"dongne api ready on {plain_address(settings, port)}")
 
 
-async def open_worker_alone(life: Lifecycle, settings: Settings, environ: object) -> None:
+async def open_worker_alone(
+    life: Lifecycle, settings: Settings, environ: object, pace: Pace | None = None
+) -> None:
     domain = await open_domain(life, settings)
-    await run_worker(life, settings, domain, await open_providers(life, settings.channels))
+    providers = await open_providers(life, settings.channels)
+    await run_worker(life, settings, domain, providers, pace or Pace())
     database, redis = checks(domain)
     port = await serve_metrics(
         life, settings, Vitals({**database, **redis}, leaving=life.stopping.is_set)

@@ -80,7 +80,7 @@ async def _load(
     return await conn.fetchrow(
         "SELECT n.*, u.email, u.kakao_user_key, u.locale, u.timezone,"  # noqa: S608 - a constant
         " u.deleted_at AS user_deleted_at, p.push_enabled, p.kakao_enabled, p.email_enabled,"
-        " p.urgent_enabled, p.answer_enabled,"
+        " p.urgent_enabled, p.answer_enabled, p.digest_enabled,"
         " q.status AS question_status, q.first_answer_at, q.deadline_at,"
         f" {UNREAD.format(now='$3')} AS unread"
         " FROM notifications n JOIN users u ON u.id = n.user_id"
@@ -127,9 +127,8 @@ async def _facts(d: Domain, conn: Connection, row: Row) -> Facts:
         question_answered=row["first_answer_at"] is not None,
         deadline_at=row["deadline_at"] if urgent else row["expires_at"],
         had_socket=any(one["channel"] == "socket" for one in tried),
-        topic_on=row["urgent_enabled"]
-        if urgent
-        else row["answer_enabled"] or not row["kind"].startswith("answer_"),
+        only="email" if row["kind"] == DIGEST_KIND else None,
+        topic_on=_topic_on(row),
         push_on=row["push_enabled"],
         kakao_on=row["kakao_enabled"],
         email_on=row["email_enabled"],
@@ -139,6 +138,14 @@ async def _facts(d: Domain, conn: Connection, row: Row) -> Facts:
         address_suppressed=reach["suppressed"],
         deliveries=[Delivery(one["channel"], one["status"], one["lease_until"]) for one in tried],
     )
+
+
+def _topic_on(row: Row) -> bool:
+    if row["kind"] == URGENT_KIND:
+        return bool(row["urgent_enabled"])
+    if row["kind"] == DIGEST_KIND:
+        return bool(row["digest_enabled"])
+    return bool(row["answer_enabled"]) or not row["kind"].startswith("answer_")
 
 
 def _check_again(d: Domain, change: Change, row: Row, until: datetime) -> None:

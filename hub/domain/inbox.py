@@ -33,7 +33,9 @@ from protocol.texts import render_push
 URGENT_KIND = "question_urgent"
 DIGEST_KIND = "digest"
 
-OWN_KINDS: Final = frozenset({URGENT_KIND, "answer_created", "answer_accepted", "welcome"})
+OWN_KINDS: Final = frozenset(
+    {URGENT_KIND, DIGEST_KIND, "answer_created", "answer_accepted", "welcome"}
+)
 """Labels of metrics; a service may name its kinds as it likes."""
 
 MOST_KINDS: Final = 20
@@ -193,7 +195,10 @@ async def _record_sockets(conn: Connection, told: Sequence[Told]) -> None:
 
 def _follow_up(d: Domain, change: Change, told: Told, online: bool) -> None:
     news, key = told.news, str(told.id)
-    if online:
+    if news.kind == DIGEST_KIND:
+        job = delivery_job("email", key, told.created_at, urgent=False, bulk=True)
+        change.enqueue(job)
+    elif online:
         delay = d.policy.unseen_push_urgent_s if news.urgent else d.policy.unseen_push_s
         change.enqueue(unseen_check(key, told.created_at, delay_s=delay, urgent=news.urgent))
     else:

@@ -121,6 +121,8 @@ class Facts:
     question_answered: bool = False
     deadline_at: datetime | None = None
     had_socket: bool = False
+    only: Channel | None = None
+    """The one channel it goes on, at once; the others are not asked."""
     topic_on: bool = True
     push_on: bool = True
     kakao_on: bool = False
@@ -162,6 +164,8 @@ def next_step(facts: Facts, now: datetime) -> Step:
     """What to do next: the first rung of the ladder that is not settled."""
     for rung in LADDER:
         tried = _of(facts, rung.channel)
+        if facts.only not in (None, rung.channel):
+            continue
         if rung.optional and not tried and not _reach(facts, rung.channel).on:
             continue
         if not tried or not all(delivery.status in FINAL for delivery in tried):
@@ -207,6 +211,8 @@ def _step(facts: Facts, rung: Rung, tried: Sequence[Delivery], now: datetime) ->
 
 def _after_s(facts: Facts, rung: Rung) -> int:
     """From the notification to its sending on this channel."""
+    if facts.only is not None:
+        return 0
     if rung.at_once:
         return facts.timers.push if facts.had_socket else 0
     return facts.timers.email
@@ -244,7 +250,8 @@ def _reach(facts: Facts, channel: Channel) -> _Reach:
         case "email":
             suppressed = Reason.ADDRESS_SUPPRESSED if facts.address_suppressed else None
             missing = suppressed if facts.has_address else Reason.NO_DEVICE
-            return _Reach(facts.email_on and facts.timers.email != 0, missing)
+            never = facts.timers.email == 0 and facts.only != "email"
+            return _Reach(facts.email_on and not never, missing)
 
 
 def _of(facts: Facts, channel: Channel) -> list[Delivery]:

@@ -150,6 +150,13 @@ def _time_zone(text: str) -> str:
     return text
 
 
+def _cron(text: str) -> str:
+    """Five fields; what they mean is the scheduler's to read."""
+    if not re.fullmatch(r"[\d*/,A-Za-z-]+( [\d*/,A-Za-z-]+){4}", text):
+        raise ValueError("must be five fields of cron, as 0 9 * * *")
+    return text
+
+
 def _long_enough(value: SecretStr) -> SecretStr:
     if len(value.get_secret_value()) < MIN_SECRET_CHARS:
         raise ValueError(f"must have at least {MIN_SECRET_CHARS} characters (dongne secret)")
@@ -175,6 +182,7 @@ Waves = Annotated[tuple[Wave, ...], NoDecode, BeforeValidator(_waves)]
 PerAskerLimit = Annotated[PerAsker, NoDecode, BeforeValidator(_per_asker)]
 Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_origins)]
 BaseUrl = Annotated[str, AfterValidator(_base_url)]
+Cron = Annotated[str, AfterValidator(_cron)]
 TimeZone = Annotated[str, AfterValidator(_time_zone)]
 StrongSecret = Annotated[SecretStr, AfterValidator(_long_enough)]
 PostgresUrl = Annotated[SecretStr, AfterValidator(_with_scheme("postgresql", "postgres"))]

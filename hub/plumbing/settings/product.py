@@ -11,6 +11,7 @@ from pydantic import SecretStr, ValidationInfo, field_validator
 from hub.plumbing.settings.parsing import (
     BaseUrl,
     Contact,
+    Cron,
     Names,
     Networks,
     Part,
@@ -152,9 +153,10 @@ class Jobs(Part):
     retry_delay_ms: int = env("RETRY_DELAY", 1000, "ms before the second try", ge=1)
     retry_factor: float = env("RETRY_FACTOR", 2, "grows the delay", ge=1)
     retry_max_delay_ms: int = env("RETRY_MAX_DELAY", 10000, "ms, the longest delay", ge=1)
-    scheduler_tz: TimeZone = env(
-        "SCHEDULER_TZ", "Asia/Seoul", "time zone of schedules; not read yet"
-    )
+    trending_cron: Cron = env("TRENDING_CRON", "0 * * * *", "the last 24 hours are counted anew")
+    digest_cron: Cron = env("DIGEST_CRON", "0 9 * * *", "the daily mail; once a local day")
+    rollup_cron: Cron = env("ROLLUP_CRON", "0 2 * * *", "statistics of yesterday, and retention")
+    scheduler_tz: TimeZone = env("SCHEDULER_TZ", "Asia/Seoul", "time zone of schedules")
 
     def queues(self) -> dict[str, QueueRow]:
         """The queues' rows with what is set here in force."""
@@ -184,6 +186,20 @@ class Jobs(Part):
         if value < info.data.get("retry_delay_ms", 0):
             raise ValueError("must not be under RETRY_DELAY")
         return value
+
+
+class Retention(Part):
+    """Days that something is kept; whole partitions go, so a row may stay up to a month longer."""
+
+    notifications: int = env("RETENTION_NOTIFICATIONS", 90, "days", ge=1)
+    deliveries: int = env("RETENTION_DELIVERIES", 90, "days; decisions and people of waves", ge=1)
+    seen: int = env("RETENTION_SEEN", 30, "days; deliveries of what was seen", ge=1)
+    chat: int = env("RETENTION_CHAT", 30, "days; not read yet", ge=1)
+    dedup: int = env("RETENTION_DEDUP", 7, "days", ge=1)
+    event_payloads: int = env("RETENTION_EVENT_PAYLOADS", 7, "days after processing", ge=1)
+    events: int = env("RETENTION_EVENTS", 90, "days", ge=1)
+    keys: int = env("RETENTION_KEYS", 1, "days; Idempotency-Key", ge=1)
+    outbox: int = env("RETENTION_OUTBOX", 1, "days after publishing", ge=1)
 
 
 class Channels(Part):

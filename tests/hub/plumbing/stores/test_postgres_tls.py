@@ -24,7 +24,7 @@ from hub.plumbing.stores.postgres import Connection
 from tests.conftest import FLAVOUR, SECRETS, fresh_database
 from tests.tls import handed_on, self_signed, serving
 from workers.channels.provider import open_providers
-from workers.runner import Runner, run_worker
+from workers.runner import Pace, Runner, run_worker
 
 pytestmark = pytest.mark.fault(29)
 
@@ -116,7 +116,7 @@ async def open_worker(given: Settings, domain: Domain) -> None:
     """The claims, and their LISTEN."""
     life = Lifecycle()
     try:
-        runner = Runner(given, domain, await open_providers(life, given.channels))
+        runner = Runner(given, domain, await open_providers(life, given.channels), Pace())
         await runner.open()
         await runner.stop()
         await runner.run()  # closes what was opened
