@@ -102,7 +102,7 @@ class WebPushSender:
                 **webpush_headers(message, now),
                 "Authorization": self._vapid.authorization(to.origin, now),
             },
-            allow_redirects=True,
+            allow_redirects=False,
         ) as response:
             if response.status in TAKEN:
                 return Sent("")  # its Location is a capability to the message, and stays there
