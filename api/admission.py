@@ -1,14 +1,15 @@
 """Who may call, and how often: what is decided before a request's body is looked at."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import msgspec
 from aiohttp import web
 
 from api.route import Caller, Route
-from hub.domain import sessions
 from hub.domain.context import Domain
-from hub.domain.sessions import Service
+from hub.domain.people import sessions
+from hub.domain.people.sessions import Service
 from hub.plumbing.limits.fleet import Limits, Verdict, Window
 from hub.plumbing.settings.process import Web
 from protocol.address import counted_as
@@ -51,6 +52,15 @@ def _check_kind(route: Route, caller: Token | Service) -> None:
         if not isinstance(caller, Service):
             raise forbidden("This needs a service key.")
         caller.need(route.auth.scope)
+
+
+def check_own(route: Route, caller: Caller, path: Mapping[str, str]) -> None:
+    """Of a route of one's own a person named in the path is the caller. Raises FORBIDDEN."""
+    user_id = path.get("userId")
+    if route.auth.own != "self" or user_id is None or not isinstance(caller, Token):
+        return
+    if user_id != caller.user_id and not (route.auth.admin and caller.role == "admin"):
+        raise forbidden("This belongs to another person.")
 
 
 def subject(caller: Caller) -> str:

@@ -14,7 +14,7 @@ from hub.domain.context import Domain
 from hub.plumbing.limits.fleet import Limits
 from hub.plumbing.settings.process import Web
 from hub.plumbing.telemetry.logs import AccessLog
-from protocol.operations import PREFIX
+from protocol.rest.operation import PREFIX
 
 _PART: Final = re.compile(r"\{(\w+)\}")
 """aiohttp's own form of such a part takes no braces, so an id with some would find nothing."""

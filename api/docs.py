@@ -15,7 +15,7 @@ from api import pages
 from api.headers import CSP
 from api.route import Call, Route
 from protocol.describe import asyncapi, codes, openapi
-from protocol.operations import Auth, Operation, Rate
+from protocol.rest.operation import Auth, Operation, Rate
 
 CACHE_S = 300
 

@@ -12,13 +12,14 @@ import msgspec
 import structlog
 from aiohttp import web
 
-from api.admission import Meter, identify, seconds, subject
+from api.admission import Meter, check_own, identify, seconds, subject
 from api.headers import finish, is_preflight
+from api.once import Once
 from api.peer import address_of, origin_allowed
 from api.reading import agent_of, body_of, key_of, path_of, query_of
 from api.refusals import Refusal
 from api.route import Call, Caller, Route
-from hub.domain.context import Domain, Once
+from hub.domain.context import Domain
 from hub.plumbing.limits.fleet import Limits
 from hub.plumbing.settings.process import Web
 from hub.plumbing.stores.redis_client import AWAY
@@ -58,12 +59,14 @@ class Gate:
         meter = request[METER] = Meter(self.limits, self.part)
         address = address_of(request, self.part.trust_proxy)
         await meter.calls(route, caller, address)
+        path = path_of(request)
+        check_own(route, caller, path)
         raw, body = await body_of(request, route)
         await meter.body(route, caller, body)
         call = Call(
             domain=self.domain,
             caller=caller,
-            path=path_of(request),
+            path=path,
             body=body,
             query=query_of(request, route.query),
             once=_once(route, request, caller, raw),

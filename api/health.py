@@ -22,7 +22,7 @@ from hub.plumbing.http.health import (
 )
 from hub.plumbing.life.clock import Clock, SystemClock
 from hub.plumbing.telemetry.metrics import exposition
-from protocol.operations import Auth, Rate
+from protocol.rest.operation import Auth, Rate
 
 
 def _yes() -> bool:

@@ -2,15 +2,20 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from functools import partial
+from inspect import getdoc
+from types import NoneType
+from typing import Any, Generic, TypeVar, get_args, get_type_hints
 
 from aiohttp import web
 from msgspec import Struct
 
-from hub.domain.context import Domain, Once
-from hub.domain.sessions import Service
-from protocol.errors import forbidden
-from protocol.operations import Operation
+from api.once import Once, change_once
+from hub.domain.context import Domain
+from hub.domain.people.sessions import Service
+from hub.plumbing.stores.outbox import Change
+from protocol.payload import MAX_ITEMS, Message
+from protocol.rest.operation import PREFIX, Auth, Method, Operation, Rate
 from protocol.tokens import Token
 
 Caller = Token | Service | None
@@ -18,6 +23,7 @@ Caller = Token | Service | None
 
 B = TypeVar("B")
 Q = TypeVar("Q")
+A = TypeVar("A", bound=Message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +40,10 @@ class Call(Generic[B, Q]):
     user_agent: str | None
     accept: str = ""
 
+    async def change(self, answer: type[A], verb: Callable[[Change], Awaitable[A]]) -> A:
+        """What the verb answers in a change of its own; once only for an Idempotency-Key."""
+        return await change_once(self.domain, self.once, answer, verb)
+
     @property
     def person(self) -> Token:
         assert isinstance(self.caller, Token)
@@ -48,12 +58,6 @@ class Call(Generic[B, Q]):
     def is_admin(self) -> bool:
         return isinstance(self.caller, Token) and self.caller.role == "admin"
 
-    def own(self, user_id: str, *, or_admin: bool = False) -> str:
-        """The id in the path, when it is the caller's; raises FORBIDDEN."""
-        if user_id != self.person.user_id and not (or_admin and self.is_admin):
-            raise forbidden("This belongs to another person.")
-        return user_id
-
 
 Handler = Callable[[Any], Awaitable[Struct | web.Response | None]]
 """Takes a Call; gives the answer's form, nothing (204), or an answer that is no JSON form."""
@@ -62,3 +66,48 @@ Handler = Callable[[Any], Awaitable[Struct | web.Response | None]]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route(Operation):
     handler: Handler
+
+
+def row(
+    method: Method,
+    path: str,
+    auth: Auth,
+    rate: Rate,
+    handler: Handler,
+    *,
+    status: int = 200,
+    once: bool = False,
+    cache_s: int = 0,
+    max_items: int = MAX_ITEMS,
+) -> Route:
+    """A row of the table of routes; `path` stands behind the prefix of the API.
+
+    What it takes and gives are the forms of the handler's annotations, its summary is the first
+    line of the handler's docstring, its chapter the handler's file. A handler that gives nothing
+    answers 204. `once`: it takes an Idempotency-Key.
+    """
+    hints = get_type_hints(handler, include_extras=True)
+    body, query = (None if form is NoneType else form for form in get_args(hints["call"]))
+    answer = None if hints["return"] is NoneType else hints["return"]
+    return Route(
+        method=method,
+        path=PREFIX + path,
+        auth=auth,
+        rate=rate,
+        summary=(getdoc(handler) or "").partition("\n")[0].rstrip("."),
+        tag=handler.__module__.rpartition(".")[2].replace("_", " "),
+        status=204 if answer is None else status,
+        body=body,
+        query=query,
+        answer=answer,
+        idempotent=once,
+        cache_s=cache_s,
+        max_items=max_items,
+        handler=handler,
+    )
+
+
+get = partial(row, "GET")
+post = partial(row, "POST")
+put = partial(row, "PUT")
+delete = partial(row, "DELETE")

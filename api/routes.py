@@ -1,309 +1,68 @@
-"""The table of endpoints (S2-048): it drives routing, authentication, limits, reading, caching,
-the metrics' labels and the API document. Its order is that of product.md.
+"""The table of endpoints (S2-048), a line each: who may call, how often, and what is done.
+
+A row drives routing, authentication, limits, reading, caching, the labels of metrics and the API
+document; the forms of requests and answers are those of the handler's annotations (api.route.row).
 """
 
 from typing import Final
 
-from api import inbox, people, places, questions, services
-from api.route import Route
-from protocol import rest
-from protocol.operations import PREFIX, Auth, Rate
+from api.handlers import (
+    answers,
+    devices,
+    domain_events,
+    notifications,
+    places,
+    questions,
+    rooms,
+    sessions,
+)
+from api.route import delete, get, post, put
+from protocol.rest.operation import Auth, Rate
 
-NOBODY = Auth("none")
-USER = Auth("user")
-SELF = Auth("user", own="self")
-OWNER = Auth("user", own="owner", admin=True)
+NOBODY: Final = Auth("none")
+USER: Final = Auth("user")
+SELF: Final = Auth("user", own="self")
+SELF_OR_ADMIN: Final = Auth("user", own="self", admin=True)
+OWNER: Final = Auth("user", own="owner", admin=True)
+ASKER: Final = Auth("user", own="asker")
+AUTH: Final = Auth("service", scope="auth:write")
+NOTIFY: Final = Auth("service", scope="notify:write")
+BROADCAST: Final = Auth("service", scope="broadcast:write")
+EVENTS: Final = Auth("service", scope="events:write")
 
-DEFAULT = Rate("default")
-ANONYMOUS = Rate("anonymous default")
-SERVICE = Rate("service")
+DEFAULT: Final = Rate("default")
+ANONYMOUS: Final = Rate("anonymous default")
+SERVICE: Final = Rate("service")
+OFTEN: Final = Rate(per_minute=100)
+SELDOM: Final = Rate(per_minute=5)
+TEN_A_PERSON: Final = Rate(per_minute=10, by="userId")
 
-
-def service(scope: str) -> Auth:
-    return Auth("service", scope=scope)
-
-
-def a_minute(figure: int, by: str = "") -> Rate:
-    return Rate(per_minute=figure, by=by)
-
+HOUR: Final = 3600
 
 ROUTES: Final = (
-    Route(
-        method="POST",
-        path=f"{PREFIX}/auth/sessions",
-        auth=service("auth:write"),
-        rate=a_minute(10, by="userId"),
-        summary="Open a session for a person you have authenticated",
-        tag="people",
-        body=rest.SessionRequest,
-        answer=rest.Session,
-        handler=people.open_session,
-    ),
-    Route(
-        method="GET",
-        path=f"{PREFIX}/devices",
-        auth=USER,
-        rate=DEFAULT,
-        summary="Your devices",
-        tag="people",
-        answer=rest.Devices,
-        handler=people.devices,
-    ),
-    Route(
-        method="POST",
-        path=f"{PREFIX}/devices",
-        auth=USER,
-        rate=DEFAULT,
-        summary="Register a device for push; a known token moves to you",
-        tag="people",
-        body=rest.DeviceRequest,
-        answer=rest.Device,
-        handler=people.add_device,
-    ),
-    Route(
-        method="DELETE",
-        path=f"{PREFIX}/devices/{{id}}",
-        auth=USER,
-        rate=DEFAULT,
-        summary="Forget a device",
-        tag="people",
-        status=204,
-        handler=people.remove_device,
-    ),
-    Route(
-        method="GET",
-        path=f"{PREFIX}/push/web-key",
-        auth=NOBODY,
-        rate=ANONYMOUS,
-        summary="The key a browser subscribes with for Web Push",
-        tag="people",
-        answer=rest.WebKey,
-        handler=people.web_key,
-    ),
-    Route(
-        method="POST",
-        path=f"{PREFIX}/locations",
-        auth=USER,
-        rate=DEFAULT,
-        summary="Tell where you are; kept as a cell of 0.7 km², with consent only",
-        tag="places",
-        body=rest.Position,
-        answer=rest.PositionState,
-        handler=people.locate,
-    ),
-    Route(
-        method="DELETE",
-        path=f"{PREFIX}/locations/me",
-        auth=USER,
-        rate=DEFAULT,
-        summary="Forget where you are",
-        tag="places",
-        status=204,
-        handler=people.forget_place,
-    ),
-    Route(
-        method="GET",
-        path=f"{PREFIX}/regions",
-        auth=NOBODY,
-        rate=ANONYMOUS,
-        summary="Regions in force",
-        tag="places",
-        answer=rest.Regions,
-        cache_s=3600,
-        handler=places.regions,
-    ),
-    Route(
-        method="GET",
-        path=f"{PREFIX}/neighbourhoods",
-        auth=NOBODY,
-        rate=ANONYMOUS,
-        summary="Neighbourhoods, of one region or of all",
-        tag="places",
-        query=rest.NeighbourhoodsQuery,
-        answer=rest.Neighbourhoods,
-        cache_s=3600,
-        handler=places.neighbourhoods,
-    ),
-    Route(
-        method="GET",
-        path=f"{PREFIX}/questions",
-        auth=NOBODY,
-        rate=a_minute(100),
-        summary="Open questions, 20 a page",
-        tag="questions",
-        query=rest.QuestionsQuery,
-        answer=rest.Questions,
-        cache_s=300,
-        handler=questions.listed,
-    ),
-    Route(
-        method="GET",
-        path=f"{PREFIX}/questions/{{id}}",
-        auth=NOBODY,
-        rate=a_minute(100),
-        summary="One question; its place for signed-in people while it is open",
-        tag="questions",
-        answer=rest.Question,
-        handler=questions.one,
-    ),
-    Route(
-        method="GET",
-        path=f"{PREFIX}/questions/{{id}}/answers",
-        auth=NOBODY,
-        rate=a_minute(100),
-        summary="Its answers, newest first",
-        tag="questions",
-        query=rest.PageQuery,
-        answer=rest.Answers,
-        handler=questions.its_answers,
-    ),
-    Route(
-        method="POST",
-        path=f"{PREFIX}/questions",
-        auth=USER,
-        rate=a_minute(5),
-        summary="Ask; an urgent question needs a place and wakes the people near it",
-        tag="questions",
-        status=201,
-        body=rest.Ask,
-        answer=rest.Question,
-        idempotent=True,
-        handler=questions.ask,
-    ),
-    Route(
-        method="PUT",
-        path=f"{PREFIX}/questions/{{id}}",
-        auth=OWNER,
-        rate=DEFAULT,
-        summary="Close a question",
-        tag="questions",
-        body=rest.QuestionChange,
-        answer=rest.Question,
-        handler=questions.change,
-    ),
-    Route(
-        method="DELETE",
-        path=f"{PREFIX}/questions/{{id}}",
-        auth=OWNER,
-        rate=DEFAULT,
-        summary="Delete a question",
-        tag="questions",
-        status=204,
-        handler=questions.delete,
-    ),
-    Route(
-        method="POST",
-        path=f"{PREFIX}/answers",
-        auth=USER,
-        rate=a_minute(5),
-        summary="Answer a question",
-        tag="questions",
-        status=201,
-        body=rest.AnswerRequest,
-        answer=rest.Answer,
-        idempotent=True,
-        handler=questions.answer,
-    ),
-    Route(
-        method="PUT",
-        path=f"{PREFIX}/answers/{{id}}/accept",
-        auth=Auth("user", own="asker"),
-        rate=DEFAULT,
-        summary="Accept an answer of your question; of two at once one wins",
-        tag="questions",
-        answer=rest.Answer,
-        handler=questions.accept,
-    ),
-    Route(
-        method="POST",
-        path=f"{PREFIX}/notifications",
-        auth=service("notify:write"),
-        rate=SERVICE,
-        summary="Notify people; whoever has one under the same dedupKey is skipped",
-        tag="inbox",
-        status=202,
-        body=rest.Notify,
-        answer=rest.Accepted,
-        idempotent=True,
-        handler=inbox.tell,
-    ),
-    Route(
-        method="POST",
-        path=f"{PREFIX}/notifications/acks",
-        auth=USER,
-        rate=a_minute(100),
-        summary="Shown, seen or read; ids that are not yours are ignored",
-        tag="inbox",
-        body=rest.Acks,
-        answer=rest.UnreadNow,
-        handler=inbox.ack,
-    ),
-    Route(
-        method="PUT",
-        path=f"{PREFIX}/notifications/read-all",
-        auth=SELF,
-        rate=a_minute(100),
-        summary="Read everything made until a moment",
-        tag="inbox",
-        body=rest.ReadAll,
-        answer=rest.UnreadNow,
-        handler=inbox.read_all,
-    ),
-    Route(
-        method="GET",
-        path=f"{PREFIX}/notifications/{{userId}}",
-        auth=Auth("user", own="self", admin=True),
-        rate=a_minute(100),
-        summary="A person's inbox, newest first",
-        tag="inbox",
-        query=rest.InboxQuery,
-        answer=rest.InboxList,
-        handler=inbox.listed,
-    ),
-    Route(
-        method="GET",
-        path=f"{PREFIX}/notifications/{{userId}}/unread-count",
-        auth=SELF,
-        rate=a_minute(100),
-        summary="How many are unread, in all and by kind",
-        tag="inbox",
-        answer=rest.UnreadCount,
-        handler=inbox.unread_count,
-    ),
-    Route(
-        method="PUT",
-        path=f"{PREFIX}/notifications/{{id}}/read",
-        auth=SELF,
-        rate=a_minute(100),
-        summary="Read one notification",
-        tag="inbox",
-        answer=rest.UnreadNow,
-        handler=inbox.read,
-    ),
-    Route(
-        method="POST",
-        path=f"{PREFIX}/rooms/{{room}}/broadcasts",
-        auth=service("broadcast:write"),
-        rate=SERVICE,
-        summary="Publish an event to a room under your prefixes",
-        tag="services",
-        status=202,
-        body=rest.BroadcastRequest,
-        answer=rest.Broadcast,
-        idempotent=True,
-        handler=services.broadcast,
-    ),
-    Route(
-        method="POST",
-        path=f"{PREFIX}/events",
-        auth=service("events:write"),
-        rate=SERVICE,
-        summary="Publish domain events, one or up to 100; each is applied once by its id",
-        tag="services",
-        status=202,
-        body=rest.Events,
-        answer=rest.EventsAccepted,
-        max_items=20_000,
-        handler=services.events,
-    ),
+    post("/auth/sessions", AUTH, TEN_A_PERSON, sessions.open_one),
+    get("/devices", USER, DEFAULT, devices.listed),
+    post("/devices", USER, DEFAULT, devices.add),
+    delete("/devices/{id}", USER, DEFAULT, devices.remove),
+    get("/push/web-key", NOBODY, ANONYMOUS, devices.web_key),
+    post("/locations", USER, DEFAULT, places.locate),
+    delete("/locations/me", USER, DEFAULT, places.forget),
+    get("/regions", NOBODY, ANONYMOUS, places.regions, cache_s=HOUR),
+    get("/neighbourhoods", NOBODY, ANONYMOUS, places.neighbourhoods, cache_s=HOUR),
+    get("/questions", NOBODY, OFTEN, questions.listed, cache_s=300),
+    get("/questions/{id}", NOBODY, OFTEN, questions.one),
+    get("/questions/{id}/answers", NOBODY, OFTEN, answers.listed),
+    post("/questions", USER, SELDOM, questions.ask, status=201, once=True),
+    put("/questions/{id}", OWNER, DEFAULT, questions.change),
+    delete("/questions/{id}", OWNER, DEFAULT, questions.delete),
+    post("/answers", USER, SELDOM, answers.give, status=201, once=True),
+    put("/answers/{id}/accept", ASKER, DEFAULT, answers.accept),
+    post("/notifications", NOTIFY, SERVICE, notifications.tell, status=202, once=True),
+    post("/notifications/acks", USER, OFTEN, notifications.ack),
+    put("/notifications/read-all", SELF, OFTEN, notifications.read_all),
+    get("/notifications/{userId}", SELF_OR_ADMIN, OFTEN, notifications.listed),
+    get("/notifications/{userId}/unread-count", SELF, OFTEN, notifications.unread_count),
+    put("/notifications/{id}/read", SELF, OFTEN, notifications.read),
+    post("/rooms/{room}/broadcasts", BROADCAST, SERVICE, rooms.broadcast, status=202, once=True),
+    post("/events", EVENTS, SERVICE, domain_events.publish, status=202, max_items=20_000),
 )

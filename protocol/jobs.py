@@ -6,7 +6,7 @@ A job repeats what it needs to find its rows in the database.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final, Literal
+from typing import Final
 
 from protocol.payload import Message
 
@@ -15,14 +15,17 @@ NORMAL_PRIORITY: Final = 0
 LOW_PRIORITY: Final = -10
 
 
-Channel = Literal["push", "kakao", "email"]
-"""What jobs send on; sockets are told without one."""
-
-
 class DeliveryJob(Message):
     """Take the next step for one notification; `createdAt` finds its partition."""
 
     notification_id: str
+    created_at: datetime
+
+
+class FirstLookJob(Message):
+    """Of a batch of notifications just written: push those now whose people have no live socket."""
+
+    notification_ids: tuple[str, ...]
     created_at: datetime
 
 
@@ -82,7 +85,7 @@ class JobRow:
     form: type[Message]
     queue: str
     priority: int = NORMAL_PRIORITY
-    channel: Channel | None = None
+    channel: str | None = None
     reserved: bool = False
 
 
@@ -94,6 +97,7 @@ JOBS: Final[Mapping[str, JobRow]] = {
     "kakao": JobRow(DeliveryJob, "notification", channel="kakao"),
     "email": JobRow(DeliveryJob, "email", channel="email", reserved=True),
     "email:bulk": JobRow(DeliveryJob, "email", LOW_PRIORITY, channel="email"),
+    "first-look": JobRow(FirstLookJob, "follow-up"),
     "unseen-check": JobRow(DeliveryJob, "follow-up"),
     "urgent-wave": JobRow(WaveJob, "follow-up", URGENT_PRIORITY),
     "event": JobRow(EventJob, "event"),
@@ -131,7 +135,7 @@ def form_of(entrypoint: str) -> type[Message]:
 
 
 def delivery_job(
-    channel: Channel,
+    channel: str,
     notification_id: str,
     created_at: datetime,
     *,
@@ -144,6 +148,11 @@ def delivery_job(
         "email": "email:bulk" if bulk else "email",
     }.get(channel, channel)
     return _job(name, DeliveryJob(notification_id=notification_id, created_at=created_at), urgent)
+
+
+def first_look_job(ids: tuple[str, ...], created_at: datetime, *, urgent: bool) -> Job:
+    payload = FirstLookJob(notification_ids=ids, created_at=created_at)
+    return _job("first-look", payload, urgent)
 
 
 def unseen_check(

@@ -4,7 +4,10 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-NAMESPACES: Final = ("/", "/chat", "/streaming")
+MAIN: Final = "/"
+CHAT: Final = "/chat"
+STREAMING: Final = "/streaming"
+NAMESPACES: Final = (MAIN, CHAT, STREAMING)
 
 CACHE_INVALIDATE_CHANNEL: Final = "cache:invalidate"
 OUTBOX_CHANNEL: Final = "dongne_outbox"
@@ -52,7 +55,7 @@ def chat_room(room_id: str) -> str:
 HIDDEN_ROOMS: Final = ("cell:", "mute:")
 """Prefixes of rooms that stand in no list, presence or history; nobody may broadcast to them."""
 
-ROOM_NAMESPACE: Final = {"chat:": "/chat"}
+ROOM_NAMESPACE: Final = {"chat:": CHAT}
 """Where a service's broadcast to a room goes, by prefix; every other room: namespace /."""
 
 
@@ -69,6 +72,16 @@ def is_plain(name: str) -> bool:
     """Whether a name holds no control characters, no line breaks of any kind and no half of a
     character; joiners of emoji and blanks are welcome."""
     return _NOT_PLAIN.search(name) is None
+
+
+NAME_BYTES: Final = 128
+NAME_RULE: Final = f"1 to {NAME_BYTES} bytes and no control characters"
+"""Of a room and of an event, as a refusal says it."""
+
+
+def is_name(name: object) -> bool:
+    """Whether a room or an event may be called so (NAME_RULE)."""
+    return isinstance(name, str) and is_plain(name) and 0 < len(name.encode()) <= NAME_BYTES
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,13 +11,13 @@ from typing import Any, Final
 import msgspec
 import orjson
 
+from protocol.payload import iso
 from protocol.redis_wire import (
     Broadcast,
     WireError,
     decode_parts,
     encode_packet,
     event_name,
-    iso,
     pack,
     room_names,
     told,
@@ -55,7 +55,7 @@ class RemoteSocket(msgspec.Struct, kw_only=True):
 class Request(msgspec.Struct, kw_only=True):
     """`rooms` and `except_rooms` select sockets; `into` are the rooms to join or leave. With `sid`
     (the older form of 2, 3 and 4) it is about one socket and wants an answer. `keep_asked` stands
-    in orders to leave of the hub's own: what a client asked for itself it keeps.
+    in the hub's own orders: what a client asked for itself it keeps.
     """
 
     kind: Kind

@@ -16,6 +16,7 @@ import msgpack
 import msgspec
 
 from protocol.events import Class, Emit
+from protocol.payload import iso
 from protocol.stock import Untellable, check_event
 
 EMITTER_UID: Final = "emitter"
@@ -331,9 +332,3 @@ def _plain_tree(value: Any, *, texts: bool = False) -> Any:
 
 def _key(key: Any) -> str:
     return key.decode(errors="replace") if isinstance(key, bytes) else str(key)
-
-
-def iso(moment: datetime) -> str:
-    """As `Date.prototype.toISOString` writes it."""
-    text = moment.astimezone(UTC).isoformat(timespec="milliseconds")
-    return text.removesuffix("+00:00") + "Z"

@@ -1,8 +1,7 @@
 """The language of the tests: people on sockets, services on REST, both through stock clients."""
 
 import asyncio
-from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from time import monotonic
 from typing import Any
@@ -18,26 +17,81 @@ QUIET = 0.3
 """s without an event that count as nothing."""
 
 
-class Person:
-    """One stock python-socketio client; every event it hears is kept until it is expected."""
+def anything(_: Any) -> bool:
+    return True
 
-    def __init__(self, url: str, token: str, **auth: Any) -> None:
-        self.url = url
-        self.auth: dict[str, Any] = {"token": token, "recovery": False, **auth}
-        self.heard: deque[tuple[str, dict[str, Any], float]] = deque()
-        self.lost: list[Any] = []
-        self._news = asyncio.Event()
-        self.sio = socketio.AsyncClient(reconnection=False)
+
+class Ears:
+    """A stock python-socketio client; what it hears is kept in order, its end as `(disconnect)`.
+
+    `how` are settings of the client; without them it does not come back by itself.
+    """
+
+    def __init__(self, **how: Any) -> None:
+        self.sio = socketio.AsyncClient(**how or {"reconnection": False})
+        self.heard: list[tuple[str, list[Any]]] = []
+        self.times: list[float] = []
+        self.refusal: Any = None
+        self._changed = asyncio.Condition()
         self.sio.on("*", self._hear)
-        self.sio.on("disconnect", self.lost.append)
+        self.sio.on("connect_error", self._refused)
+        self.sio.on("disconnect", self._gone)
 
     async def _hear(self, event: str, *args: Any) -> None:
-        self.heard.append((event, args[0] if args else {}, monotonic()))
-        self._news.set()
+        async with self._changed:
+            self.heard.append((event, list(args)))
+            self.times.append(monotonic())
+            self._changed.notify_all()
+
+    async def _refused(self, data: Any) -> None:
+        self.refusal = data
+
+    async def _gone(self, *reason: Any) -> None:
+        await self._hear("(disconnect)", *reason)
+
+    async def join(self, url: str, auth: Any, transport: str = "websocket") -> None:
+        await self.sio.connect(url, auth=auth, transports=[transport], wait_timeout=PATIENCE)
+
+    async def next(self, event: str, match: Callable[[Any], bool] = anything) -> Any:
+        """The first of these events, heard already or awaited."""
+        return (await self.some(event, 1, match))[0]
+
+    async def some(
+        self, event: str, count: int, match: Callable[[Any], bool] = anything
+    ) -> list[Any]:
+        """The first `count` of these events."""
+
+        def found() -> list[Any]:
+            told = [args[0] if args else None for name, args in self.heard if name == event]
+            return [data for data in told if match(data)]
+
+        async with asyncio.timeout(PATIENCE), self._changed:
+            await self._changed.wait_for(lambda: len(found()) >= count)
+        return found()[:count]
+
+    def names(self) -> list[str]:
+        return [name for name, _ in self.heard]
+
+    async def call(self, event: str, data: Any = None) -> Any:
+        return await self.sio.call(event, data, timeout=PATIENCE)
+
+    async def close(self) -> None:
+        await self.sio.shutdown()  # coming back ends, too
+        await self.sio.disconnect()
+
+
+class Person(Ears):
+    """Somebody connected; every event is kept until it is expected, once."""
+
+    def __init__(self, url: str, token: str, **auth: Any) -> None:
+        super().__init__()
+        self.url = url
+        self.auth: dict[str, Any] = {"token": token, "recovery": False, **auth}
+        self._taken: set[int] = set()
 
     async def connect(self) -> dict[str, Any]:
         """Connect by WebSocket and return `ready`."""
-        await self.sio.connect(self.url, auth=self.auth, transports=["websocket"])
+        await self.join(self.url, self.auth)
         return await self.expect("ready")
 
     async def expect(self, event: str, timeout: float = PATIENCE) -> dict[str, Any]:
@@ -49,29 +103,28 @@ class Person:
         self, event: str, timeout: float = PATIENCE
     ) -> tuple[dict[str, Any], float]:
         """The same with the monotonic time at which it was heard."""
-        async with asyncio.timeout(timeout):
-            while True:
-                for item in self.heard:
-                    if item[0] == event:
-                        self.heard.remove(item)
-                        return item[1], item[2]
-                self._news.clear()
-                await self._news.wait()
+        async with asyncio.timeout(timeout), self._changed:
+            await self._changed.wait_for(lambda: bool(self._untaken(event)))
+        place = self._untaken(event)[0]
+        self._taken.add(place)
+        args = self.heard[place][1]
+        return args[0] if args else {}, self.times[place]
+
+    def _untaken(self, *events: str) -> list[int]:
+        places = (place for place, name in enumerate(self.names()) if name in events)
+        return [place for place in places if place not in self._taken]
 
     async def expect_nothing(self, *events: str) -> None:
         """Nothing of these comes; an answered round trip stands before the short wait."""
         await self.call("inbox:sync", {"limit": 1})
         await asyncio.sleep(QUIET)
-        unwanted = [item for item in self.heard if item[0] in events]
+        unwanted = [self.heard[place] for place in self._untaken(*events)]
         assert not unwanted, unwanted
 
     async def call(self, event: str, data: Any = None) -> dict[str, Any]:
-        answer = await self.sio.call(event, data, timeout=PATIENCE)
+        answer = await super().call(event, data)
         assert isinstance(answer, dict), answer
         return answer
-
-    async def close(self) -> None:
-        await self.sio.disconnect()
 
 
 class Refused(Exception):

@@ -20,8 +20,8 @@ import uvloop
 from hypothesis import settings as hypothesis_settings
 from redis.asyncio import Redis
 
+from hub.domain.assembly import open_domain
 from hub.domain.context import Domain
-from hub.domain.opening import open_domain
 from hub.embedded import Postgres, Prefer, Valkey
 from hub.plumbing.life.lifecycle import Lifecycle
 from hub.plumbing.settings.settings import Settings

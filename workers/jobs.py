@@ -8,10 +8,14 @@ from typing import Any, Final
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from hub.domain import delivery, intake, urgent
+from hub.domain import intake
 from hub.domain.context import Domain
-from hub.domain.rules import Reason
-from protocol.jobs import JOBS, Channel, DeliveryJob, EventJob, ScheduledJob, WaveJob
+from hub.domain.notifications import delivery
+from hub.domain.notifications import first_look as looks
+from hub.domain.questions import waves
+from hub.domain.rules.kinds import Channel
+from hub.domain.rules.reasons import Reason
+from protocol.jobs import JOBS, DeliveryJob, EventJob, FirstLookJob, ScheduledJob, WaveJob
 from workers.channels.provider import Providers
 from workers.ending import Again, Attempt, Done, Ending, Held
 from workers.schedules import SCHEDULES, Plan
@@ -54,8 +58,13 @@ async def unseen_check(desk: Desk, job: DeliveryJob, this: Attempt) -> Ending:
     return Done()
 
 
+async def first_look(desk: Desk, job: FirstLookJob, this: Attempt) -> Ending:
+    await looks.look(desk.domain, [UUID(id) for id in job.notification_ids], job.created_at)
+    return Done()
+
+
 async def urgent_wave(desk: Desk, job: WaveJob, this: Attempt) -> Ending:
-    await urgent.tell_audience(desk.domain, job.question_id, job.wave)
+    await waves.tell_audience(desk.domain, job.question_id, job.wave)
     return Done()
 
 
@@ -80,7 +89,12 @@ async def event(desk: Desk, job: EventJob, this: Attempt) -> Ending:
 
 
 HANDLERS: Final[dict[str, Callable[[Desk, Any, Attempt], Awaitable[Ending]]]] = {
-    **{name: partial(send, channel=row.channel) for name, row in JOBS.items() if row.channel},
+    **{
+        name: partial(send, channel=Channel(row.channel))
+        for name, row in JOBS.items()
+        if row.channel
+    },
+    "first-look": first_look,
     "unseen-check": unseen_check,
     "urgent-wave": urgent_wave,
     "event": event,

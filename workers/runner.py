@@ -19,6 +19,7 @@ from pgqueuer.core.qm import QueueManager
 
 from hub.domain.context import Domain
 from hub.domain.retention import Ages
+from hub.domain.rules.kinds import Channel
 from hub.plumbing.life.lasting import Lasting
 from hub.plumbing.life.lifecycle import Lifecycle
 from hub.plumbing.limits.fleet import Bucket, Limits
@@ -30,6 +31,7 @@ from protocol.jobs import JOBS, URGENT_PRIORITY, JobRow, QueueRow
 from workers.channels.provider import Providers
 from workers.execution import Closing, Execution, Lane
 from workers.jobs import Desk
+from workers.monitor import open_monitor, watch
 from workers.queue import JobQueries
 from workers.schedules import Plan, run_schedules
 from workers.seats import Seats
@@ -70,6 +72,7 @@ async def run_worker(
     await ensure_partitions_once(domain.pool)
     life.spawn("outbox sweeper", run_sweeper(domain.outbox, domain.pool))
     life.spawn("queue figures", measure(domain.pool))
+    life.spawn("monitor", watch(await open_monitor(life, settings, domain, providers)))
     life.spawn("schedules", run_schedules(domain.pool, settings.jobs, domain.now))
     runner.task = life.spawn("jobs", runner.run())
     life.spawn("jobs closing", runner.close_after(life.stopping))
@@ -114,8 +117,10 @@ def lanes(figures: Jobs, providers: Providers, limits: Limits) -> list[Lane]:
 def _turns(
     queue: str, row: QueueRow, job: JobRow, providers: Providers, limits: Limits
 ) -> Turns | None:
-    channel = job.channel
-    if channel is None or row.rate is None or not providers.has(channel):
+    if job.channel is None or row.rate is None:
+        return None
+    channel = Channel(job.channel)
+    if not providers.has(channel):
         return None
     bucket = Bucket.a_minute(queue, row.rate, row.reserve)
     return Turns(lambda: providers.blocked_s(channel), limits, bucket, reserved=job.reserved)

@@ -6,11 +6,12 @@ from datetime import timedelta
 from typing import Final
 from urllib.parse import quote
 
-from hub.domain import delivery
 from hub.domain.context import Domain
-from hub.domain.delivery import Status
-from hub.domain.orders import Order, Target
-from hub.domain.rules import EMAIL_NEEDS_LEFT, LADDER, Reason
+from hub.domain.notifications import delivery
+from hub.domain.notifications.orders import Order, Target
+from hub.domain.rules.kinds import CHANNELS, Channel, kind_of
+from hub.domain.rules.reasons import Reason
+from hub.domain.rules.states import DeliveryStatus
 from workers.channels.message import Message, Recipient
 from workers.channels.outcome import (
     Blocked,
@@ -36,7 +37,7 @@ DONE: Final = Done()
 class Verdict:
     """What is written about one try, and what it asks of the job."""
 
-    status: Status
+    status: DeliveryStatus
     reason: Reason | None = None
     error_code: str | None = None
     provider_message_id: str | None = None
@@ -53,7 +54,7 @@ async def deliver(d: Domain, providers: Providers, order: Order, this: Attempt) 
         if isinstance(result, BaseException):
             raise result
     ending = ending_of(result for result in results if not isinstance(result, BaseException))
-    if not isinstance(ending, Again) and order.channel != LADDER[-1].channel:
+    if not isinstance(ending, Again) and not _is_last(order):
         await delivery.follow_up(d, order)
     return ending
 
@@ -92,31 +93,33 @@ def judge(d: Domain, order: Order, outcome: Outcome, this: Attempt) -> Verdict:
     """What an outcome means for the row, and for the job."""
     match outcome:
         case Sent(id):
-            return Verdict("sent", provider_message_id=id or None)
+            return Verdict(DeliveryStatus.SENT, provider_message_id=id or None)
         case Blocked(seconds, code):
             if _waits(d, order, this, seconds):
-                return Verdict("queued", ending=Again(seconds, code, counts=False))
-            return Verdict("suppressed", Reason.BREAKER_OPEN)
+                return Verdict(DeliveryStatus.QUEUED, ending=Again(seconds, code, counts=False))
+            return Verdict(DeliveryStatus.SUPPRESSED, Reason.BREAKER_OPEN)
         case Temporary(code, wait):
             again_s = max(this.retry_s, wait or 0.0)
             if _worth_a_retry(d, order, this, again_s):
-                return Verdict("queued", error_code=code, ending=Again(again_s, code))
+                return Verdict(DeliveryStatus.QUEUED, error_code=code, ending=Again(again_s, code))
             ending: Ending = Held(code) if this.last else Done()
-            return Verdict("failed", error_code=code, ending=ending)
+            return Verdict(DeliveryStatus.FAILED, error_code=code, ending=ending)
         case Permanent(code, token_dead):
-            dead = Reason.ADDRESS_SUPPRESSED if order.channel == "email" else Reason.TOKEN_DEAD
-            return Verdict("failed", dead if token_dead else None, code)
+            dead = (
+                Reason.ADDRESS_SUPPRESSED if order.channel is Channel.EMAIL else Reason.TOKEN_DEAD
+            )
+            return Verdict(DeliveryStatus.FAILED, dead if token_dead else None, code)
         case Gone(code):
-            return Verdict("suppressed", Reason.NO_DEVICE, code)
+            return Verdict(DeliveryStatus.SUPPRESSED, Reason.NO_DEVICE, code)
         case Expired():
-            return Verdict("expired", Reason.EXPIRED, ending=Done("expired"))
+            return Verdict(DeliveryStatus.EXPIRED, Reason.EXPIRED, ending=Done("expired"))
         case NotConfigured():
-            return Verdict("suppressed", Reason.NOT_CONFIGURED)
+            return Verdict(DeliveryStatus.SUPPRESSED, Reason.NOT_CONFIGURED)
 
 
 def _waits(d: Domain, order: Order, this: Attempt, seconds: float) -> bool:
     """Whether there is patience for it: an urgent push leaves the field to the next channel."""
-    if not order.urgent or order.channel == LADDER[-1].channel:
+    if not order.urgent or _is_last(order):
         return True
     return d.now() + timedelta(seconds=seconds) <= this.made_at + timedelta(seconds=URGENT_PUSH_S)
 
@@ -127,13 +130,16 @@ def _worth_a_retry(d: Domain, order: Order, this: Attempt, again_s: float) -> bo
         return False
     if order.deadline_at is None:
         return True
-    needs = EMAIL_NEEDS_LEFT if order.urgent and order.channel == "email" else timedelta(seconds=1)
-    return then + needs <= order.deadline_at
+    needs = CHANNELS[order.channel].least_left if order.urgent else timedelta(0)
+    return then + max(needs, timedelta(seconds=1)) <= order.deadline_at
+
+
+def _is_last(order: Order) -> bool:
+    """Whether no other channel of its kind comes after this one."""
+    return order.channel is kind_of(order.kind).channels[-1]
 
 
 def message_of(order: Order, target: Target, base_url: str) -> Message:
-    """An urgent question's pushes replace each other; every other notification stands alone."""
-    question = order.question_id if order.urgent else None
     return Message(
         notification_id=str(order.notification_id),
         delivery_id=str(target.id),
@@ -143,7 +149,7 @@ def message_of(order: Order, target: Target, base_url: str) -> Message:
         body=target.body,
         unread=order.unread,
         url=link(order, base_url),
-        collapse_id=question or str(order.notification_id),
+        collapse_id=order.collapse_id,
         created_at=order.created_at,
         question_id=order.question_id,
         answer_id=order.answer_id,

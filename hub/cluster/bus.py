@@ -25,6 +25,7 @@ from hub.cluster.pulse import Pulse
 from hub.cluster.server import Server
 from hub.cluster.subscriptions import Subscriptions
 from hub.plumbing.life.lasting import Lasting
+from hub.plumbing.life.waiting import ended_before
 from protocol.names import Channels
 from protocol.redis_wire import OFFSET_BYTES, Broadcast, ForeignWire, WireError, decode_broadcast
 
@@ -377,10 +378,7 @@ class Bus:
 async def _unless(gone: asyncio.Event, wanted: Awaitable[None]) -> bool:
     """Waits for one of the two; false when `gone` came first."""
     want = asyncio.ensure_future(wanted)
-    going = asyncio.ensure_future(gone.wait())
     try:
-        await asyncio.wait({want, going}, return_when=asyncio.FIRST_COMPLETED)
-        return want.done()
+        return await ended_before(want, gone)
     finally:
         want.cancel()
-        going.cancel()

@@ -13,7 +13,7 @@ from hub.cluster import scripts
 from hub.cluster.line import Argument, Command, Line, settled
 from hub.cluster.server import Server
 from protocol.events import SERVER_EVENTS, Class, Emit
-from protocol.names import ROOM_NAMESPACE, Channels, Keys, is_plain, room_kind
+from protocol.names import NAME_RULE, ROOM_NAMESPACE, Channels, Keys, is_name, room_kind
 from protocol.redis_wire import Broadcast, encode_closed, encode_open, of_emit
 from protocol.stock import Untellable, check_event
 
@@ -24,8 +24,6 @@ LOG_SLACK: Final = 240
 """s a log outlives RECOVERY_WINDOW. A connection can be dead for PRESENCE_TTL before its node
 notices, and a session outlives its node by RECOVERY_WINDOW + PRESENCE_TTL: a log that expired
 under a session that still lives would be a gap nobody sees."""
-
-NAME_BYTES: Final = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +210,5 @@ def _class_of(event: str) -> Class:
 
 
 def _check(what: str, name: object) -> None:
-    if isinstance(name, str) and is_plain(name) and 0 < len(name.encode()) <= NAME_BYTES:
-        return
-    raise Untellable(f"{what} has 1 to {NAME_BYTES} bytes and no control characters")
+    if not is_name(name):
+        raise Untellable(f"{what} has {NAME_RULE}")

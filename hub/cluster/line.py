@@ -1,7 +1,6 @@
 """The commands of one process to Redis: one lasting connection, pipelined, in order."""
 
 import asyncio
-import random
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -12,6 +11,7 @@ from hub.cluster import scripts
 from hub.cluster.link import Link
 from hub.cluster.scripts import Script
 from hub.cluster.server import Server
+from hub.plumbing.life.waiting import backoff_s
 
 BACKOFF_FIRST: Final = 0.1
 BACKOFF_LAST: Final = 2.0
@@ -21,11 +21,9 @@ Command = tuple[Argument, ...]
 
 
 def backoff(failures: int) -> float:
-    """s to wait after so many failures in a row: doubled, at most BACKOFF_LAST, spread over its
-    upper half. Short enough that a node listens again within 5 s of Redis's return.
-    """
-    longest: float = min(BACKOFF_LAST, BACKOFF_FIRST * 2 ** min(failures, 10))
-    return longest * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, guards nothing
+    """Seconds to wait after so many failures in a row: short enough that a node listens again
+    within 5 s of Redis's return."""
+    return backoff_s(failures + 1, BACKOFF_FIRST, BACKOFF_LAST)
 
 
 class Line:

@@ -32,8 +32,16 @@ class Local(Protocol):
     def rooms(self, namespace: str) -> Iterable[str]:
         """All rooms with members here, sids included."""
 
-    def join(self, namespace: str, rooms: Rooms, except_rooms: Rooms, into: Rooms) -> None:
-        """The sockets selected join rooms."""
+    def join(
+        self,
+        namespace: str,
+        rooms: Rooms,
+        except_rooms: Rooms,
+        into: Rooms,
+        *,
+        keep_asked: bool = False,
+    ) -> None:
+        """The sockets selected join rooms; with `keep_asked` because of the hub's own move."""
 
     def leave(
         self,

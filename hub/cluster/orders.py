@@ -1,9 +1,9 @@
 """What any process may order of sockets anywhere: join and leave rooms.
 
 Requests of the classic adapter as its emitters send them: without a uid, so that every node,
-the one that ordered it too, carries them out by hearing its publication (types 2 and 3). A leave of
-ours says `hub.keepAsked`, which others pass over: the reason why the server had put somebody there
-ended, and what the client asked for itself it keeps. Orders without it are obeyed to the letter.
+the one that ordered it too, carries them out by hearing its publication (types 2 and 3). Ours say
+`hub.keepAsked`, which others pass over: the person has other automatic rooms, and what the client
+asked for itself it keeps. Orders without it are obeyed to the letter.
 """
 
 from collections.abc import Sequence
@@ -31,11 +31,10 @@ async def move(line: Line, channels: Channels, moves: Sequence[Move]) -> None:
 
 
 def _orders(one: Move) -> list[dict[str, Any]]:
-    opts = {"rooms": [one.room], "except": []}
-    orders = []
+    opts = {"rooms": [one.room], "except": [], "hub": {"keepAsked": True}}
+    orders: list[dict[str, Any]] = []
     if one.leave:
-        ours = {**opts, "hub": {"keepAsked": True}}
-        orders.append({"type": REMOTE_LEAVE, "opts": ours, "rooms": list(one.leave)})
+        orders.append({"type": REMOTE_LEAVE, "opts": opts, "rooms": list(one.leave)})
     if one.join:
         orders.append({"type": REMOTE_JOIN, "opts": opts, "rooms": list(one.join)})
     return orders

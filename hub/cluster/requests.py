@@ -210,10 +210,10 @@ class Requests:
             rooms = (request.sid,)
             if not local.sockets(namespace, rooms, ()):
                 return None
+        keep = request.keep_asked
         if request.kind is Kind.JOIN:
-            local.join(namespace, rooms, request.except_rooms, request.into)
+            local.join(namespace, rooms, request.except_rooms, request.into, keep_asked=keep)
         elif request.kind is Kind.LEAVE:
-            keep = request.keep_asked
             local.leave(namespace, rooms, request.except_rooms, request.into, keep_asked=keep)
         else:
             local.disconnect(namespace, rooms, request.except_rooms, request.close)

@@ -20,7 +20,8 @@ from hub.cluster.presence import Census
 from hub.cluster.pulse import order_drain
 from hub.cluster.tail import Passed, Tail
 from hub.commands.tail_lines import Lines
-from hub.domain.opening import redis_server
+from hub.domain.assembly import redis_server
+from hub.plumbing.life.waiting import ended_before
 from hub.plumbing.settings.settings import Settings
 from hub.plumbing.telemetry.redaction import Redactor
 from protocol.names import Channels, Keys
@@ -132,10 +133,7 @@ async def tail(
         redis_server(settings), channels, passed, _tell, namespace=namespace, requests=requests
     )
     listening = asyncio.create_task(heard.run(lambda: _tell("listening")))
-    ending = asyncio.create_task(end.wait())
-    await asyncio.wait({listening, ending}, return_when=asyncio.FIRST_COMPLETED)
-    ending.cancel()
-    if listening.done():
+    if await ended_before(listening, end):
         listening.result()
     listening.cancel()
     await asyncio.wait({listening})

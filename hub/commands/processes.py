@@ -12,13 +12,12 @@ a parent that is killed the kernel tells the processes by SIGTERM, so that they 
 import asyncio
 import os
 import signal
-import socket
 import sys
 from asyncio.subprocess import DEVNULL, Process
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
-from typing import Any, Final, cast
+from typing import Final
 
 import aiohttp
 import structlog
@@ -29,8 +28,10 @@ from typer import echo
 from api.health import Vitals
 from hub.commands.ports import address, serve_metrics
 from hub.embedded import launch
+from hub.plumbing.http.binding import bound_socket
 from hub.plumbing.life.lasting import Lasting
 from hub.plumbing.life.lifecycle import Lifecycle, run
+from hub.plumbing.life.waiting import backoff_s, ended_before
 from hub.plumbing.settings.settings import Settings
 from hub.plumbing.telemetry import logs as telemetry
 from hub.plumbing.telemetry.merged import Sum
@@ -122,7 +123,7 @@ class Parent:
     async def _keep(self, place: Place) -> None:
         """A process at this place, and another one whenever it ends unasked."""
         clock = asyncio.get_running_loop().time
-        pause = PAUSE_S
+        ends = 0
         while True:
             begin = clock()
             code = await self._live(place)
@@ -133,14 +134,14 @@ class Parent:
                 log.error("a hub process ended before all were ready", pid=place.pid, exitCode=code)
                 self.code = max(self.code, code, 1)
                 return self._life.fail()
-            pause = PAUSE_S if clock() - begin > STEADY_S else pause
+            ends = 1 if clock() - begin > STEADY_S else ends + 1
+            pause = backoff_s(ends, PAUSE_S, LONGEST_PAUSE_S, spread=0)
             RESTARTS.inc()
             log.error(
                 "a hub process ended unasked", pid=place.pid, exitCode=code, restartAfterS=pause
             )
             if await _set_within(self._life.stopping, pause):
                 return None
-            pause = min(pause * 2, LONGEST_PAUSE_S)
 
     async def _live(self, place: Place) -> int:
         """From its start to its end, asked for when the parent stops; the exit code."""
@@ -155,14 +156,11 @@ class Parent:
             os.close(writer)
         hearing = asyncio.create_task(self._hear(place, reader))
         ended = asyncio.create_task(process.wait())
-        stopping = asyncio.create_task(self._life.stopping.wait())
-        await asyncio.wait([ended, stopping], return_when=asyncio.FIRST_COMPLETED)
-        asked = not ended.done()
+        asked = not await ended_before(ended, self._life.stopping)
         if asked:
             with suppress(ProcessLookupError):
                 process.terminate()
         code = await ended
-        stopping.cancel()
         await hearing
         self._ended(place)
         if asked and code == -signal.SIGTERM:  # so early that nobody listened to signals yet
@@ -258,17 +256,7 @@ def _reserve(life: Lifecycle, host: str, port: int) -> int:
     """Bind PORT without listening, so that nobody else has it while one of ours starts anew (0:
     any port). Raises OSError.
     """
-    family, _, _, _, where = socket.getaddrinfo(
-        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )[0]
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        sock.bind(cast(Any, where))
-    except OSError:
-        sock.close()
-        raise
+    sock = bound_socket(host, port, shared=True)
     life.on_stop("port", partial(asyncio.to_thread, sock.close))
     return int(sock.getsockname()[1])
 

@@ -5,8 +5,8 @@ from uuid import UUID
 from typer import echo
 
 from hub.domain import queues
+from hub.domain.assembly import open_domain
 from hub.domain.context import Domain
-from hub.domain.opening import open_domain
 from hub.plumbing.life.lifecycle import Lifecycle
 from hub.plumbing.settings.settings import Settings
 from protocol.errors import HubError

@@ -21,9 +21,9 @@ from api.health import Vitals
 from hub.commands.ports import address, health_app, listen, listen_at, plain_address, serve_metrics
 from hub.console.catcher import Catcher, catcher
 from hub.console.page import mount
+from hub.domain.assembly import open_domain
 from hub.domain.context import Domain
-from hub.domain.opening import open_domain
-from hub.domain.sessions import ALL_SCOPES, add_service
+from hub.domain.people.sessions import ALL_SCOPES, add_service
 from hub.embedded import Postgres, Valkey, keep
 from hub.embedded.supervisor import free_port
 from hub.engine.process import freeze_start, watch_lag
@@ -38,7 +38,7 @@ from hub.plumbing.stores.migrations import Migration, Phase, latest, migrate, ro
 from hub.plumbing.stores.postgres import Connection, dial
 from hub.plumbing.telemetry import logs as telemetry
 from hub.plumbing.telemetry.logs import AccessLog
-from hub.sockets.door import Door, open_hub
+from hub.sockets.assembly import Door, open_hub
 from workers.channels.provider import open_providers
 from workers.runner import Pace, run_worker
 

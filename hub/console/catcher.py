@@ -27,6 +27,7 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 from yarl import URL
 
 from hub.console.google_stand_in import GrantDenied, StandInAccount
+from protocol.payload import iso
 
 KEPT: Final = 200
 WAIT_S: Final = 25.0
@@ -47,7 +48,7 @@ class Caught:
         self._changed = asyncio.Condition()
 
     async def add(self, channel: str, item: dict[str, Any]) -> None:
-        at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        at = iso(datetime.now(UTC))
         async with self._changed:
             self._last += 1
             self._items.appendleft({"n": self._last, "at": at, "channel": channel, **item})

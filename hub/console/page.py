@@ -15,8 +15,8 @@ from uuid import uuid4
 from aiohttp import web
 from msgspec import Meta
 
-from hub.domain import members
 from hub.domain.context import Domain
+from hub.domain.people import members
 from protocol.domain_events import UserUpdated
 from protocol.errors import forbidden
 from protocol.payload import Id, Request, read_json

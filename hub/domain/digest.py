@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Final
 
-from hub.domain import inbox
 from hub.domain.context import Domain
-from hub.domain.inbox import DIGEST_KIND, News
+from hub.domain.notifications.writing import News, notify
+from hub.domain.rules.kinds import DIGEST
 from hub.plumbing.stores.postgres import acquire
 
 BATCH: Final = 100
@@ -92,17 +92,16 @@ async def _write(
     batch = [
         News.of_ours(
             user_id,
-            DIGEST_KIND,
+            DIGEST,
             locale,
             words,
-            priority="low",
             dedup_key=f"digest:{day.isoformat()}",
             expires_at=d.now() + KEPT,
         )
         for user_id, locale in people
     ]
     async with d.outbox.change() as change:
-        told = await inbox.notify(d, change, batch, set())
+        told = await notify(d, change, batch)
         await change.conn.execute(
             "UPDATE digest_runs SET recipients = recipients + $3, sent = sent + $3"
             " WHERE run_date = $1 AND region_code = $2",

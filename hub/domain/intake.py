@@ -1,6 +1,7 @@
 """Domain events of other services: each is applied once, in one transaction with its own row."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal
 from uuid import UUID
@@ -8,9 +9,13 @@ from uuid import UUID
 import msgspec
 import structlog
 
-from hub.domain import answers, members, places, questions
 from hub.domain.context import Domain, Known
-from hub.domain.sessions import Service
+from hub.domain.notifications import welcome
+from hub.domain.people import members
+from hub.domain.people.sessions import Service
+from hub.domain.places import geometry
+from hub.domain.questions import accepting, answering, asking, closing
+from hub.domain.rules.states import QuestionStatus
 from hub.plumbing.stores import redis_client
 from hub.plumbing.stores.outbox import Change
 from hub.plumbing.stores.postgres import AWAY, Row, from_json, to_json
@@ -28,7 +33,8 @@ from protocol.domain_events import (
 from protocol.errors import Code, HubError, forbidden, invalid
 from protocol.jobs import event_job
 from protocol.payload import Message, moments_of, plain, read
-from protocol.rest import Ask, EventsAccepted
+from protocol.rest.domain_events import EventsAccepted
+from protocol.rest.questions import Ask
 
 log = structlog.get_logger(__name__)
 
@@ -106,8 +112,33 @@ def _rounded(payload: Message) -> dict[str, Any]:
     value = plain(payload)
     location = value.get("location")
     if isinstance(location, dict):
-        value["location"] = {name: places.rounded(degrees) for name, degrees in location.items()}
+        value["location"] = {name: geometry.rounded(degrees) for name, degrees in location.items()}
     return value
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An event as its row keeps it. `done`: applied before."""
+
+    payload: Any
+    event_type: str
+    occurred_at: datetime
+    done: bool
+
+    @classmethod
+    def of(cls, row: Row) -> "Stored":
+        return cls(
+            payload=from_json(row["payload"]),
+            event_type=row["event_type"],
+            occurred_at=row["occurred_at"],
+            done=row["processed_at"] is not None,
+        )
+
+    def read(self, d: Domain) -> Message:
+        """Raises INVALID_PAYLOAD for what could be kept and cannot be read."""
+        payload = read(self.payload, DOMAIN_EVENTS[self.event_type].payload)
+        _check_times(d, payload, self.occurred_at)
+        return payload
 
 
 async def apply(d: Domain, event_id: UUID) -> bool:
@@ -116,33 +147,31 @@ async def apply(d: Domain, event_id: UUID) -> bool:
         row = await change.conn.fetchrow(
             "SELECT * FROM inbox_events WHERE event_id = $1 FOR UPDATE", event_id
         )
-        if row is None or row["processed_at"] is not None:
+        stored = None if row is None else Stored.of(row)
+        if stored is None or stored.done:
             return True
-        return await _apply(d, change, event_id, row, row["occurred_at"]) != "failed"
+        return await _apply(d, change, event_id, stored, stored.occurred_at) != "failed"
 
 
 async def _apply(
-    d: Domain, change: Change, event_id: UUID, told: Message | Row, occurred_at: datetime
+    d: Domain, change: Change, event_id: UUID, told: Message | Stored, occurred_at: datetime
 ) -> Outcome:
     """Apply inside a savepoint: what a failure wrote or told is taken back, its error is kept.
 
-    `told` is the payload, or the row that keeps it. Raises what says that a store is away.
+    Raises what says that a store is away.
     """
-    before, jobs = len(change.told), len(change.jobs)
+    outcome: Outcome = "applied"
     try:
-        async with change.conn.transaction():
-            payload = told if isinstance(told, Message) else _stored(d, told)
+        async with change.savepoint():
+            payload = told.read(d) if isinstance(told, Stored) else told
             await HANDLERS[type(payload)](d, change, payload, occurred_at)
-        outcome: Outcome = "applied"
     except Known:
-        del change.told[before:], change.jobs[jobs:]
         outcome = "known"
     except (*AWAY, *redis_client.AWAY):
         raise
     except Exception as error:
         if isinstance(error, HubError) and error.code == Code.UNAVAILABLE:
             raise
-        del change.told[before:], change.jobs[jobs:]
         await _keep_error(change, event_id, error)
         return "failed"
     await change.conn.execute(
@@ -152,12 +181,6 @@ async def _apply(
         d.now(),
     )
     return outcome
-
-
-def _stored(d: Domain, row: Row) -> Message:
-    payload = read(from_json(row["payload"]), DOMAIN_EVENTS[row["event_type"]].payload)
-    _check_times(d, payload, row["occurred_at"])
-    return payload
 
 
 async def _keep_error(change: Change, event_id: UUID, error: Exception) -> None:
@@ -177,7 +200,7 @@ async def _keep_error(change: Change, event_id: UUID, error: Exception) -> None:
 
 
 async def _registered(d: Domain, change: Change, event: UserRegistered, at: datetime) -> None:
-    if not await members.register(d, change, event, at):
+    if not await welcome.register(d, change, event, at):
         raise Known("This person is registered already.")
 
 
@@ -197,34 +220,35 @@ async def _question_created(
         lat=event.location.lat if event.location else None,
         lng=event.location.lng if event.location else None,
     )
-    await questions.create(d, change, event.question_id, event.user_id, form, at)
+    await asking.ask(d, change, event.user_id, form, id=event.question_id, at=at)
 
 
 async def _question_closed(
     d: Domain, change: Change, event: QuestionClosedEvent, at: datetime
 ) -> None:
-    await questions.close_told(d, change, event.question_id, event.status, at)
+    await closing.close(d, change, event.question_id, QuestionStatus(event.status), at=at)
 
 
 async def _answer_created(
     d: Domain, change: Change, event: AnswerCreatedEvent, at: datetime
 ) -> None:
-    await answers.add_answer(
+    await answering.answer(
         d,
         change,
-        event.answer_id,
         event.answerer_id,
         event.question_id,
         event.excerpt or "…",
-        event.created_at or at,
+        id=event.answer_id,
+        at=event.created_at or at,
     )
 
 
 async def _answer_accepted(
     d: Domain, change: Change, event: AnswerAcceptedEvent, at: datetime
 ) -> None:
-    points = event.points if event.points is not None else d.policy.points_per_accept
-    await answers.accept_in(d, change, event.answer_id, event.questioner_id, points, at)
+    await accepting.accept(
+        d, change, event.questioner_id, event.answer_id, points=event.points, at=at
+    )
 
 
 HANDLERS: Final[dict[type[Message], Callable[[Domain, Change, Any, Any], Awaitable[None]]]] = {

@@ -1,24 +1,26 @@
 """Rooms: who may be in one, and what services broadcast to them."""
 
 from collections.abc import Iterable
-from functools import partial
 from uuid import uuid4
 
-from hub.domain.context import Domain, Once, do_once
-from hub.domain.sessions import Service
+from hub.domain.context import Domain
+from hub.domain.people.sessions import Service
 from hub.plumbing.stores.outbox import Change
 from hub.plumbing.stores.postgres import acquire, to_json
 from protocol.errors import Code, HubError, forbidden, invalid, not_found
-from protocol.events import SERVER_EVENTS, Emit, LiveProduct, RoomBroadcast, emit
+from protocol.events import SERVER_EVENTS, Emit, emit
+from protocol.events.rooms import RoomBroadcast
+from protocol.events.streaming import LiveProduct
 from protocol.names import (
     HIDDEN_ROOMS,
+    NAME_RULE,
     NAMESPACES,
     ROOM_NAMESPACE,
-    is_plain,
+    is_name,
     question_room,
     room_kind,
 )
-from protocol.rest import Broadcast, BroadcastRequest
+from protocol.rest.rooms import Broadcast, BroadcastRequest
 from protocol.stock import RESERVED_EVENTS
 
 ROOM_KINDS = ("user:", "region:", "neighbourhood:", "tag:", "question:", "stream:", "chat:")
@@ -26,13 +28,12 @@ ASKABLE = ("neighbourhood:", "question:", "stream:")
 """Kinds of rooms that clients join by themselves."""
 
 MOST_NEIGHBOURHOODS = 5
-MAX_ROOM_BYTES = 128
 
 
 def check_room(room: str) -> None:
     """Raises INVALID_PAYLOAD, or FORBIDDEN for rooms that only the server fills."""
-    if not is_plain(room) or not 0 < len(room.encode()) <= MAX_ROOM_BYTES:
-        raise invalid("A room's name has 1 to 128 bytes and no control characters.")
+    if not is_name(room):
+        raise invalid(f"A room's name has {NAME_RULE}.")
     kind = room_kind(room)
     if kind in HIDDEN_ROOMS:
         raise forbidden("This room belongs to the server.")
@@ -60,7 +61,7 @@ async def answers_of(d: Domain, question_id: str) -> int:
 
 
 async def broadcast(
-    d: Domain, caller: Service, room: str, form: BroadcastRequest, once: Once | None = None
+    d: Domain, change: Change, caller: Service, room: str, form: BroadcastRequest
 ) -> Broadcast:
     """Publish an event of a service to a room.
 
@@ -72,19 +73,12 @@ async def broadcast(
     check_room(room)
     if not any(room.startswith(prefix) for prefix in caller.room_prefixes):
         raise forbidden("This room is outside the key's prefixes.")
-    return await do_once(d, once, Broadcast, partial(_broadcast, d, caller.id, room, form))
-
-
-async def _broadcast(
-    d: Domain, publisher: str, room: str, form: BroadcastRequest, change: Change
-) -> Broadcast:
     id = uuid4()
-    for event in _events(d, str(id), publisher, room, form):
-        change.tell(room, event)
+    change.tell(room, *_events(d, str(id), caller.id, room, form))
     await change.conn.execute(
         "INSERT INTO broadcasts (id, publisher, room, event, payload) VALUES ($1, $2, $3, $4, $5)",
         id,
-        publisher,
+        caller.id,
         room,
         form.event,
         to_json(form.data),

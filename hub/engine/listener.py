@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl as ssl_module
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from typing import TYPE_CHECKING, NoReturn, cast
 
 from aiohttp import hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from hub.plumbing.http.binding import bound_socket
 from hub.plumbing.http.connections import connections_of_door
 from hub.plumbing.http.server import (
     Handler,
@@ -71,7 +72,11 @@ class Listener:
         self._shared = reuse_port
         options = self.engine.options
         await self._http.open()
-        sock = _bound_socket(host, port, reuse_port, options.send_buffer)
+        sock = bound_socket(host, port, shared=reuse_port)
+        if options.send_buffer:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, options.send_buffer)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setblocking(False)
         self._server = await asyncio.get_running_loop().create_server(
             lambda: Connection(self),
             sock=sock,
@@ -255,24 +260,3 @@ def _refuse(connection: Connection, fault: Refused) -> None:
 def refuse(connection: Connection, refusal: Refusal) -> None:
     """Below Socket.IO, so that stock clients come back by themselves."""
     _answer(connection, 503, headers=b"Retry-After: %d\r\n" % refusal.retry_after)
-
-
-def _bound_socket(host: str | None, port: int, reuse_port: bool, send_buffer: int) -> socket.socket:
-    """What is set here is inherited by every accepted socket, at no cost for each."""
-    family, _, _, _, address = socket.getaddrinfo(
-        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )[0]
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if reuse_port:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        if send_buffer:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.bind(cast(Any, address))
-    except OSError:
-        sock.close()
-        raise
-    sock.setblocking(False)
-    return sock

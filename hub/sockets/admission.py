@@ -5,7 +5,7 @@ nothing at all is sent before the token was verified.
 """
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Final
 
@@ -13,21 +13,21 @@ import structlog
 from redis.exceptions import RedisError
 from socketio.exceptions import ConnectionRefusedError as Refused
 
-from hub.domain import members, sessions
-from hub.domain import rooms as domain_rooms
-from hub.domain.members import Welcome
-from hub.engine import Event, Member, Unavailable, reasons
+from hub.domain.arrival import Arrival
+from hub.domain.people import sessions
+from hub.engine import Member, Unavailable, reasons
 from hub.engine.rooms import HELD
 from hub.plumbing.life.lasting import Lasting
 from hub.plumbing.telemetry.metrics import ERRORS, SOCKET_EVENTS
 from hub.plumbing.telemetry.trace import traced
-from hub.sockets import presence, recovery, rooms
+from hub.sockets import open_alerts, presence, recovery, rooms, whereabouts
+from hub.sockets.context import Entrance, Node
 from hub.sockets.gate import coded
-from hub.sockets.node import NAMESPACE, Guest, Node, event_of, guest_of, left_of, visible
+from hub.sockets.grounds import Grounds
+from hub.sockets.guest import Guest, guest_of, left_of
 from protocol.errors import ERRORS as SPECS
 from protocol.errors import Code, HubError
-from protocol.events import Emit, Ready
-from protocol.names import room_kind, user_room
+from protocol.names import user_room
 
 EXPIRED_GRACE_S: Final = 30.0
 """How long a socket outlives its token."""
@@ -108,13 +108,13 @@ async def _admit(node: Node, member: Member, auth: dict[str, Any]) -> dict[str, 
     session = await recovery.claimed(node, member) if member.pid and member.recovery else None
     before = frozenset(session.rooms) if session else frozenset()
     _still_here(member)
-    guest.asked = domain_rooms.askable(before)
+    guest.grounds = Grounds(claimed=tuple(before))
     await _come_home(node, member)
     _still_here(member)
-    welcome = await _settle(node, member, before)
+    welcome = await _settle(node, member)
     await rooms.confirmed(node, map(str, member.room_names), member.namespace.name)
     _still_here(member)
-    near = await _open_near(node, member)
+    near = await open_alerts.near(node, member)
     _still_here(member)
     await _note_presence(node, member)
     _still_here(member)
@@ -122,7 +122,9 @@ async def _admit(node: Node, member: Member, auth: dict[str, Any]) -> dict[str, 
     recovered = session is not None and await recovery.replayed(node, member, session)
     _still_here(member)
     known = before if recovered else frozenset()
-    _greet(node, member, welcome, recovered, [one for room, one in near if room not in known])
+    untold = [one for room, one in near if room not in known]
+    row = node.namespaces[member.namespace.name]
+    row.greet(node, member, Entrance(welcome, recovered, untold))
     return {"pid": guest.session.pid} if guest.session else {}
 
 
@@ -134,90 +136,21 @@ async def _come_home(node: Node, member: Member) -> None:
         guest.session = await recovery.open_session(node, member, (home,))
     namespace = member.namespace.name
     node.bus.join(namespace, member.sid)
-    await rooms.enter(node, member, (home,))
+    await rooms.fit(node, member, guest.grounds.moved((home,), ()))
     await rooms.confirmed(node, (home, member.sid), namespace)
 
 
-async def _settle(node: Node, member: Member, before: frozenset[str]) -> Welcome | None:
-    """Enter the automatic rooms, and of a recovered session's those the person may still be in;
-    None while Postgres is away: then the rooms stay that are known without it."""
+async def _settle(node: Node, member: Member) -> Arrival | None:
+    """None while Postgres is away: then the socket is where it was, and is looked after later."""
+    try:
+        return await whereabouts.settle(node, member)
+    except HubError as error:
+        if error.code != Code.UNAVAILABLE:
+            raise
     guest = guest_of(member)
-    while True:
-        guest.moved = False
-        if guest.session is not None:  # what was ordered meanwhile holds
-            before = before.intersection(guest.session.rooms)
-        try:
-            welcome = await _welcome(node, member)
-            kept = await domain_rooms.still_open(node.domain, before)
-        except HubError as error:
-            if error.code != Code.UNAVAILABLE:
-                raise
-            node.stale[guest.user_id] = None
-            guest.automatic = (user_room(guest.user_id),)
-            guest.asked = domain_rooms.askable(before)
-            await rooms.enter(node, member, before)
-            return None
-        if guest.moved:
-            continue
-        guest.automatic = welcome.rooms
-        guest.asked = tuple(name for name in kept if name not in welcome.rooms)
-        wanted = (*welcome.rooms, *guest.asked)
-        held = (str(name) for name in member.room_names)
-        gone = {*held, *before}.difference(wanted)
-        await rooms.leave(node, member, gone)
-        await rooms.enter(node, member, wanted)
-        if not guest.moved:
-            return welcome
-
-
-async def _welcome(node: Node, member: Member) -> Welcome:
-    """Outside of / only a person's own room is automatic."""
-    user_id = guest_of(member).user_id
-    if member.namespace.name == NAMESPACE:
-        return await members.welcome(node.domain, user_id)
-    return Welcome((user_room(user_id),), 0)
-
-
-def _greet(
-    node: Node, member: Member, welcome: Welcome | None, recovered: bool, near: Sequence[Emit]
-) -> None:
-    """`ready` first, then the open urgent questions of its cell, then what was held back. Other
-    namespaces have no word of welcome: the answer to CONNECT says it all.
-    """
-    if member.namespace.name != NAMESPACE:
-        return
-    guest = guest_of(member)
-    ready = Ready(
-        sid=member.sid,
-        user_id=guest.user_id,
-        rooms=visible(member),
-        unread=welcome.unread if welcome else None,
-        server_time=node.domain.now(),
-        recovered=recovered,
-        pid=guest.session.pid if guest.session else None,
-    )
-    assert member.hold is not None
-    told = {_id_of(event) for event in member.hold}
-    missing = [rooms.alert(one) for one in near if one.id not in told]
-    member.hold[:0] = [event_of("ready", ready), *missing]
-
-
-def _id_of(event: Event) -> Any:
-    data = event.args[1] if len(event.args) > 1 else None
-    return data.get("id") if isinstance(data, dict) else None
-
-
-async def _open_near(node: Node, member: Member) -> list[tuple[str, Emit]]:
-    """Open urgent questions of the socket's cell, with its room."""
-    found = []
-    for name in map(str, member.room_names):
-        if room_kind(name) == rooms.CELL:
-            try:
-                found += [(name, one) for one in await rooms.open_in(node, name)]
-                rooms.untold.over()
-            except HubError as error:
-                rooms.untold.seen(code=error.code)
-    return [(name, one) for name, one in found if rooms.concerns(member, one)]
+    node.stale[guest.user_id] = None
+    await rooms.fit(node, member, guest.grounds.trusted())
+    return None
 
 
 async def _note_presence(node: Node, member: Member) -> None:

@@ -19,9 +19,10 @@ from hub.plumbing.stores.postgres import AWAY
 from hub.plumbing.telemetry import trace
 from hub.plumbing.telemetry.logs import AccessLog
 from hub.plumbing.telemetry.metrics import ERRORS, SOCKET_EVENTS, UNKNOWN
-from hub.sockets.node import Guest, guest_of
+from hub.sockets.guest import Guest, guest_of
 from protocol.errors import Code, HubError, invalid, unavailable
-from protocol.events import ClientEvent, Empty, Ok
+from protocol.events import ClientEvent
+from protocol.events.row import Empty, Ok
 from protocol.payload import Message, plain, read
 
 Check = Callable[[ClientEvent, str], Awaitable[Verdict]]

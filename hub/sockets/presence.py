@@ -7,20 +7,16 @@ from typing import Final
 import structlog
 from redis.exceptions import RedisError
 
-from hub.engine import Event, Member
+from hub.engine import Member
 from hub.plumbing.life.lasting import Lasting
-from hub.sockets.node import STREAMING, Guest, Node, event_of, guest_of
+from hub.sockets.context import Node, event_of
+from hub.sockets.guest import Guest, guest_of
 from protocol.errors import unavailable
-from protocol.events import PresenceUpdate, ViewerCount
 from protocol.names import room_kind
-from protocol.payload import Message
 
 TELL_EVERY_S: Final = 1.0
 
 STREAM: Final = "stream:"
-BY_PEOPLE: Final = ("region:", "neighbourhood:", "tag:", "question:")
-"""Kinds of rooms of / whose people are counted; a stream's are the viewers, in /streaming."""
-
 BY_FIVES: Final = ("region:", "neighbourhood:")
 """Told in steps of 5, 0 under 5: a small number would say where somebody is."""
 
@@ -29,21 +25,10 @@ log = structlog.get_logger(__name__)
 _behind = Lasting(log, "counts of rooms are behind", "counts of rooms are kept again")
 
 
-def is_told(namespace: str, room: str) -> bool:
-    """Whether the members of a room hear how many they are."""
-    kind = room_kind(room)
-    return kind == STREAM or (namespace != STREAMING and kind in BY_PEOPLE)
-
-
-def _is_counted(namespace: str, room: str) -> bool:
-    """Whether being in it makes somebody one of its people: viewers are those of /streaming."""
-    return is_told(namespace, room) and (room_kind(room) != STREAM or namespace == STREAMING)
-
-
 async def enter(node: Node, member: Member, names: Sequence[str]) -> None:
     """Count a socket's person in. Without Redis the count is behind until the next lease."""
-    guest, namespace = guest_of(member), member.namespace.name
-    fresh = [name for name in names if _is_counted(namespace, name) and name not in guest.counted]
+    guest, kinds = guest_of(member), node.namespaces[member.namespace.name].counted
+    fresh = [name for name in names if room_kind(name) in kinds and name not in guest.counted]
     guest.counted = (*guest.counted, *fresh)
     entering = (node.presence.enter(_place(node, name), guest.user_id) for name in fresh)
     _note(await asyncio.gather(*entering, return_exceptions=True))
@@ -112,14 +97,6 @@ async def _tell(node: Node, last: dict[tuple[str, str], int]) -> dict[tuple[str,
     }
     for (namespace, room), count in now.items():
         if count != last.get((namespace, room), 0):
-            node.server.deliver(_event(namespace, room, count), (room,))
+            event, message = node.namespaces[namespace].count(room, count)
+            node.server.deliver(event_of(event, message, namespace=namespace, key=room), (room,))
     return now
-
-
-def _event(namespace: str, room: str, count: int) -> Event:
-    message: Message = PresenceUpdate(room=room, count=count)
-    name = "presence:update"
-    if namespace == STREAMING:
-        message = ViewerCount(stream_key=room.removeprefix(STREAM), viewers=count)
-        name = "stream:viewer:count"
-    return event_of(name, message, namespace=namespace, key=room)

@@ -10,7 +10,8 @@ from hub.cluster.replay import Refusal
 from hub.cluster.sessions import Session
 from hub.engine import Event, Member
 from hub.engine.rooms import HELD
-from hub.sockets.node import Node, guest_of, left_of
+from hub.sockets.context import Node
+from hub.sockets.guest import guest_of, left_of
 from protocol.errors import unavailable
 from protocol.redis_wire import Broadcast
 

@@ -6,13 +6,13 @@ The application described is the hub: it receives what clients send.
 from collections.abc import Iterable
 from typing import Final
 
-from protocol import rest
 from protocol.describe.schemas import Document, Schemas
 from protocol.domain_events import DOMAIN_EVENTS, Envelope
 from protocol.errors import Code
 from protocol.events import CLIENT_EVENTS, SERVER_EVENTS, ClientEvent, ServerEvent
 from protocol.names import NAMESPACES
 from protocol.payload import Message
+from protocol.rest.failures import ErrorBody
 
 EVENT_LIMITS: Final = {
     "default": "100 events in 10 s a person",
@@ -56,11 +56,11 @@ def _forms() -> list[type[Message]]:
     forms += [event.ack for event in clients]
     forms += [event.payload for event in SERVER_EVENTS.values()]
     forms += [event.payload for event in DOMAIN_EVENTS.values()]
-    return [*forms, Envelope, rest.ErrorBody]
+    return [*forms, Envelope, ErrorBody]
 
 
 def _socket_messages(schemas: Schemas) -> Document:
-    clients = {_key(name): _client(event, schemas) for name, event in CLIENT_EVENTS.items()}
+    clients = {_key(one.name): _client(one, schemas) for one in CLIENT_EVENTS.values()}
     return clients | {_key(name): _server(event, schemas) for name, event in SERVER_EVENTS.items()}
 
 
@@ -110,7 +110,7 @@ def _domain_messages(schemas: Schemas) -> Document:
 def _ack(schemas: Schemas) -> Document:
     return {
         "type": "object",
-        "properties": {"ok": {"type": "boolean"}, "error": schemas.of(rest.ErrorBody)},
+        "properties": {"ok": {"type": "boolean"}, "error": schemas.of(ErrorBody)},
         "required": ["ok"],
     }
 
@@ -119,7 +119,7 @@ def _channels() -> Document:
     """One channel a namespace that has events, and the two streams between services."""
     found: Document = {}
     for namespace in NAMESPACES:
-        names = [name for name, event in _socket_events().items() if event.namespace == namespace]
+        names = [event.name for event in _socket_events() if event.namespace == namespace]
         if names:
             found[_channel(namespace)] = _messages(namespace, names)
     taken = [name for name, event in DOMAIN_EVENTS.items() if event.direction != "out"]
@@ -130,8 +130,8 @@ def _channels() -> Document:
     }
 
 
-def _socket_events() -> dict[str, ClientEvent | ServerEvent]:
-    return {**CLIENT_EVENTS, **SERVER_EVENTS}
+def _socket_events() -> list[ClientEvent | ServerEvent]:
+    return [*CLIENT_EVENTS.values(), *SERVER_EVENTS.values()]
 
 
 def _messages(address: str, names: Iterable[str]) -> Document:
@@ -141,8 +141,8 @@ def _messages(address: str, names: Iterable[str]) -> Document:
 
 def _operations() -> Document:
     found: Document = {}
-    for name, client in CLIENT_EVENTS.items():
-        found[_key(name)] = _operation("receive", _channel(client.namespace), name)
+    for client in CLIENT_EVENTS.values():
+        found[_key(client.name)] = _operation("receive", _channel(client.namespace), client.name)
     for name, server in SERVER_EVENTS.items():
         found[_key(name)] = _operation("send", _channel(server.namespace), name)
     for name, event in DOMAIN_EVENTS.items():

@@ -5,10 +5,10 @@ from typing import Any, Final
 
 import msgspec
 
-from protocol import rest
 from protocol.describe.schemas import TEXT_PATTERN, Document, Schemas
 from protocol.errors import ERRORS
-from protocol.operations import PREFIX, Operation
+from protocol.rest.failures import Failure
+from protocol.rest.operation import PREFIX, Operation
 
 _FIGURES: Final = {
     "default": "10 a minute, a person and route",
@@ -27,7 +27,7 @@ NOTES: Final = (
 
 def openapi(operations: Sequence[Operation], version: str) -> Document:
     """The REST door as OpenAPI 3.1; paths are relative to the server's root."""
-    schemas = Schemas([form for one in operations for form in _forms(one)] + [rest.Failure])
+    schemas = Schemas([form for one in operations for form in _forms(one)] + [Failure])
     queries = {one.query.__name__ for one in operations if one.query is not None}
     paths: dict[str, Document] = {}
     for one in operations:
@@ -178,7 +178,7 @@ def _responses(schemas: Schemas) -> Document:
     for code, spec in ERRORS.items():
         words.setdefault(spec.status, []).append(code.value)
     told = {status: ", ".join(codes) for status, codes in words.items()} | _HTTP_WORDS
-    failure = {"application/json": {"schema": schemas.of(rest.Failure)}}
+    failure = {"application/json": {"schema": schemas.of(Failure)}}
     found: Document = {}
     for status, word in sorted(told.items()):
         found[str(status)] = {"description": word, "content": failure}

@@ -12,8 +12,8 @@ from aiohttp import web
 
 from api.app import create_app
 from api.health import Vitals
-from hub.domain import sessions
 from hub.domain.context import Domain
+from hub.domain.people import sessions
 from hub.plumbing.http.connections import Connections
 from hub.plumbing.http.server import HttpServer, Times
 from hub.plumbing.limits.fleet import Limits

@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 from structlog.testing import capture_logs
 
-from hub.domain import sessions
+from hub.domain.people import sessions
 from hub.plumbing.telemetry.metrics import REGISTRY
 from tests.api.conftest import PREFIX, Door, errors_counted
 

@@ -9,7 +9,7 @@ import pytest
 from yarl import URL
 
 from api.health import Vitals
-from hub.domain import sessions
+from hub.domain.people import sessions
 from hub.domain.service_keys import ServiceKeys
 from hub.plumbing.http import health
 from tests.api.conftest import PREFIX, Door

@@ -9,8 +9,8 @@ import aiohttp
 import pytest
 from pydantic import SecretStr
 
-from hub.domain import sessions
-from hub.domain.opening import open_domain
+from hub.domain.assembly import open_domain
+from hub.domain.people import sessions
 from hub.plumbing.life.lifecycle import Lifecycle
 from hub.plumbing.limits import fleet as limits
 from hub.plumbing.settings.settings import Settings

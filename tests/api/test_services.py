@@ -9,9 +9,10 @@ from uuid import uuid4
 
 import pytest
 
-from hub.domain import members, sessions
-from hub.domain.members import DEVICES_MAX
-from protocol.rest import DeviceRequest
+from hub.domain.people import sessions
+from hub.domain.people.devices import DEVICES_MAX
+from protocol.rest.devices import DeviceRequest
+from tests import verbs
 from tests.api.conftest import JEJU, PREFIX, Door, Reply
 
 EVENTS = f"{PREFIX}/events"
@@ -192,7 +193,7 @@ async def test_the_devices_of_a_person_have_a_cap(door: Door, record_property: A
 
     async def add(user: str, n: int) -> None:
         form = DeviceRequest(platform="android", token=f"{user}-{n:040}")
-        await members.add_device(door.domain, user, form)
+        await verbs.add_device(door.domain, user, form)
 
     async def kept() -> set[int]:
         rows = await door.domain.pool.fetch("SELECT token FROM devices WHERE user_id = 'minji'")

@@ -18,8 +18,8 @@ from hub.cluster.cluster import Cluster, ClusterOptions
 from hub.cluster.server import Server as RedisServer
 from hub.engine import Member
 from hub.engine.process import freeze_start
-from hub.sockets.local import LocalSockets
-from hub.sockets.node import Order
+from hub.sockets.context import Order
+from hub.sockets.from_cluster import LocalSockets
 from protocol.names import Channels
 from protocol.redis_wire import Broadcast, encode_closed, encode_open
 from tests.benchmarks.app import bench_server

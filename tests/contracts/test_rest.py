@@ -12,10 +12,10 @@ from api.docs import docs_routes
 from api.health import METRICS, Vitals, health_routes
 from api.route import Route
 from api.routes import ROUTES
-from hub.domain.sessions import ALL_SCOPES
+from hub.domain.people.sessions import ALL_SCOPES
 from protocol.errors import Code
-from protocol.operations import PREFIX
 from protocol.payload import Message
+from protocol.rest.operation import PREFIX
 
 CONTRACT: Final = json.loads(Path(__file__).with_name("contract.json").read_text())
 
@@ -95,6 +95,12 @@ def test_auth_limit_and_idempotency_are_the_contracts(name: str) -> None:
     assert str(route.auth) == auth
     assert str(route.rate) == row["limit"]
     assert route.idempotent == row["idempotency_key"]
+
+
+def test_every_route_says_in_a_line_what_it_does() -> None:
+    for name, route in BUILT.items():
+        assert 0 < len(route.summary) <= 90, name
+        assert route.tag, name
 
 
 @pytest.mark.parametrize("name", SHARED)

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from protocol.errors import HubError
 from protocol.normal import code_of, hashtags_of, normal
 from protocol.payload import read
-from protocol.rest import Ask, InboxQuery, Notify, QuestionsQuery
+from protocol.rest.notifications import InboxQuery, Notify
+from protocol.rest.questions import Ask, QuestionsQuery
 
 Seen = Callable[[str, object], None]
 pytestmark = pytest.mark.fault(16)

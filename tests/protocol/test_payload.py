@@ -12,16 +12,13 @@ from api.routes import ROUTES
 from protocol import payload
 from protocol.domain_events import DOMAIN_EVENTS, Envelope, UserUpdated
 from protocol.errors import Code, HubError
-from protocol.events import (
-    CLIENT_EVENTS,
-    SERVER_EVENTS,
-    Count,
-    LocationUpdate,
-    NotificationRead,
-    Ok,
-    emit,
-)
-from protocol.rest import DeviceRequest, Events, Notify, ReadAll
+from protocol.events import CLIENT_EVENTS, SERVER_EVENTS, emit
+from protocol.events.inbox import NotificationRead
+from protocol.events.places import LocationUpdate
+from protocol.events.row import Count, Ok
+from protocol.rest.devices import DeviceRequest
+from protocol.rest.domain_events import Events
+from protocol.rest.notifications import Notify, ReadAll
 
 
 @pytest.mark.parametrize(

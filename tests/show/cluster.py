@@ -9,7 +9,7 @@ from pathlib import Path
 from hub.cluster.emitter import Emitter
 from hub.cluster.line import Line
 from hub.cluster.server import Server
-from hub.domain.opening import open_domain
+from hub.domain.assembly import open_domain
 from hub.embedded import valkey
 from hub.plumbing.life.lifecycle import Lifecycle
 from hub.plumbing.settings.settings import Settings

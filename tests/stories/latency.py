@@ -5,10 +5,11 @@ from time import monotonic
 from typing import Any
 from uuid import uuid4
 
-from hub.domain import members
 from hub.domain.context import Domain
+from hub.domain.people import members
 from protocol.domain_events import UserUpdated
 from protocol.tokens import sign_access
+from tests import verbs
 from tests.client import Rest
 from tests.stories.light import LightSocket
 from tests.stories.stack import Stack
@@ -30,7 +31,7 @@ async def settle_local(d: Domain, user_id: str) -> None:
             location_consent_at=d.now(),
         )
         await members.update(change, person)
-    await members.locate(d, user_id, *PLACE, 10)
+    await verbs.locate(d, user_id, *PLACE, 10)
 
 
 async def measure(stack: Stack, questions: int, sockets: int) -> list[float]:

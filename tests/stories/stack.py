@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hub.domain.context import Domain
-from hub.domain.sessions import add_service
+from hub.domain.people.sessions import add_service
 from tests.client import Person, Rest, rest
 from tests.conftest import SECRETS
 from tests.fakes.fcm import FakeFcm

@@ -8,16 +8,17 @@ from typing import Any
 import msgspec
 import pytest
 
-from hub.domain import inbox, members
+from hub.domain.assembly import open_domain
 from hub.domain.context import Domain
-from hub.domain.inbox import News, Told
-from hub.domain.opening import open_domain
+from hub.domain.notifications.writing import News, Written
+from hub.domain.people import members
 from hub.plumbing.life.clock import VirtualClock
 from hub.plumbing.life.lifecycle import Lifecycle
 from hub.plumbing.settings.settings import Settings
 from protocol.domain_events import UserUpdated
 from protocol.jobs import QUEUES, row_of
-from protocol.rest import DeviceRequest
+from protocol.rest.devices import DeviceRequest
+from tests import verbs
 from tests.conftest import SECRETS
 from tests.fakes.fcm import FakeFcm
 from tests.fakes.smtp import FakeSmtp
@@ -93,18 +94,24 @@ async def add_person(d: Domain, user_id: str, *, devices: int = 1, **changes: An
         await members.update(change, UserUpdated(user_id=user_id, **given))
     tokens = [f"token-{user_id}-{number}" for number in range(devices)]
     for token in tokens:
-        await members.add_device(d, user_id, DeviceRequest(platform="android", token=token))
+        await verbs.add_device(d, user_id, DeviceRequest(platform="android", token=token))
     return tokens
 
 
-async def notify(d: Domain, user_id: str, *, online: bool = False, **changes: Any) -> Told:
+async def notify(d: Domain, user_id: str, *, online: bool = False, **changes: Any) -> Written:
     """A personal alert, or with kind=question_urgent an urgent one."""
     news = News(
         user_id, **({"kind": "answer_created", "title": "새 답변", "body": "여기요"} | changes)
     )
-    async with d.outbox.change() as change:
-        (told,) = await inbox.notify(d, change, [news], {user_id} if online else set())
-    return told
+    if online:
+        await come_online(d, user_id)
+    (written,) = await verbs.notify(d, news)
+    return written
+
+
+async def come_online(d: Domain, user_id: str) -> None:
+    """A lease as the node holds it that has a socket of theirs."""
+    await d.redis.zadd(d.keys.presence(user_id), {"0 sid": 2**40})
 
 
 async def deliveries(d: Domain, channel: str | None = None) -> list[tuple[str, str, str | None]]:
@@ -117,7 +124,7 @@ async def deliveries(d: Domain, channel: str | None = None) -> list[tuple[str, s
     return [(row["channel"], row["status"], row["reason"]) for row in rows]
 
 
-async def decisions(d: Domain, told: Told) -> list[tuple[str, str, str]]:
+async def decisions(d: Domain, told: Written) -> list[tuple[str, str, str]]:
     rows = await d.pool.fetch(
         "SELECT channel, verdict, reason FROM decisions WHERE notification_id = $1"
         " ORDER BY created_at",

@@ -9,9 +9,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from hub.domain.assembly import open_domain
 from hub.domain.context import Domain
-from hub.domain.inbox import URGENT_KIND
-from hub.domain.opening import open_domain
+from hub.domain.rules.kinds import QUESTION_URGENT
 from hub.plumbing.life.lifecycle import Lifecycle
 from hub.plumbing.settings.settings import Settings
 from tests.conftest import fresh_database
@@ -133,7 +133,7 @@ async def killed_between_answer_and_row_there_are_two_at_most_and_one_on_the_scr
     await add_person(domain, "bora")
     fcm.arm(Fault("send", "hang", taken=True))
     async with worker(own.environ) as first:
-        told = await notify(domain, "bora", kind=URGENT_KIND)
+        told = await notify(domain, "bora", kind=QUESTION_URGENT.name)
         await fcm.wait(lambda: len(fcm.received) == 1, 10)
         await _kill(first)
     async with worker(own.environ):

@@ -5,10 +5,13 @@ from typing import Any
 
 import pytest
 
-from hub.domain import inbox, members, questions
 from hub.domain.context import Domain
-from hub.domain.inbox import News
-from protocol.rest import DeviceRequest
+from hub.domain.notifications import writing
+from hub.domain.notifications.writing import News
+from hub.domain.people import members
+from hub.domain.rules.kinds import ANSWER_ACCEPTED
+from protocol.rest.devices import DeviceRequest
+from tests import verbs
 from tests.fakes.fcm import FakeFcm
 from tests.fakes.smtp import FakeSmtp
 from tests.workers.conftest import Shift, add_person, notify
@@ -17,7 +20,7 @@ from tests.workers.test_late_outcomes import PHARMACY, near
 
 async def phone(d: Domain, user_id: str, token: str, locale: str | None) -> None:
     form = DeviceRequest(platform="android", token=token, locale=locale)
-    await members.add_device(d, user_id, form)
+    await verbs.add_device(d, user_id, form)
 
 
 def shown(fcm: FakeFcm) -> dict[str, tuple[str, str]]:
@@ -33,8 +36,8 @@ async def accepted(d: Domain, user_id: str) -> None:
     async with d.outbox.change() as change:
         language = await members.locale_of(change.conn, user_id)
         words: dict[str, str | int] = {"points": 1, "title": "약국?"}
-        news = News.of_ours(user_id, "answer_accepted", language, words)
-        await inbox.notify(d, change, [news], set())
+        news = News.of_ours(user_id, ANSWER_ACCEPTED, language, words)
+        await writing.notify(d, change, [news])
 
 
 KO = ("내 답변이 채택됐어요", "‘약국?’ 질문에 남긴 답변이 채택돼서 1포인트를 받았어요.")
@@ -66,7 +69,7 @@ async def test_an_urgent_question_is_announced_in_the_phones_language(
     d = shift.desk.domain
     await near(d, "bora")
     await phone(d, "bora", "english", "en")
-    await questions.ask(d, "mina", PHARMACY)
+    await verbs.ask(d, "mina", PHARMACY)
     await shift.advance()
     texts = shown(fcm)
     assert texts["english"][0].startswith("Urgent question ")

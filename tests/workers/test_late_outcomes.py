@@ -12,16 +12,22 @@ from pgqueuer.domain.models import Job
 from pgqueuer.domain.types import QueueEntrypoint, QueueManagerId
 from pgqueuer.ports.repository import EntrypointExecutionParameter
 
-from hub.domain import attention, delivery, members, questions, urgent
 from hub.domain.context import Domain
-from hub.domain.inbox import Told
-from hub.domain.orders import Order
-from hub.domain.rules import Reason
+from hub.domain.notifications import delivery
+from hub.domain.notifications.orders import Order
+from hub.domain.notifications.writing import Written
+from hub.domain.people import members
+from hub.domain.questions import waves
+from hub.domain.rules.kinds import Channel
+from hub.domain.rules.reasons import Reason
+from hub.domain.rules.states import FINAL, DeliveryStatus
 from hub.plumbing.stores.outbox import enqueue
 from hub.plumbing.stores.postgres import acquire
 from protocol.domain_events import UserUpdated
-from protocol.jobs import Channel, unseen_check
-from protocol.rest import Ask, DeviceRequest
+from protocol.jobs import unseen_check
+from protocol.rest.devices import DeviceRequest
+from protocol.rest.questions import Ask
+from tests import verbs
 from tests.fakes import fcm_schema
 from tests.fakes.fcm import FakeFcm
 from tests.fakes.script import Fault
@@ -36,7 +42,7 @@ async def devices(d: Domain) -> list[tuple[str, str, str | None]]:
     return [(row["token"], row["user_id"], row["disabled_reason"]) for row in rows]
 
 
-async def claim(d: Domain, told: Told, channel: Channel, lease_s: float) -> Order:
+async def claim(d: Domain, told: Written, channel: Channel, lease_s: float) -> Order:
     order = await delivery.take_steps(d, told.id, told.created_at, channel, lease_s)
     assert order is not None
     return order
@@ -53,7 +59,7 @@ async def test_a_token_registered_again_meanwhile_is_no_dead_one(
     await notify(d, "bora")
     sending = asyncio.create_task(shift.advance())
     await fcm.wait_held(WAIT)
-    await members.add_device(d, "bora", DeviceRequest(platform="android", token=token))
+    await verbs.add_device(d, "bora", DeviceRequest(platform="android", token=token))
     fcm.release()
     await sending
     assert await devices(d) == [(token, "bora", None)]
@@ -73,7 +79,7 @@ async def test_a_device_that_moved_meanwhile_is_its_new_owners(shift: Shift, fcm
     await notify(d, "bora")
     sending = asyncio.create_task(shift.advance())
     await fcm.wait_held(WAIT)
-    await members.add_device(d, "next", DeviceRequest(platform="android", token=token))
+    await verbs.add_device(d, "next", DeviceRequest(platform="android", token=token))
     fcm.release()
     await sending
     await shift.advance(5)
@@ -89,8 +95,8 @@ async def test_gone_between_two_tries_is_not_dead(shift: Shift, fcm: FakeFcm) ->
     fcm.arm(Fault("send", status=503, body=fcm_schema.AWAY))
     await notify(d, "bora")
     await shift.advance()
-    await members.add_device(d, "next", DeviceRequest(platform="android", token=token))
-    await members.add_device(d, "bora", DeviceRequest(platform="android", token="newer"))
+    await verbs.add_device(d, "next", DeviceRequest(platform="android", token=token))
+    await verbs.add_device(d, "bora", DeviceRequest(platform="android", token="newer"))
     await shift.advance(5)
     assert await devices(d) == [("newer", "bora", None), (token, "next", None)]
     assert sorted(await deliveries(d, "push"), key=str) == [
@@ -107,10 +113,10 @@ async def test_a_token_that_is_dead_is_so_for_all_pushes_under_way(
     d = shift.desk.domain
     (token,) = await add_person(d, "bora")
     first, second = await notify(d, "bora"), await notify(d, "bora")
-    orders = [await claim(d, told, "push", 30) for told in (first, second)]
+    orders = [await claim(d, told, Channel.PUSH, 30) for told in (first, second)]
     for order in orders:
         one = order.targets[0]
-        assert await delivery.settle(d, order, one, "failed", reason=Reason.TOKEN_DEAD)
+        assert await delivery.settle(d, order, one, DeliveryStatus.FAILED, reason=Reason.TOKEN_DEAD)
     assert await devices(d) == [(token, "bora", "token_dead")]
     assert await deliveries(d, "push") == [("push", "failed", "token_dead")] * 2
 
@@ -121,16 +127,16 @@ async def test_an_address_that_changed_meanwhile_gets_its_mail(shift: Shift) -> 
     await add_person(d, "bora", devices=0, email="Old@Example.org")
     told = await notify(d, "bora")
     shift.clock.advance(601)
-    order = await claim(d, told, "email", 30)
+    order = await claim(d, told, Channel.EMAIL, 30)
     async with d.outbox.change() as change:
         await members.update(change, UserUpdated(user_id="bora", email="new@example.org"))
     dead = Reason.ADDRESS_SUPPRESSED
-    assert not await delivery.settle(d, order, order.targets[0], "failed", reason=dead)
+    assert not await delivery.settle(d, order, order.targets[0], DeliveryStatus.FAILED, reason=dead)
     assert await deliveries(d, "email") == [("email", "queued", None)]
     assert await d.pool.fetchval("SELECT array_agg(address) FROM suppressions") == [
         "old@example.org"
     ]
-    again = await claim(d, told, "email", 30)
+    again = await claim(d, told, Channel.EMAIL, 30)
     assert [target.address for target in again.targets] == ["new@example.org"]
 
 
@@ -139,27 +145,25 @@ async def test_who_lost_the_row_writes_nothing_into_it(shift: Shift) -> None:
     d = shift.desk.domain
     await add_person(d, "bora")
     told = await notify(d, "bora")
-    late = await claim(d, told, "push", 5)
+    late = await claim(d, told, Channel.PUSH, 5)
     shift.clock.advance(6)
-    now = await claim(d, told, "push", 60)
-    for status in ("queued", "failed", "suppressed", "expired"):
+    now = await claim(d, told, Channel.PUSH, 60)
+    for status in DeliveryStatus.QUEUED, *(FINAL - {DeliveryStatus.SENT}):
         await delivery.settle(d, late, late.targets[0], status)
         assert await deliveries(d, "push") == [("push", "sending", None)]
-    await delivery.settle(d, late, late.targets[0], "sent", provider_message_id="p1")
-    await delivery.settle(d, now, now.targets[0], "failed", error_code="http_500")
+    await delivery.settle(d, late, late.targets[0], DeliveryStatus.SENT, provider_message_id="p1")
+    await delivery.settle(d, now, now.targets[0], DeliveryStatus.FAILED, error_code="http_500")
     assert await deliveries(d, "push") == [("push", "sent", None)]
 
 
 @pytest.mark.fault(12)
-@pytest.mark.parametrize("status", ["queued", "failed"])
-async def test_what_was_read_meanwhile_stays_withheld(
-    shift: Shift, status: delivery.Status
-) -> None:
+@pytest.mark.parametrize("status", [DeliveryStatus.QUEUED, DeliveryStatus.FAILED])
+async def test_what_was_read_meanwhile_stays_withheld(shift: Shift, status: DeliveryStatus) -> None:
     d = shift.desk.domain
     await add_person(d, "bora")
     told = await notify(d, "bora")
-    order = await claim(d, told, "push", 30)
-    await attention.mark_read(d, "bora", [str(told.id)])
+    order = await claim(d, told, Channel.PUSH, 30)
+    await verbs.mark_read(d, "bora", [str(told.id)])
     assert await delivery.take_steps(d, told.id, told.created_at, None, 0) is None
     await delivery.settle(d, order, order.targets[0], status, error_code="http_500")
     assert await deliveries(d, "push") == [("push", "suppressed", "seen")]
@@ -223,14 +227,14 @@ async def test_who_has_the_job_ends_it(domain: Domain) -> None:
 async def test_a_wave_ranked_before_the_answer_wakes_nobody_after_it(shift: Shift) -> None:
     d = shift.desk.domain
     await near(d, "bora")
-    question = await questions.ask(d, "mina", PHARMACY)
+    question = await verbs.ask(d, "mina", PHARMACY)
     async with acquire(d.pool) as conn:
         change = conn.transaction()
         await change.start()  # the answer stands in its transaction while the wave is ranked
         await conn.execute(
             "UPDATE questions SET first_answer_at = $2 WHERE id = $1", question.id, d.now()
         )
-        ranking = asyncio.create_task(urgent.tell_audience(d, question.id, 1))
+        ranking = asyncio.create_task(waves.tell_audience(d, question.id, 1))
         await waits_for_a_lock(d)
         await change.commit()
     assert await ranking == 0
@@ -257,4 +261,4 @@ PHARMACY = Ask(
 
 async def near(d: Domain, user_id: str) -> None:
     await add_person(d, user_id, is_local_verified=True, location_consent_at=d.now())
-    await members.locate(d, user_id, 33.489, 126.493, 20)
+    await verbs.locate(d, user_id, 33.489, 126.493, 20)

@@ -5,7 +5,8 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from hub.domain import delivery
+from hub.domain.notifications import delivery
+from hub.domain.rules.kinds import Channel
 from tests.workers.conftest import Shift, add_person, notify
 from workers.channels.message import Recipient
 from workers.channels.smtp.message import mail_of
@@ -25,7 +26,7 @@ async def test_an_id_is_one_segment_of_the_link(
     d = shift.desk.domain
     await add_person(d, "bora")
     told = await notify(d, "bora", question_id=id)
-    order = await delivery.take_steps(d, told.id, told.created_at, "push", 15)
+    order = await delivery.take_steps(d, told.id, told.created_at, Channel.PUSH, 15)
     assert order is not None
     message = message_of(order, order.targets[0], BASE)
     url = message.url

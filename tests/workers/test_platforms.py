@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from hub.domain import members
 from hub.domain.context import Domain
-from hub.domain.inbox import URGENT_KIND
+from hub.domain.rules.kinds import QUESTION_URGENT, Channel
 from protocol.errors import HubError
-from protocol.rest import DeviceRequest
+from protocol.rest.devices import DeviceRequest
 from protocol.web_push import public_text, read_vapid_key, to_base64url
+from tests import verbs
 from tests.fakes.apns import KEY_ID, TEAM_ID, TOPIC, FakeApns, taken
 from tests.fakes.fcm import FakeFcm
 from tests.fakes.kakao import FakeKakao
@@ -69,7 +69,7 @@ def environ(
 
 
 async def register(d: Domain, platform: Any, token: str, **more: Any) -> None:
-    await members.add_device(d, "bora", DeviceRequest(platform=platform, token=token, **more))
+    await verbs.add_device(d, "bora", DeviceRequest(platform=platform, token=token, **more))
 
 
 async def test_each_platform_is_pushed_by_its_own_provider_and_retracted_where_that_can_be(
@@ -81,7 +81,7 @@ async def test_each_platform_is_pushed_by_its_own_provider_and_retracted_where_t
     await register(d, "ios", IPHONE)
     await register(d, "android", GALAXY)
     await register(d, "web", subscription)
-    told = await notify(d, "bora", kind=URGENT_KIND)
+    told = await notify(d, "bora", kind=QUESTION_URGENT.name)
     await shift.advance()
     assert [taken(one) for one in apns.received] == [(IPHONE, "alert")]
     assert [one["token"] for one in fcm.received] == [GALAXY]
@@ -93,7 +93,7 @@ async def test_each_platform_is_pushed_by_its_own_provider_and_retracted_where_t
     collapse_id = apns.received[0]["headers"]["apns-collapse-id"]
     back = replace(push(), collapse_id=collapse_id, silent=True)
     for to in await recipients(d):
-        provider = shift.desk.providers.serving("push", to)
+        provider = shift.desk.providers.serving(Channel.PUSH, to)
         assert provider is not None
         if provider.row.retracts:
             assert isinstance(await provider.send(to, back), Sent)

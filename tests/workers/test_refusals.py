@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from hub.domain import members
 from hub.domain.context import Domain
+from hub.domain.people import members
 from hub.plumbing.telemetry.metrics import REGISTRY
 from protocol.domain_events import UserUpdated
 from tests.fakes.fcm import FakeFcm

@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 from hub.domain.context import Domain
-from hub.domain.inbox import URGENT_KIND
+from hub.domain.rules.kinds import QUESTION_URGENT
 from hub.plumbing.life.lifecycle import Lifecycle
 from hub.plumbing.settings.settings import Settings
 from hub.plumbing.stores.outbox import enqueue
@@ -244,8 +244,8 @@ async def test_stopping_finishes_what_runs_and_gives_back_what_waits(
     await asyncio.wait_for(stopping, 10)
     assert not life.failed
     rows = await domain.pool.fetch("SELECT entrypoint, status, attempts FROM pgqueuer")
-    later = [tuple(row) for row in rows if row["entrypoint"] == "notification:normal"]
-    assert later == [("notification:normal", "queued", 0)]
+    later = [tuple(row) for row in rows if row["entrypoint"] != "unseen-check"]
+    assert later == [("first-look", "queued", 0)]
     statuses = await deliveries(domain, "push")
     assert statuses == [("push", "sent", None)]
 
@@ -286,7 +286,7 @@ async def test_a_lost_connection_is_opened_again_and_its_jobs_go_on(
     assert len(cut) == 1
     fcm.release()
     await until(lambda: idle(worker))
-    await notify(worker, "bora", kind=URGENT_KIND)
+    await notify(worker, "bora", kind=QUESTION_URGENT.name)
     await fcm.wait(lambda: len(fcm.received) == 2, 8)
     await until(lambda: idle(worker))
     assert await deliveries(worker, "push") == [("push", "sent", None)] * 2

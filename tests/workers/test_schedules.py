@@ -138,7 +138,7 @@ async def test_trending_is_of_the_last_day_and_of_what_stands(shift: Shift) -> N
     tags = await statistics.count_trending(d)
     assert tags[:2] == [("약국", 3), ("밤", 2)]
     assert len(tags) == 20
-    kept = await d.redis.zrevrange(d.keys.trending(), 0, 1, withscores=True)
+    kept: list[Any] = await d.redis.zrevrange(d.keys.trending(), 0, 1, withscores=True)
     assert [(_text(tag), score) for tag, score in kept] == [("약국", 3.0), ("밤", 2.0)]
     assert 3500 < await d.redis.ttl(d.keys.trending()) <= 3600
     await d.pool.execute("UPDATE questions SET created_at = created_at - interval '2 days'")
@@ -178,7 +178,7 @@ async def test_a_digest_comes_once_a_day_as_one_mail_to_who_wants_one(
     assert subjects["b@example.org"] == "2 questions in your area since yesterday"
     assert all("문 연 약국?" in mail["text"] for mail in smtp.received)
     assert fcm.received == []
-    assert set(shift.ran) == {"email:bulk"}
+    assert set(shift.ran) == {"first-look", "email:bulk"}
     run = await d.pool.fetchrow("SELECT * FROM digest_runs")
     assert run is not None
     assert (run["region_code"], run["recipients"], run["sent"]) == ("jeju", 2, 2)
@@ -295,7 +295,8 @@ async def test_what_is_past_its_time_goes_and_nothing_else(shift: Shift) -> None
         ("t", False),
     ]
     assert gone["expired_positions"] == 1
-    places = dict(await d.pool.fetch("SELECT id, lat FROM questions"))
+    rows = await d.pool.fetch("SELECT id, lat FROM questions")
+    places = {row["id"]: row["lat"] for row in rows}
     assert (places[place], places[open_place]) == (None, 33.5)
     assert gone["seen_deliveries"] == 0
     assert await d.pool.fetchval("SELECT count(*) FROM notifications") == 1

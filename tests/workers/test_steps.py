@@ -4,8 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from hub.domain import attention
-from hub.domain.inbox import URGENT_KIND
+from hub.domain.rules.kinds import QUESTION_URGENT
+from tests import verbs
 from tests.fakes.fcm import FakeFcm
 from tests.fakes.smtp import FakeSmtp
 from tests.workers.conftest import Shift, add_person, decisions, deliveries, notify
@@ -25,7 +25,7 @@ async def test_a_push_goes_at_once_to_who_has_no_socket(shift: Shift, fcm: FakeF
     assert data["notificationId"] == str(told.id)
     assert data["unread"] == "1"
     assert await deliveries(d) == [SENT_PUSH]
-    assert await decisions(d, told) == [("push", "told", "no live socket")]
+    assert await decisions(d, told) == [("push", "told", "no_live_socket")]
 
 
 async def test_an_email_follows_when_nobody_looked(
@@ -44,7 +44,7 @@ async def test_an_email_follows_when_nobody_looked(
     assert (len(fcm.received), len(smtp.received)) == (1, 1)
 
 
-@pytest.mark.parametrize(("kind", "timer"), [("answer_created", 60), (URGENT_KIND, 30)])
+@pytest.mark.parametrize(("kind", "timer"), [("answer_created", 60), (QUESTION_URGENT.name, 30)])
 async def test_with_a_live_socket_the_push_waits_for_its_timer(
     shift: Shift, fcm: FakeFcm, kind: str, timer: int
 ) -> None:
@@ -63,7 +63,7 @@ async def test_an_acknowledgement_stops_the_push_and_not_the_email_of_a_personal
     d = shift.desk.domain
     await add_person(d, "bora")
     told = await notify(d, "bora", online=True)
-    await attention.acknowledge(d, "bora", [str(told.id)], [])
+    await verbs.acknowledge(d, "bora", [str(told.id)], [])
     await shift.advance(700)
     assert fcm.received == []
     assert len(smtp.received) == 1
@@ -75,8 +75,8 @@ async def test_an_acknowledgement_ends_push_and_email_of_an_urgent_one(
 ) -> None:
     d = shift.desk.domain
     await add_person(d, "bora")
-    told = await notify(d, "bora", online=True, kind=URGENT_KIND)
-    await attention.acknowledge(d, "bora", [str(told.id)], [])
+    told = await notify(d, "bora", online=True, kind=QUESTION_URGENT.name)
+    await verbs.acknowledge(d, "bora", [str(told.id)], [])
     await shift.advance(700)
     assert fcm.received == []
     assert smtp.received == []
@@ -91,7 +91,7 @@ async def test_a_push_that_was_opened_stops_the_email(
     told = await notify(d, "bora")
     await shift.advance(10)
     assert len(fcm.received) == 1
-    await attention.mark_read(d, "bora", [str(told.id)])
+    await verbs.mark_read(d, "bora", [str(told.id)])
     await shift.advance(700)
     assert smtp.received == []
     assert await deliveries(d) == [("email", "suppressed", "seen"), SENT_PUSH]

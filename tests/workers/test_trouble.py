@@ -8,17 +8,19 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from hub.domain import intake, members, questions
+from hub.domain import intake
+from hub.domain.assembly import open_domain
 from hub.domain.context import Domain
-from hub.domain.inbox import URGENT_KIND
-from hub.domain.opening import open_domain
-from hub.domain.sessions import ALL_SCOPES, Service
+from hub.domain.people import members
+from hub.domain.people.sessions import ALL_SCOPES, Service
+from hub.domain.rules.kinds import QUESTION_URGENT
 from hub.embedded import Postgres, Valkey
 from hub.plumbing.life.lifecycle import Lifecycle
 from hub.plumbing.settings.settings import Settings
 from hub.plumbing.stores.migrations import migrate
 from protocol.domain_events import Envelope, UserUpdated
-from protocol.rest import Ask
+from protocol.rest.questions import Ask
+from tests import verbs
 from tests.conftest import FLAVOUR
 from tests.fakes.fcm import FakeFcm
 from tests.fakes.script import Fault
@@ -75,7 +77,7 @@ async def test_an_urgent_push_does_not_wait_for_a_breaker_longer_than_15_s(
     fcm.arm(Fault("send", "answer", status=503))
     await notify(d, "a")
     await until(is_met(lambda: fcm.sends == 1))
-    await notify(d, "b", kind=URGENT_KIND)
+    await notify(d, "b", kind=QUESTION_URGENT.name)
 
     async def withheld() -> bool:
         return ("push", "suppressed", "breaker_open") in await deliveries(d, "push")
@@ -112,10 +114,13 @@ async def test_no_more_pushes_run_at_once_than_there_are_seats_and_the_urgent_go
     await notify(d, "a")
     await fcm.wait_held(5)
     await notify(d, "b")
-    await notify(d, "urgent", kind=URGENT_KIND)
+    await notify(d, "urgent", kind=QUESTION_URGENT.name)
 
     async def all_claimed() -> bool:
-        claimed = "SELECT count(*) FROM pgqueuer WHERE status = 'picked'"
+        claimed = (
+            "SELECT count(*) FROM pgqueuer WHERE status = 'picked'"
+            " AND entrypoint LIKE 'notification:%'"
+        )
         return bool(await d.pool.fetchval(claimed) == 3)
 
     await until(all_claimed)
@@ -171,7 +176,7 @@ async def own_valkey(scratch: Path) -> Valkey:
     return Valkey(scratch / f"redis-{uuid4().hex[:6]}", durable=False, prefer=FLAVOUR)
 
 
-async def test_while_redis_is_away_a_wave_waits_without_losing_a_try(
+async def test_while_redis_is_away_a_wave_is_ranked_and_pushed_all_the_same(
     environ: dict[str, str], own_valkey: Valkey, fcm: FakeFcm
 ) -> None:
     url = await own_valkey.start()
@@ -180,18 +185,12 @@ async def test_while_redis_is_away_a_wave_waits_without_losing_a_try(
         d = await start(life, environ, REDIS_URL=url)
         await _local(d, "bora")
         await own_valkey.stop()
-        await questions.ask(d, "mina", _pharmacy())
-
-        async def tried() -> bool:
-            row = await d.pool.fetchrow("SELECT * FROM pgqueuer WHERE entrypoint = 'urgent-wave'")
-            return row is not None and row["execute_after"] > row["created"]
-
-        await until(tried, 20)
-        await asyncio.sleep(3)
-        assert await held(d) == []
-        await own_valkey.start()
+        await verbs.ask(d, "mina", _pharmacy())
         message = await fcm.next_message(20)
         assert message["token"] == "token-bora-0"
+        assert await held(d) == []
+        assert not await _published(d), "the sockets hear of it when Redis is back"
+        await own_valkey.start()
         await until(lambda: _published(d), 10)
     finally:
         await life.close()
@@ -209,7 +208,7 @@ async def _local(d: Domain, user_id: str) -> None:
             change,
             UserUpdated(user_id=user_id, is_local_verified=True, location_consent_at=d.now()),
         )
-    await members.locate(d, user_id, *HERE, 20)
+    await verbs.locate(d, user_id, *HERE, 20)
 
 
 def _pharmacy() -> Ask:
@@ -227,7 +226,7 @@ async def test_an_urgent_question_wakes_who_is_near_and_its_answer_ends_it(
 ) -> None:
     d = shift.desk.domain
     await _local(d, "bora")
-    question = await questions.ask(d, "mina", _pharmacy())
+    question = await verbs.ask(d, "mina", _pharmacy())
     await shift.advance()
     (message,) = fcm.received
     data, android = message["message"]["data"], message["message"]["android"]
@@ -236,7 +235,7 @@ async def test_an_urgent_question_wakes_who_is_near_and_its_answer_ends_it(
     assert android["collapse_key"] == question.id
     assert android["ttl"] == "600s"
     assert "33.4" not in str(message["message"]), "no coordinates leave"
-    await questions.close_own(d, "mina", question.id, "closed")
+    await verbs.close(d, "mina", question.id)
     await shift.advance(600)
     assert await deliveries(d, "email") == [("email", "suppressed", "closed")]
 

@@ -5,11 +5,11 @@ from importlib import import_module
 
 import aiohttp
 
+from hub.domain.rules.kinds import Channel
 from hub.plumbing.life.clock import Clock, SystemClock
 from hub.plumbing.life.lifecycle import Lifecycle
 from hub.plumbing.settings.product import Channels
 from hub.plumbing.telemetry.metrics import PROVIDER_DURATION
-from protocol.jobs import Channel
 from workers.channels.breaker import Breaker
 from workers.channels.message import Message, Recipient, Sender
 from workers.channels.outcome import Outcome

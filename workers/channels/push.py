@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import orjson
 
-from hub.plumbing.life.clock import iso
+from protocol.payload import iso
 from workers.channels.message import Message
 
 APNS_COLLAPSE_BYTES: Final = 64

@@ -6,9 +6,9 @@ from typing import Final
 
 import aiohttp
 
+from hub.domain.rules.kinds import Channel
 from hub.plumbing.life.clock import Clock
 from hub.plumbing.settings.product import Channels
-from protocol.jobs import Channel
 
 ANY: Final = ("production", "sandbox")
 
@@ -43,7 +43,7 @@ class ProviderRow:
 PROVIDERS: Final = (
     ProviderRow(
         name="apns",
-        channel="push",
+        channel=Channel.PUSH,
         needs=("apns_key_file", "apns_key_id", "apns_team_id", "apns_topic"),
         timeout_ms=lambda part: part.push_timeout_ms,
         platforms=("ios",),
@@ -51,14 +51,14 @@ PROVIDERS: Final = (
     ),
     ProviderRow(
         name="webpush",
-        channel="push",
+        channel=Channel.PUSH,
         needs=("vapid_private_key", "vapid_subject"),
         timeout_ms=lambda part: part.push_timeout_ms,
         platforms=("web",),
     ),
     ProviderRow(
         name="fcm",
-        channel="push",
+        channel=Channel.PUSH,
         needs=("fcm_credentials_file",),
         timeout_ms=lambda part: part.push_timeout_ms,
         platforms=("android", "ios"),
@@ -66,13 +66,13 @@ PROVIDERS: Final = (
     ),
     ProviderRow(
         name="kakao",
-        channel="kakao",
+        channel=Channel.KAKAO,
         needs=("kakao_message_url", "kakao_message_token"),
         timeout_ms=lambda part: part.push_timeout_ms,
     ),
     ProviderRow(
         name="smtp",
-        channel="email",
+        channel=Channel.EMAIL,
         needs=("smtp_url",),
         timeout_ms=lambda part: part.mail_timeout_ms,
     ),

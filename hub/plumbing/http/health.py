@@ -13,8 +13,8 @@ from typing import Any
 
 import structlog
 
-from hub.plumbing.life.clock import iso
 from hub.plumbing.life.lasting import Lasting
+from protocol.payload import iso
 
 Check = Callable[[], Awaitable[object]]
 """Returns when the dependency works; raises when it does not."""

@@ -28,10 +28,5 @@ class VirtualClock:
         return self._now
 
 
-def iso(at: datetime) -> str:
-    """`2026-01-01T00:00:00.000Z`: how every message writes a time."""
-    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
 def epoch_ms(at: datetime) -> int:
     return int(at.timestamp() * 1000)

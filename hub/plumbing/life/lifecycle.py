@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import structlog
 import uvloop
 
+from hub.plumbing.life.waiting import ended_before
 from hub.plumbing.settings.settings import Settings
 from hub.plumbing.telemetry.logs import configure
 from hub.plumbing.telemetry.metrics import BACKGROUND_FAILURES
@@ -173,10 +174,7 @@ async def _start(life: Lifecycle, main: Callable[[Lifecycle], Awaitable[None]]) 
         await main(life)
 
     starting = asyncio.create_task(begin(), name="start")
-    stopping = asyncio.create_task(life.stopping.wait(), name="stopping")
-    await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
-    stopping.cancel()
-    if not starting.done():
+    if not await ended_before(starting, life.stopping):
         await _cancelled(starting)
     error = None if starting.cancelled() else starting.exception()
     if error is not None:

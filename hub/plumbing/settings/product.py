@@ -17,6 +17,7 @@ from hub.plumbing.settings.parsing import (
     Part,
     PerAskerLimit,
     SmtpUrl,
+    StrongSecret,
     TimeZone,
     VapidKey,
     Wave,
@@ -273,6 +274,27 @@ class Channels(Part):
     def _kakao(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
         if value is None and info.data.get("kakao_message_url") is not None:
             raise ValueError("is needed with KAKAO_MESSAGE_URL")
+        return value
+
+    alert_webhook_url: BaseUrl | None = env(
+        "ALERT_WEBHOOK_URL", None, "told what goes away and comes back; https in production"
+    )
+    alert_webhook_secret: StrongSecret | None = env(
+        "ALERT_WEBHOOK_SECRET", None, "signs what is told; needed with ALERT_WEBHOOK_URL"
+    )
+
+    @field_validator("alert_webhook_url")
+    @classmethod
+    def _https(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value and info.data.get("app_env") == "production" and not value.startswith("https:"):
+            raise ValueError("must be https in production")
+        return value
+
+    @field_validator("alert_webhook_secret")
+    @classmethod
+    def _signs(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if value is None and info.data.get("alert_webhook_url") is not None:
+            raise ValueError("is needed with ALERT_WEBHOOK_URL")
         return value
 
     @field_validator("outbound_allow")

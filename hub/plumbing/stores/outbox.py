@@ -109,6 +109,17 @@ class Change:
     def enqueue(self, *jobs: Job) -> None:
         self.jobs.extend(jobs)
 
+    @asynccontextmanager
+    async def savepoint(self) -> AsyncIterator[None]:
+        """What the block wrote, told and enqueued is taken back when it raises."""
+        told, jobs = len(self.told), len(self.jobs)
+        try:
+            async with self.conn.transaction():
+                yield
+        except BaseException:
+            del self.told[told:], self.jobs[jobs:]
+            raise
+
 
 class Outbox:
     """Runs changes and publishes what they told; one a process.

@@ -113,7 +113,15 @@ class Sockets:
             found |= dict.fromkeys(socket.rooms)
         return list(found)
 
-    def join(self, namespace: str, rooms: Rooms, except_rooms: Rooms, into: Rooms) -> None:
+    def join(
+        self,
+        namespace: str,
+        rooms: Rooms,
+        except_rooms: Rooms,
+        into: Rooms,
+        *,
+        keep_asked: bool = False,
+    ) -> None:
         for socket in self.select(namespace, rooms, except_rooms):
             for room in into:
                 self.enter(socket, room)

@@ -11,8 +11,8 @@ from aiohttp import web
 from api.app import create_app
 from api.health import Vitals
 from hub.console.page import mount
-from hub.domain import members
 from hub.domain.context import Domain
+from hub.domain.people import members
 from hub.plumbing.limits.fleet import Limits
 from hub.plumbing.settings.settings import Settings
 from hub.plumbing.telemetry.logs import AccessLog

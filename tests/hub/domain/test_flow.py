@@ -8,12 +8,19 @@ import orjson
 import pytest
 from redis.asyncio import Redis
 
-from hub.domain import answers, attention, delivery, inbox, intake, members, questions, urgent
-from hub.domain.context import Domain, Once
-from hub.domain.sessions import ALL_SCOPES, Service
+from hub.domain import arrival, intake
+from hub.domain.context import Domain
+from hub.domain.notifications import delivery, inbox
+from hub.domain.people import members
+from hub.domain.people.sessions import ALL_SCOPES, Service
+from hub.domain.questions import asking, waves
+from hub.domain.rules.kinds import Channel
+from hub.domain.rules.states import DeliveryStatus
 from protocol.domain_events import Envelope, UserUpdated
 from protocol.errors import Code, HubError
-from protocol.rest import Ask, DeviceRequest
+from protocol.rest.devices import DeviceRequest
+from protocol.rest.questions import Ask
+from tests import verbs
 
 PHARMACY = Ask(
     title="문 연 약국 있나요?",
@@ -38,7 +45,7 @@ async def local(d: Domain, user_id: str, lat: float = 33.4895, lng: float = 126.
                 location_consent_at=d.now(),
             ),
         )
-    await members.locate(d, user_id, lat, lng, 20)
+    await verbs.locate(d, user_id, lat, lng, 20)
 
 
 async def rows(d: Domain, sql: str, *args: Any) -> list[Any]:
@@ -49,19 +56,19 @@ async def test_an_urgent_question_is_asked_told_answered_and_rewarded(domain: Do
     d = domain
     for name in ("bora", "chan"):
         await local(d, name)
-    question = await questions.ask(d, "mina", PHARMACY)
+    question = await verbs.ask(d, "mina", PHARMACY)
     assert question.neighbourhood_code == "yeon"
     assert question.location is not None
     assert (question.location.lat, question.location.lng) == (33.489, 126.493)
 
-    assert await urgent.tell_audience(d, question.id, 1) == 2
-    assert await urgent.tell_audience(d, question.id, 1) == 0, "nobody is told twice"
+    assert await waves.tell_audience(d, question.id, 1) == 2
+    assert await waves.tell_audience(d, question.id, 1) == 0, "nobody is told twice"
     assert (await inbox.unread_count(d, "bora")).by_kind == {"question_urgent": 1}
 
-    answer = await answers.answer(d, "bora", question.id, "중앙약국이 열려 있어요.")
+    answer = await verbs.answer(d, "bora", question.id, "중앙약국이 열려 있어요.")
     assert (await inbox.unread_count(d, "mina")).by_kind == {"answer_created": 1}
 
-    accepted = await answers.accept(d, "mina", answer.id)
+    accepted = await verbs.accept(d, "mina", answer.id)
     assert accepted.points == 10
     points = await rows(d, "SELECT user_id, amount FROM point_transactions")
     assert [(row["user_id"], row["amount"]) for row in points] == [("bora", 10)]
@@ -71,10 +78,10 @@ async def test_an_urgent_question_is_asked_told_answered_and_rewarded(domain: Do
 
 async def test_two_accepts_at_once_have_one_winner(domain: Domain) -> None:
     d = domain
-    question = await questions.ask(d, "mina", PHARMACY)
-    given = [await answers.answer(d, name, question.id, "여기요") for name in ("a", "b")]
+    question = await verbs.ask(d, "mina", PHARMACY)
+    given = [await verbs.answer(d, name, question.id, "여기요") for name in ("a", "b")]
     results = await asyncio.gather(
-        *(answers.accept(d, "mina", one.id) for one in given), return_exceptions=True
+        *(verbs.accept(d, "mina", one.id) for one in given), return_exceptions=True
     )
     lost = [one for one in results if isinstance(one, HubError)]
     assert [one.code for one in lost] == [Code.CONFLICT]
@@ -83,17 +90,17 @@ async def test_two_accepts_at_once_have_one_winner(domain: Domain) -> None:
 
 @pytest.mark.parametrize("who", ["stranger", "bora"])
 async def test_only_the_asker_accepts(domain: Domain, who: str) -> None:
-    question = await questions.ask(domain, "mina", PHARMACY)
-    answer = await answers.answer(domain, "bora", question.id, "여기요")
+    question = await verbs.ask(domain, "mina", PHARMACY)
+    answer = await verbs.answer(domain, "bora", question.id, "여기요")
     with pytest.raises(HubError, match="Only the asker"):
-        await answers.accept(domain, who, answer.id)
+        await verbs.accept(domain, who, answer.id)
 
 
 async def test_a_closed_question_takes_no_answer(domain: Domain) -> None:
-    question = await questions.ask(domain, "mina", PHARMACY)
-    await questions.close_own(domain, "mina", question.id, "closed")
+    question = await verbs.ask(domain, "mina", PHARMACY)
+    await verbs.close(domain, "mina", question.id)
     with pytest.raises(HubError) as refused:
-        await answers.answer(domain, "bora", question.id, "여기요")
+        await verbs.answer(domain, "bora", question.id, "여기요")
     assert refused.value.code is Code.CONFLICT
     stored = await rows(domain, "SELECT lat, lng, cell FROM questions")
     assert stored[0]["lat"] is None
@@ -101,39 +108,26 @@ async def test_a_closed_question_takes_no_answer(domain: Domain) -> None:
 
 
 async def test_one_urgent_question_at_a_time(domain: Domain) -> None:
-    await questions.ask(domain, "mina", PHARMACY)
+    await verbs.ask(domain, "mina", PHARMACY)
     with pytest.raises(HubError) as refused:
-        await questions.ask(domain, "mina", PHARMACY)
-    assert refused.value.code is Code.CONFLICT
-
-
-async def test_a_key_used_twice_gives_the_first_answer(domain: Domain) -> None:
-    def once(body: bytes) -> Once:
-        return Once("mina", "POST /questions", "k1", body)
-
-    both = await asyncio.gather(
-        *(questions.ask(domain, "mina", PHARMACY, once(b"1")) for _ in range(2))
-    )
-    assert both[0].id == both[1].id
-    with pytest.raises(HubError) as refused:
-        await questions.ask(domain, "mina", PHARMACY, once(b"2"))
+        await verbs.ask(domain, "mina", PHARMACY)
     assert refused.value.code is Code.CONFLICT
 
 
 async def test_sync_brings_each_change_once_and_unread_is_exact(domain: Domain) -> None:
     d = domain
     await local(d, "bora")
-    question = await questions.ask(d, "mina", PHARMACY)
-    await urgent.tell_audience(d, question.id, 1)
+    question = await verbs.ask(d, "mina", PHARMACY)
+    await waves.tell_audience(d, question.id, 1)
     first = await inbox.sync(d, "bora", None, 100)
     assert [item.kind for item in first.items] == ["question_urgent"]
     assert (first.unread, first.reset) == (1, False)
     assert (await inbox.sync(d, "bora", first.next, 100)).items == ()
 
     id = first.items[0].id
-    assert await attention.mark_seen(d, "bora", [id]) == 1
-    assert await attention.mark_read(d, "bora", [id]) == 0
-    assert await attention.mark_read(d, "bora", [id]) == 0
+    assert await verbs.mark_seen(d, "bora", [id]) == 1
+    assert await verbs.mark_read(d, "bora", [id]) == 0
+    assert await verbs.mark_read(d, "bora", [id]) == 0
     changed = await inbox.sync(d, "bora", first.next, 100)
     assert changed.items[0].read_at is not None
     assert changed.unread == 0
@@ -143,9 +137,9 @@ async def test_sync_brings_each_change_once_and_unread_is_exact(domain: Domain) 
 async def test_an_early_acknowledgement_is_kept_for_the_ranking(domain: Domain) -> None:
     d = domain
     await local(d, "bora")
-    question = await questions.ask(d, "mina", PHARMACY)
-    assert await attention.acknowledge(d, "bora", [], [question.id]) == 0
-    assert await urgent.tell_audience(d, question.id, 1) == 1
+    question = await verbs.ask(d, "mina", PHARMACY)
+    assert await verbs.acknowledge(d, "bora", [], [question.id]) == 0
+    assert await waves.tell_audience(d, question.id, 1) == 1
     row = (await rows(d, "SELECT acknowledged_at FROM notifications"))[0]
     assert row["acknowledged_at"] is not None
 
@@ -153,14 +147,18 @@ async def test_an_early_acknowledgement_is_kept_for_the_ranking(domain: Domain) 
 async def test_a_push_is_claimed_once(domain: Domain) -> None:
     d = domain
     await local(d, "bora")
-    await members.add_device(d, "bora", DeviceRequest(platform="android", token="t-1"))
-    question = await questions.ask(d, "mina", PHARMACY)
-    await urgent.tell_audience(d, question.id, 1)
+    await verbs.add_device(d, "bora", DeviceRequest(platform="android", token="t-1"))
+    question = await verbs.ask(d, "mina", PHARMACY)
+    await waves.tell_audience(d, question.id, 1)
     row = (await rows(d, "SELECT id, created_at FROM notifications"))[0]
-    orders = [await delivery.take_steps(d, row["id"], row["created_at"], "push", 15) for _ in "12"]
+    orders = [
+        await delivery.take_steps(d, row["id"], row["created_at"], Channel.PUSH, 15) for _ in "12"
+    ]
     assert orders[0] is not None
     assert orders[1] is None
-    await delivery.settle(d, orders[0], orders[0].targets[0], "sent", provider_message_id="p1")
+    await delivery.settle(
+        d, orders[0], orders[0].targets[0], DeliveryStatus.SENT, provider_message_id="p1"
+    )
     sent = await rows(d, "SELECT status, provider_message_id FROM deliveries")
     assert [(one["status"], one["provider_message_id"]) for one in sent] == [("sent", "p1")]
 
@@ -204,7 +202,7 @@ async def test_an_event_before_its_question_waits_for_it(domain: Domain) -> None
     assert (await intake.accept(d, SERVICE, [event])).accepted == 1
     assert not await intake.apply(d, id)
     async with d.outbox.change() as change:
-        await questions.create(d, change, "q-9", "mina", PHARMACY)
+        await asking.ask(d, change, "mina", PHARMACY, id="q-9")
     assert await intake.apply(d, id)
     assert (await rows(d, "SELECT error FROM inbox_events"))[0]["error"] is None
     assert len(await rows(d, "SELECT * FROM answers")) == 1
@@ -221,24 +219,24 @@ async def test_what_redis_did_not_take_stays_and_is_swept(domain: Domain, redis_
         await publish(told)
 
     d.outbox._publish = sometimes
-    question = await questions.ask(d, "mina", PHARMACY)
+    question = await verbs.ask(d, "mina", PHARMACY)
     waiting = await rows(d, "SELECT id FROM outbox WHERE published_at IS NULL")
     assert waiting
     failing[0] = False
     await d.pool.execute("UPDATE outbox SET available_at = now()")
     assert await d.outbox.sweep() == len(waiting)
     async with Redis.from_url(redis_url) as client:
-        assert await client.exists(f"published:{urgent.broadcast_id(question.id, 1)}")
+        assert await client.exists(f"published:{waves.broadcast_id(question.id, 1)}")
 
 
 async def test_a_position_needs_consent_and_is_only_a_cell(domain: Domain) -> None:
     with pytest.raises(HubError, match="consent"):
-        await members.locate(domain, "nobody", 33.49, 126.49, 10)
+        await verbs.locate(domain, "nobody", 33.49, 126.49, 10)
     await local(domain, "bora")
     stored = (await rows(domain, "SELECT * FROM user_locations"))[0]
     assert set(dict(stored)) == {
         "user_id", "cell", "region_code", "neighbourhood_code", "updated_at", "expires_at",
     }  # fmt: skip
-    welcome = await members.welcome(domain, "bora")
+    welcome = await arrival.arrive(domain, "bora")
     assert {"user:bora", "region:jeju", "neighbourhood:yeon"} <= set(welcome.rooms)
     assert any(room.startswith("cell:88") for room in welcome.rooms)

@@ -9,17 +9,18 @@ from uuid import uuid4
 
 import aiohttp
 import pytest
-import socketio
 
-from hub.domain import members
+from hub.domain.assembly import open_domain
 from hub.domain.context import Domain
-from hub.domain.opening import open_domain
+from hub.domain.people import members
 from hub.plumbing.life.lifecycle import Lifecycle
 from hub.plumbing.settings.settings import Settings
-from hub.sockets.door import Door, open_hub
+from hub.sockets.assembly import Door, open_hub
 from protocol.tokens import sign_access
+from tests import verbs
+from tests.client import PATIENCE as WAIT_S
+from tests.client import Ears
 
-WAIT_S = 10.0
 JEJU = (33.499, 126.531)
 
 
@@ -41,59 +42,11 @@ class Running:
         return sign_access(keys, user_id, role, now=now, ttl_s=ttl_s, jti=str(uuid4()))
 
 
-class Client:
-    """A stock python-socketio client that keeps what it hears, in order."""
+class Client(Ears):
+    """A stock client of a hub of these tests."""
 
-    def __init__(self) -> None:
-        self.sio = socketio.AsyncClient(reconnection=False)
-        self.heard: list[tuple[str, list[Any]]] = []
-        self.refusal: Any = None
-        self._changed = asyncio.Condition()
-        self.sio.on("*", self._hear)
-        self.sio.on("connect_error", self._refused)
-        self.sio.on("disconnect", self._gone)
-
-    async def _hear(self, event: str, *args: Any) -> None:
-        async with self._changed:
-            self.heard.append((event, list(args)))
-            self._changed.notify_all()
-
-    async def _refused(self, data: Any) -> None:
-        self.refusal = data
-
-    async def _gone(self, *reason: Any) -> None:
-        await self._hear("(disconnect)", *reason)
-
-    async def join(self, url: str, token: object = None, **auth: Any) -> None:
-        auth = {**({} if token is None else {"token": token}), **auth}
-        await self.sio.connect(url, auth=auth, transports=["websocket"], wait_timeout=WAIT_S)
-
-    async def next(self, event: str, match: Callable[[Any], bool] = lambda _: True) -> Any:
-        """The first of these events, heard already or awaited."""
-        return (await self.some(event, 1, match))[0]
-
-    async def some(
-        self, event: str, count: int, match: Callable[[Any], bool] = lambda _: True
-    ) -> list[Any]:
-        def found() -> list[Any]:
-            return [
-                args[0] if args else None
-                for name, args in self.heard
-                if name == event and match(args[0] if args else None)
-            ]
-
-        async with asyncio.timeout(WAIT_S), self._changed:
-            await self._changed.wait_for(lambda: len(found()) >= count)
-        return found()[:count]
-
-    def names(self) -> list[str]:
-        return [name for name, _ in self.heard]
-
-    async def call(self, event: str, data: Any = None) -> Any:
-        return await self.sio.call(event, data, timeout=WAIT_S)
-
-    async def leave(self) -> None:
-        await self.sio.disconnect()
+    async def enter(self, hub: Running, token: object = None, **auth: Any) -> None:
+        await self.join(hub.url, {**({} if token is None else {"token": token}), **auth})
 
 
 @asynccontextmanager
@@ -129,13 +82,13 @@ async def connect() -> AsyncIterator[Connect]:
         client = Client()
         clients.append(client)
         auth.setdefault("recovery", False)
-        await client.join(hub.url, auth.pop("token", None) or hub.token(user_id), **auth)
+        await client.enter(hub, auth.pop("token", None) or hub.token(user_id), **auth)
         if ready:
             await client.next("ready")
         return client
 
     yield connect
-    await asyncio.gather(*(client.leave() for client in clients))
+    await asyncio.gather(*(client.close() for client in clients))
 
 
 async def settle_in(hub: Running, user_id: str, lat: float = JEJU[0], lng: float = JEJU[1]) -> None:
@@ -143,7 +96,7 @@ async def settle_in(hub: Running, user_id: str, lat: float = JEJU[0], lng: float
     async with hub.domain.pool.acquire() as conn:
         await members.ensure(conn, user_id)
         await conn.execute("UPDATE users SET location_consent_at = now() WHERE id = $1", user_id)
-    await members.locate(hub.domain, user_id, lat, lng, 10)
+    await verbs.locate(hub.domain, user_id, lat, lng, 10)
 
 
 class Wire:

@@ -11,7 +11,7 @@ import socketio
 from hub.engine import Event
 from hub.plumbing.settings.settings import Settings
 from hub.sockets import admission
-from hub.sockets.node import guest_of, left_of
+from hub.sockets.guest import guest_of, left_of
 from protocol.errors import Code
 from protocol.events import Emit
 from protocol.tokens import TokenKeys, sign_access, sign_refresh
@@ -40,7 +40,7 @@ async def test_bad_tokens_are_refused_with_their_code(hub: Running) -> None:
     for name, (token, code) in bad_tokens(hub).items():
         client = Client()
         with pytest.raises(socketio.exceptions.ConnectionError):
-            await client.join(hub.url, token)
+            await client.enter(hub, token)
         assert client.refusal["data"]["code"] == code, name
         assert client.refusal["message"] == client.refusal["data"]["message"]
         assert client.heard == [], name
@@ -53,7 +53,7 @@ async def test_a_revoked_token_is_refused(hub: Running) -> None:
     await hub.domain.redis.set(hub.domain.keys.revoked("minji"), now_ms)
     client = Client()
     with pytest.raises(socketio.exceptions.ConnectionError):
-        await client.join(hub.url, token)
+        await client.enter(hub, token)
     assert client.refusal["data"]["code"] == Code.TOKEN_REVOKED
 
 
@@ -143,7 +143,7 @@ async def test_presence_follows_the_socket(hub: Running, connect: Connect) -> No
     client = await connect(hub, "minji")
     assert await hub.domain.presence.online(["minji", "jiho"]) == {"minji"}
     (member,) = hub.door.node.guests.values()
-    await client.leave()
+    await client.close()
     await left_of(guest_of(member))
     assert await hub.domain.presence.online(["minji"]) == set()
 

@@ -1,8 +1,8 @@
 """The way of an alert: asked anywhere, heard by every socket in the cells, on every node."""
 
-from hub.domain import questions
 from hub.plumbing.settings.settings import Settings
-from protocol.rest import Ask
+from protocol.rest.questions import Ask
+from tests import verbs
 from tests.hub.sockets.conftest import JEJU, Connect, Running, running, settle_in
 
 
@@ -30,11 +30,11 @@ async def test_an_urgent_question_reaches_sockets_of_two_nodes(
     async with running(settings) as other:
         here, there = await connect(hub, "minji"), await connect(other, "jiho")
         asker = await connect(hub, "traveller")
-        asked = await questions.ask(other.domain, "traveller", urgent())
+        asked = await verbs.ask(other.domain, "traveller", urgent())
         for client in (here, there):
             alert = await client.next("question:urgent")
             assert alert["questionId"] == asked.id
         acked = await there.call("notification:ack", {"questionIds": [asked.id]})
         assert acked == {"ok": True, "count": 0}
         assert "question:urgent" not in asker.names()
-        await there.leave()
+        await there.close()

@@ -9,13 +9,13 @@ import pytest
 from prometheus_client import generate_latest
 from socketio import AsyncRedisManager
 
-from hub.domain import questions
-from hub.domain.places import cell_of
+from hub.domain.places.geometry import cell_of
 from hub.engine import Member
 from hub.plumbing.settings.settings import Settings
 from hub.plumbing.telemetry.metrics import REGISTRY
-from hub.sockets.node import guest_of, left_of
+from hub.sockets.guest import guest_of, left_of
 from protocol.redis_wire import Broadcast
+from tests import verbs
 from tests.hub.sockets.conftest import JEJU, Connect, Running, running, settle_in
 from tests.hub.sockets.test_alert import urgent
 
@@ -131,7 +131,7 @@ async def test_a_move_that_was_not_heard_is_made_up_for(hub: Running, connect: C
         while f"cell:{cell:x}" not in member.room_names:
             await asyncio.sleep(0.05)
     assert hub.door.node.bus.reconnects > before
-    asked = await questions.ask(hub.domain, "traveller", urgent())
+    asked = await verbs.ask(hub.domain, "traveller", urgent())
     assert (await client.next("question:urgent"))["questionId"] == asked.id
 
 
@@ -151,7 +151,7 @@ async def test_nothing_of_a_socket_stays(hub: Running, connect: Connect) -> None
     client = await connect(hub, "minji", recovery=True)
     await client.call("neighbourhood:join", {"code": node.domain.atlas.neighbourhoods[0].code})
     left = left_of(guest_of(member_of(hub, "minji")))
-    await client.leave()
+    await client.close()
     await left
     await asyncio.sleep(0)
     assert node.bus.rooms == idle["rooms"]

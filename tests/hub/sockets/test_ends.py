@@ -6,34 +6,25 @@ from typing import Any
 
 import aiohttp
 import pytest
-import socketio
 
 from hub.plumbing.settings.settings import Settings
 from hub.sockets import admission
 from protocol.events import CLIENT_EVENTS
+from tests.client import Ears
 from tests.hub.sockets.conftest import Dial, Running, running, with_figures
 
 WITHIN_S = 2.0
 """So soon everybody is back."""
 
 
-class Returning:
-    """A stock python-socketio client that comes back by itself; `words` is what it heard."""
+class Returning(Ears):
+    """A stock python-socketio client that comes back by itself."""
 
     def __init__(self, http: aiohttp.ClientSession, hub: Running, user: str) -> None:
-        self.sio = socketio.AsyncClient(
-            reconnection_delay=0.05, reconnection_delay_max=0.2, http_session=http
-        )
+        super().__init__(reconnection_delay=0.05, reconnection_delay_max=0.2, http_session=http)
         self._hub, self._user = hub, user
+        self._comings = 0
         self.ttl_s = 900.0
-        self.ready = asyncio.Semaphore(0)
-        self.words: list[str] = []
-        self.sio.on("*", self._hear)
-
-    async def _hear(self, event: str, *args: Any) -> None:
-        self.words.append(event)
-        if event == "ready":
-            self.ready.release()
 
     def _auth(self) -> dict[str, Any]:
         ttl_s, self.ttl_s = self.ttl_s, 900.0
@@ -41,16 +32,13 @@ class Returning:
 
     async def connect(self, transport: str, ttl_s: float = 900.0) -> None:
         self.ttl_s = ttl_s
-        await self.sio.connect(self._hub.url, auth=self._auth, transports=[transport])
+        await self.join(self._hub.url, self._auth, transport)
         await self.back()
 
     async def back(self) -> None:
+        self._comings += 1
         async with asyncio.timeout(WITHIN_S + 1):
-            await self.ready.acquire()
-
-    async def close(self) -> None:
-        await self.sio.shutdown()
-        await self.sio.disconnect()
+            await self.some("ready", self._comings)
 
 
 Come = Callable[..., Awaitable[Returning]]
@@ -79,7 +67,7 @@ async def test_after_an_expiry_a_client_is_back(
     monkeypatch.setattr(admission, "EXPIRED_GRACE_S", 0.0)
     client = await come(hub, "minji", transport, ttl_s=1)
     await client.back()
-    assert client.words.count("ready") == 2
+    assert client.names().count("ready") == 2
 
 
 @pytest.mark.fault(19)
@@ -107,7 +95,7 @@ async def test_polling_clients_hear_of_the_drain_before_it(
         await hub.door.drain()
         async with asyncio.timeout(5):
             await asyncio.gather(*(event.wait() for event in gone))
-        told = sum("server:shutdown" in client.words for client in clients)
+        told = sum("server:shutdown" in client.names() for client in clients)
         record_property("seen", f"{told} of 10 stock polling clients heard server:shutdown")
         assert told == 10
         assert all(client.sio._reconnect_task is not None for client in clients)
@@ -148,8 +136,8 @@ async def test_the_hub_keeps_no_request(hub: Running, come: Come) -> None:
 async def test_no_client_event_takes_bytes(hub: Running, come: Come) -> None:
     """In any place of its payload: a coded answer, and the socket lives on."""
     client = await come(hub, "minji", "websocket")
-    for name, event in CLIENT_EVENTS.items():
-        if event.namespace != "/":
+    for (namespace, name), event in CLIENT_EVENTS.items():
+        if namespace != "/":
             continue
         for payload in (b"x", {"x": b"x"}, {"x": [b"x"]}, _filled(event.payload)):
             answer = await client.sio.call(name, payload, timeout=5)

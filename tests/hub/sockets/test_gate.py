@@ -15,7 +15,8 @@ from hub.plumbing.settings.settings import Settings
 from hub.plumbing.telemetry.metrics import ERRORS, REGISTRY
 from hub.sockets.gate import Gate
 from protocol.errors import not_found
-from protocol.events import CLIENT_EVENTS, ClientEvent, QuestionRef, QuestionState
+from protocol.events import CLIENT_EVENTS, ClientEvent
+from protocol.events.questions import QuestionRef, QuestionState
 from tests.hub.sockets.conftest import Connect, Dial, Running, running, with_figures
 
 
@@ -79,7 +80,7 @@ async def test_bad_input_is_answered_with_a_code_and_counted(
 
 
 def counted(event: str) -> float:
-    name = event if event in CLIENT_EVENTS else "unknown"
+    name = event if ("/", event) in CLIENT_EVENTS else "unknown"
     labels = {"namespace": "/", "event": name, "outcome": "INVALID_PAYLOAD"}
     return REGISTRY.get_sample_value("socket_events_total", labels) or 0
 
@@ -242,7 +243,7 @@ def failing(hub: Running) -> None:
 
     node = hub.door.node
     gate = Gate(node.server, allowed, node.access)
-    gate.add(CLIENT_EVENTS["inbox:sync"], fail)
+    gate.add(CLIENT_EVENTS["/", "inbox:sync"], fail)
 
 
 @pytest.mark.usefixtures("failing")
@@ -269,7 +270,7 @@ async def test_plain_functions_pass_the_same_gate(hub: Running, connect: Connect
             raise not_found("question")
         return QuestionState(room=f"question:{form.question_id}", answers=7)
 
-    Gate(node.server, counted_here, node.access).add(CLIENT_EVENTS["question:join"], act)
+    Gate(node.server, counted_here, node.access).add(CLIENT_EVENTS["/", "question:join"], act)
     client = await connect(hub, "minji")
     answer = await client.call("question:join", {"questionId": "q"})
     assert answer == {"ok": True, "room": "question:q", "answers": 7}
@@ -300,4 +301,4 @@ async def test_one_line_an_event_and_nothing_of_its_payload(
         ]
         for value in ("33.12", "126.65", "of minji", "nobody:knows"):
             assert value not in repr(lines)
-        await client.leave()
+        await client.close()

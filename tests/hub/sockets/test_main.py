@@ -4,11 +4,12 @@ from typing import Any
 
 import pytest
 
-from hub.domain import answers, members, questions
-from hub.domain.urgent import broadcast_id
+from hub.domain.people import members
+from hub.domain.questions.waves import broadcast_id
 from hub.plumbing.settings.settings import Settings
 from protocol.events import Emit
-from protocol.rest import Ask
+from protocol.rest.questions import Ask
+from tests import verbs
 from tests.hub.sockets.conftest import (
     JEJU,
     Connect,
@@ -58,11 +59,11 @@ async def test_a_moved_socket_hears_its_cell_and_no_other(hub: Running, connect:
     assert answer["regionCode"] == "jeju"
     assert "region:jeju" in answer["rooms"]
     assert not [room for room in answer["rooms"] if room.startswith(("cell:", "mute:"))]
-    asked = await questions.ask(hub.domain, "traveller", urgent())
+    asked = await verbs.ask(hub.domain, "traveller", urgent())
     await client.next("question:urgent", is_about(asked.id))
     await client.call("location:update", {"lat": SEOGWIPO[0], "lng": SEOGWIPO[1]})
-    far = await questions.ask(hub.domain, "other", urgent(JEJU))
-    near = await questions.ask(hub.domain, "third", urgent(SEOGWIPO))
+    far = await verbs.ask(hub.domain, "other", urgent(JEJU))
+    near = await verbs.ask(hub.domain, "third", urgent(SEOGWIPO))
     await client.next("question:urgent", is_about(near.id))
     heard = [args[0]["questionId"] for name, args in client.heard if name == "question:urgent"]
     assert far.id not in heard
@@ -73,12 +74,12 @@ async def test_a_move_elsewhere_takes_the_sockets_of_all_nodes_along(
 ) -> None:
     async with running(settings) as other:
         clients = [await connect(hub, "minji"), await connect(other, "minji")]
-        asked = await questions.ask(hub.domain, "traveller", urgent())
+        asked = await verbs.ask(hub.domain, "traveller", urgent())
         await settle_in(hub, "minji")
         for client in clients:  # an open question is told to who enters its cell later
             alert = await client.next("question:urgent", is_about(asked.id))
             assert alert["id"] == broadcast_id(asked.id, 1)
-        later = await questions.ask(other.domain, "second", urgent())
+        later = await verbs.ask(other.domain, "second", urgent())
         for client in clients:
             await client.next("question:urgent", is_about(later.id))
 
@@ -88,7 +89,7 @@ async def test_who_connects_is_told_the_open_questions_of_the_cell(
 ) -> None:
     await settle_in(hub, "minji")
     await settle_in(hub, "traveller")
-    asked = await questions.ask(hub.domain, "traveller", urgent())
+    asked = await verbs.ask(hub.domain, "traveller", urgent())
     client = await connect(hub, "minji")
     alert = await client.next("question:urgent")
     assert alert["id"] == broadcast_id(asked.id, 1)
@@ -106,7 +107,7 @@ async def test_who_muted_the_neighbourhood_is_left_alone(hub: Running, connect: 
     assert code is not None
     await mute(hub, "minji", code)
     muted, other = await connect(hub, "minji"), await connect(hub, "jiho")
-    asked = await questions.ask(hub.domain, "traveller", urgent())
+    asked = await verbs.ask(hub.domain, "traveller", urgent())
     await other.next("question:urgent", is_about(asked.id))
     await muted.call("inbox:sync", {})
     again = await connect(hub, "minji")
@@ -117,7 +118,7 @@ async def test_who_muted_the_neighbourhood_is_left_alone(hub: Running, connect: 
 async def test_joining_a_neighbourhood(hub: Running, connect: Connect) -> None:
     code = hub.domain.atlas.neighbourhood_of(*JEJU)
     assert code is not None
-    asked = await questions.ask(hub.domain, "traveller", urgent())
+    asked = await verbs.ask(hub.domain, "traveller", urgent())
     others = [await connect(hub, f"person-{number}") for number in range(6)]
     for client in others[:3]:
         answer = await client.call("neighbourhood:join", {"code": code})
@@ -129,10 +130,10 @@ async def test_joining_a_neighbourhood(hub: Running, connect: Connect) -> None:
     assert answer["online"] == 5
     assert [card["questionId"] for card in answer["recent"]] == [asked.id]
     plain = Ask(title="A", content="B", lat=JEJU[0], lng=JEJU[1])
-    created = await questions.ask(hub.domain, "jiho", plain)
+    created = await verbs.ask(hub.domain, "jiho", plain)
     await others[0].next("question:created", is_about(created.id))
     assert (await others[0].call("neighbourhood:leave", {"code": code}))["ok"] is True
-    second = await questions.ask(hub.domain, "jiho", plain)
+    second = await verbs.ask(hub.domain, "jiho", plain)
     await others[1].next("question:created", is_about(second.id))
     heard = [args[0]["questionId"] for name, args in others[0].heard if name == "question:created"]
     assert heard == [created.id]
@@ -150,8 +151,7 @@ async def test_limits_of_rooms(settings: Settings, connect: Connect) -> None:
         nowhere = await client.call("neighbourhood:join", {"code": "atlantis"})
         assert nowhere["error"]["code"] == "NOT_FOUND"
         asked = [
-            (await questions.ask(hub.domain, "jiho", Ask(title="A", content="B"))).id
-            for _ in range(2)
+            (await verbs.ask(hub.domain, "jiho", Ask(title="A", content="B"))).id for _ in range(2)
         ]
         first, second = [await client.call("question:join", {"questionId": id}) for id in asked]
         assert first["ok"] is True
@@ -161,11 +161,11 @@ async def test_limits_of_rooms(settings: Settings, connect: Connect) -> None:
 
 
 async def test_joining_a_question(hub: Running, connect: Connect) -> None:
-    asked = await questions.ask(hub.domain, "traveller", Ask(title="A", content="B"))
+    asked = await verbs.ask(hub.domain, "traveller", Ask(title="A", content="B"))
     client = await connect(hub, "minji")
     answer = await client.call("question:join", {"questionId": asked.id})
     assert answer == {"ok": True, "room": f"question:{asked.id}", "answers": 0}
-    given = await answers.answer(hub.domain, "jiho", asked.id, "Yes")
+    given = await verbs.answer(hub.domain, "jiho", asked.id, "Yes")
     told = await client.next("answer:created")
     assert told["answerId"] == given.id
     answer = await client.call("question:join", {"questionId": "nobody-asked"})
@@ -173,10 +173,10 @@ async def test_joining_a_question(hub: Running, connect: Connect) -> None:
 
 
 async def test_the_inbox_on_two_devices(hub: Running, connect: Connect) -> None:
-    asked = await questions.ask(hub.domain, "traveller", Ask(title="A", content="B"))
+    asked = await verbs.ask(hub.domain, "traveller", Ask(title="A", content="B"))
     phone = await connect(hub, "traveller")
     laptop = await connect(hub, "traveller")
-    await answers.answer(hub.domain, "jiho", asked.id, "Yes")
+    await verbs.answer(hub.domain, "jiho", asked.id, "Yes")
     for device in (phone, laptop):
         assert (await device.next("inbox:unread"))["count"] == 1
     page = await phone.call("inbox:sync", {"after": 0})

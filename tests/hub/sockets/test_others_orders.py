@@ -15,8 +15,8 @@ from hub.cluster import requests
 from hub.cluster.line import Line
 from hub.cluster.server import Server
 from hub.plumbing.settings.settings import Settings
-from hub.sockets import local
-from hub.sockets.node import guest_of, left_of
+from hub.sockets import from_cluster, whereabouts
+from hub.sockets.guest import guest_of, left_of
 from protocol.names import Channels
 from protocol.redis_requests import Kind, Request, encode_request
 from protocol.redis_wire import Broadcast
@@ -95,7 +95,7 @@ async def test_a_room_the_client_asked_for_is_left_for_good(
     assert sid is not None
     await leave(sid, ROOM)
     await gone_from(hub, "minji", ROOM)
-    assert guest_of(member_of(hub, "minji")).asked == ()
+    assert guest_of(member_of(hub, "minji")).grounds.asked == ()
     assert ROOM not in await kept(hub, "minji")
     ready = await (await _returned(hub, connect, client)).next("ready")
     assert ready["recovered"] is True
@@ -155,6 +155,22 @@ async def test_a_room_of_another_server_is_kept_by_the_session(
     assert (ready["recovered"], "lobby" in ready["rooms"]) == (True, True)
 
 
+async def test_a_room_of_another_server_outlasts_an_outage(
+    hub: Running, connect: Connect, node: NodePeer
+) -> None:
+    """Whoever has their rooms found out anew stays where another server put them."""
+    await connect(hub, "minji", recovery=True)
+    await node("emitterJoin", {"rooms": ["user:minji"]}, ["lobby"])
+    async with asyncio.timeout(10):
+        while "lobby" not in await kept(hub, "minji"):
+            await asyncio.sleep(0.01)
+    member = member_of(hub, "minji")
+    before = set(member.room_names)
+    await whereabouts.settle(hub.door.node, member)
+    assert set(member.room_names) == before
+    assert "lobby" in before & await kept(hub, "minji")
+
+
 # --- asks of other servers ----------------------------------------------------------------------
 
 
@@ -179,7 +195,7 @@ async def ask(line: Line, timeout_ms: float) -> None:
 
 def asks() -> list[object]:
     gc.collect()
-    return [one for one in gc.get_objects() if type(one) is local._Asked]
+    return [one for one in gc.get_objects() if type(one) is from_cluster._Asked]
 
 
 @pytest.mark.fault(22)
@@ -227,7 +243,7 @@ async def test_the_timer_ends_with_the_last_answer(
     client.sio.on("how many", answer)
     await ask(line, 2e9)
     await asyncio.wait_for(asked.wait(), 10)
-    assert kept_meanwhile == [local._Asked]
+    assert kept_meanwhile == [from_cluster._Asked]
     async with asyncio.timeout(5):  # the timer of a minute would keep it
         while asks():
             await asyncio.sleep(0.02)

@@ -11,11 +11,11 @@ import asyncpg
 import pytest
 from pydantic import SecretStr
 
-from hub.domain import questions
 from hub.embedded import Postgres, Valkey
 from hub.plumbing.settings.settings import Settings
 from hub.plumbing.stores.migrations import migrate
-from hub.sockets.node import guest_of
+from hub.sockets.guest import guest_of
+from tests import verbs
 from tests.conftest import FLAVOUR
 from tests.hub.sockets.conftest import (
     Client,
@@ -77,9 +77,9 @@ async def test_redis_away(
         await _ready(hub)
         await _online(hub, "minji")
         await settle_in(hub, "minji")
-        asked = await questions.ask(hub.domain, "traveller", urgent())
+        asked = await verbs.ask(hub.domain, "traveller", urgent())
         assert (await client.next("question:urgent"))["questionId"] == asked.id
-        await client.leave()
+        await client.close()
 
 
 async def _refused(hub: Running) -> None:
@@ -131,10 +131,10 @@ async def test_postgres_away(settings: Settings, own_postgres: Postgres, connect
         assert "region:jeju" in ready["rooms"]
         await own_postgres.start()
         await _known(hub, "jiho")
-        asked = await questions.ask(hub.domain, "traveller", urgent())
+        asked = await verbs.ask(hub.domain, "traveller", urgent())
         assert (await again.next("question:urgent"))["questionId"] == asked.id
-        await again.leave()
-        await client.leave()
+        await again.close()
+        await client.close()
 
 
 async def _known(hub: Running, user_id: str) -> None:
@@ -142,7 +142,7 @@ async def _known(hub: Running, user_id: str) -> None:
     async with asyncio.timeout(20):
         while user_id in hub.door.node.stale:
             await asyncio.sleep(0.05)
-    rooms = [guest_of(member).automatic for member in hub.door.node.guests.values()]
+    rooms = [guest_of(member).grounds.automatic for member in hub.door.node.guests.values()]
     assert ("user:jiho", "region:default") in rooms
 
 
@@ -160,7 +160,7 @@ async def test_a_node_that_goes_tells_its_sockets(settings: Settings, connect: C
         assert await staying.domain.presence.online([*people, "minji"]) == {"minji"}
         assert await staying.door.node.presence.nodes() == [staying.door.node.id]
         assert other.sio.connected
-        await other.leave()
+        await other.close()
 
 
 async def test_a_socket_survives_the_end_of_its_node(settings: Settings, connect: Connect) -> None:
@@ -170,4 +170,4 @@ async def test_a_socket_survives_the_end_of_its_node(settings: Settings, connect
             pid = (await client.next("ready"))["pid"]
         again: Client = await connect(staying, "minji", recovery=True, pid=pid)
         assert (await again.next("ready"))["recovered"] is True
-        await again.leave()
+        await again.close()

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import socketio
 
-from hub.domain import sessions
-from hub.domain.rooms import broadcast
+from hub.domain.people import sessions
 from hub.plumbing.settings.settings import Settings
 from protocol.events import Emit
-from protocol.rest import BroadcastRequest
+from protocol.rest.rooms import BroadcastRequest
+from tests import verbs
 from tests.hub.sockets.conftest import Client, Connect, Running, running, settle_in, with_figures
 
 QUESTION = {"questionId": "q1"}
@@ -52,7 +52,7 @@ async def test_everybody_in_a_room_hears_how_many_they_are(
     assert await minji.call("presence:get", {"room": question}) == {"ok": True, "count": 2}
     await jiho.call("question:leave", QUESTION)
     assert (await minji.call("presence:get", {"room": question}))["count"] == 2
-    await again.leave()
+    await again.close()
     await minji.next("presence:update", counted(question, 1))
 
 
@@ -136,7 +136,7 @@ class Spectator(Client):
 async def spectators() -> AsyncIterator[list[Spectator]]:
     spectators = [Spectator() for _ in range(3)]
     yield spectators
-    await asyncio.gather(*(one.leave() for one in spectators))
+    await asyncio.gather(*(one.close() for one in spectators))
 
 
 def viewers(count: int) -> Any:
@@ -157,7 +157,7 @@ async def test_viewers_are_the_people_of_streaming_on_all_nodes(
     await shopper.next("presence:update", counted("stream:s", 2))
     assert (await shopper.call("join:stream", {"streamKey": "s"}))["viewers"] == 2
     assert (await b.ask("stream:viewer:leave", "s"))["viewers"] == 2
-    await c.leave()
+    await c.close()
     await a.next("stream:viewer:count", viewers(1))
     left = await shopper.call("leave:stream", {"streamKey": "s"})
     assert left == {"ok": True, "room": "stream:s", "viewers": 1}
@@ -168,7 +168,7 @@ async def test_products_reach_who_joined_the_stream(hub: Running, connect: Conne
     await client.call("join:stream", {"streamKey": "s"})
     shop = await sessions.service(hub.domain, await sessions.add_service(hub.domain, "shop"))
     form = BroadcastRequest(event="live:product:soldout", data={"productId": "p1"})
-    await broadcast(hub.domain, shop, "stream:s", form)
+    await verbs.broadcast(hub.domain, shop, "stream:s", form)
     heard = await client.next("live:product:soldout")
     assert (heard["streamKey"], heard["data"]) == ("s", {"productId": "p1"})
 

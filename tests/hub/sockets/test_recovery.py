@@ -7,11 +7,11 @@ from uuid import uuid4
 
 import pytest
 
-from hub.domain import questions
 from hub.plumbing.settings.settings import Settings
-from hub.sockets.node import guest_of, left_of
+from hub.sockets.guest import guest_of, left_of
 from protocol.events import Emit
-from protocol.rest import Ask
+from protocol.rest.questions import Ask
+from tests import verbs
 from tests.hub.sockets.conftest import Client, Connect, Dial, Running, running
 
 
@@ -68,7 +68,7 @@ async def test_what_was_missed_comes_once_and_in_order(
         assert ready["sid"] == sid == again.sio.get_sid()
         assert numbers(again) == [3, 4, 5, 6]
         assert again.names()[:4] == ["news", "news", "news", "ready"]
-        await again.leave()
+        await again.close()
 
 
 async def test_nothing_heard_before_the_drop(hub: Running, connect: Connect) -> None:
@@ -98,7 +98,7 @@ async def test_ten_times_in_a_row(hub: Running, settings: Settings, connect: Con
         await tell(hub, "minji", 10)
         await client.next("news", lambda one: one["n"] == 10)
         assert heard + numbers(client) == [0, 1, 3, 4, 6, 7, 9, 10]
-        await client.leave()
+        await client.close()
 
 
 async def test_a_half_open_predecessor_lets_go(
@@ -118,7 +118,7 @@ async def test_a_half_open_predecessor_lets_go(
         assert numbers(client) == [1]
         assert numbers(again) == [2]
         assert await hub.domain.presence.online(["minji"]) == {"minji"}
-        await again.leave()
+        await again.close()
 
 
 async def test_another_persons_pid_is_refused(hub: Running, connect: Connect) -> None:
@@ -173,8 +173,8 @@ async def test_a_goodbye_ends_the_session(hub: Running, dial: Dial, connect: Con
 
 
 async def test_joined_rooms_come_back_where_still_allowed(hub: Running, connect: Connect) -> None:
-    kept = await questions.ask(hub.domain, "traveller", Ask(title="A", content="B"))
-    gone = await questions.ask(hub.domain, "traveller", Ask(title="C", content="D"))
+    kept = await verbs.ask(hub.domain, "traveller", Ask(title="A", content="B"))
+    gone = await verbs.ask(hub.domain, "traveller", Ask(title="C", content="D"))
     code = hub.domain.atlas.neighbourhoods[0].code
     client = await connect(hub, "minji", recovery=True)
     await client.call("neighbourhood:join", {"code": code})

@@ -11,7 +11,7 @@ import pytest
 
 from hub.plumbing.settings.settings import Settings
 from hub.plumbing.stores.redis_client import AWAY
-from hub.sockets.node import guest_of, left_of
+from hub.sockets.guest import guest_of, left_of
 from tests.hub.plumbing.stores.redis_server import RedisServer
 from tests.hub.plumbing.stores.refusals import refuse, refusing_server, relent
 from tests.hub.sockets.conftest import Connect, Dial, Running, running

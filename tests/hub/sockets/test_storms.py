@@ -77,7 +77,7 @@ async def test_a_socket_connects_a_few_times_a_minute(
     assert code == 1008
     assert flight.begun <= 20
     assert (await bystander.call("inbox:sync", {}))["ok"] is True
-    await bystander.leave()
+    await bystander.close()
     await alone(hub)
 
 

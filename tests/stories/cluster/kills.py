@@ -9,7 +9,8 @@ from typing import Any, Protocol
 
 from redis.exceptions import RedisError
 
-from hub.domain.inbox import News, notify
+from hub.domain.notifications.writing import News
+from tests import verbs
 from tests.stories.cluster.clients import Client, StockPython
 from tests.stories.cluster.ledger import Account, Heard, audit, gaps, total
 from tests.stories.cluster.nodes import Nodes, Service, make_questions
@@ -189,8 +190,7 @@ async def _alert(
         user_id = f"repairs-{turn % plan.repairing}"
         news = News(user_id, "welcome", "제목", "본문", announce=True)
         with suppress(RedisError):
-            async with d.outbox.change() as change:
-                told = await notify(d, change, [news], {user_id})
+            told = await verbs.notify(d, news)
         alerts.setdefault(user_id, []).extend(str(one.id) for one in told)
         turn += 1
         await asyncio.sleep(1 / plan.alerts)

@@ -15,9 +15,9 @@ from redis.exceptions import RedisError
 from hub.cluster.emitter import Emitter
 from hub.cluster.line import Line
 from hub.cluster.server import Server
-from hub.domain import members
+from hub.domain.assembly import redis_server
 from hub.domain.context import Domain
-from hub.domain.opening import redis_server
+from hub.domain.people import members
 from hub.plumbing.settings.settings import Settings
 from protocol.events import Class, Emit
 from protocol.names import Channels, Keys, question_room

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hub.domain.opening import open_domain
+from hub.domain.assembly import open_domain
 from hub.plumbing.life.lifecycle import Lifecycle
 from hub.plumbing.settings.settings import Settings
 from tests.conftest import SECRETS

@@ -3,14 +3,13 @@
 import subprocess
 import sys
 from importlib import import_module
-from typing import get_args
 
 import pytest
 
+from hub.domain.rules.kinds import Channel
 from hub.plumbing.life.lifecycle import Lifecycle
 from hub.plumbing.settings.product import Channels
 from hub.plumbing.settings.settings import Settings
-from protocol.jobs import Channel
 from tests.conftest import SECRETS
 from tests.fakes.fcm import FakeFcm
 from tests.fakes.smtp import FakeSmtp
@@ -38,9 +37,9 @@ async def test_without_credentials_nobody_is_there() -> None:
     life = Lifecycle()
     providers = await opened(life)
     assert list(providers) == []
-    assert not providers.has("push")
-    assert providers.serving("push", to("device-1")) is None
-    assert providers.timeout_s("push") == 0
+    assert not providers.has(Channel.PUSH)
+    assert providers.serving(Channel.PUSH, to("device-1")) is None
+    assert providers.timeout_s(Channel.PUSH) == 0
     with pytest.raises(LookupError):
         providers.named("fcm")
     await life.close()
@@ -58,20 +57,20 @@ async def test_each_is_there_by_its_own_settings(fcm: FakeFcm, smtp: FakeSmtp) -
         MAIL_TIMEOUT="2000",
     )
     assert {one.row.name for one in providers} >= {"fcm", "smtp"}
-    assert (providers.timeout_s("push"), providers.timeout_s("email")) == (1.0, 2.0)
+    assert (providers.timeout_s(Channel.PUSH), providers.timeout_s(Channel.EMAIL)) == (1.0, 2.0)
     phone = to("device-1")
-    found = providers.serving("push", phone)
+    found = providers.serving(Channel.PUSH, phone)
     assert found is providers.named("fcm")
     assert isinstance(await found.send(phone, push()), Sent)
     assert fcm.received[0]["token"] == "device-1"
-    assert providers.serving("push", to("browser", "web")) is None
-    assert providers.serving("email", to("a@b.example", "", "")) is providers.named("smtp")
+    assert providers.serving(Channel.PUSH, to("browser", "web")) is None
+    assert providers.serving(Channel.EMAIL, to("a@b.example", "", "")) is providers.named("smtp")
     await life.close()
 
 
 def test_a_row_has_a_folder_and_its_needs_are_settings() -> None:
     for row in PROVIDERS:
-        assert row.channel in get_args(Channel)
+        assert row.channel in Channel
         assert row.needs, f"{row.name} would be there without credentials"
         assert set(row.needs) <= set(Channels.model_fields)
         for name in ("sender", "message", "answers"):

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from hub.plumbing.life.clock import iso
+from protocol.payload import iso
 from workers.channels.message import Message
 from workers.channels.outcome import seconds_left
 from workers.channels.push import (

@@ -1,6 +1,7 @@
 from datetime import UTC, datetime, timedelta, timezone
 
-from hub.plumbing.life.clock import SystemClock, VirtualClock, epoch_ms, iso
+from hub.plumbing.life.clock import SystemClock, VirtualClock, epoch_ms
+from protocol.payload import iso
 
 
 def test_the_system_clock_knows_its_time_zone() -> None:

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from hub.domain.context import Domain
 from hub.plumbing.life.clock import VirtualClock
-from hub.plumbing.stores.outbox import Outbox, Told, run_sweeper
+from hub.plumbing.stores.outbox import Change, Outbox, Told, run_sweeper
 from protocol.errors import HubError, conflict
 from protocol.events import Emit
+from protocol.jobs import event_job
 from tests.conftest import examples
 
 
@@ -82,6 +83,30 @@ async def test_nothing_is_told_of_what_did_not_happen(outbox: Outbox, wire: Wire
     with pytest.raises(HubError):
         await fail()
     assert wire.heard == []
+
+
+async def _fail_inside(change: Change) -> None:
+    async with change.savepoint():
+        await change.conn.execute("INSERT INTO users (id, nickname) VALUES ('u', 'u')")
+        change.tell("q1", event("inside"))
+        change.enqueue(event_job("e1"))
+        raise conflict("no")
+
+
+async def test_a_savepoint_takes_back_what_its_block_wrote_told_and_enqueued(
+    domain: Domain, outbox: Outbox, wire: Wire
+) -> None:
+    async with outbox.change() as change:
+        change.tell("q1", event("before"))
+        with pytest.raises(HubError):
+            await _fail_inside(change)
+        async with change.savepoint():
+            change.tell("q1", event("after"))
+            change.enqueue(event_job("e2"))
+    assert wire.heard == ["before", "after"]
+    assert await domain.pool.fetchval("SELECT count(*) FROM users") == 0
+    payloads = await domain.pool.fetch("SELECT convert_from(payload, 'utf8') AS p FROM pgqueuer")
+    assert [row["p"] for row in payloads] == ['{"eventId":"e2"}']
 
 
 async def test_a_later_row_does_not_overtake_an_older_one_of_its_key(

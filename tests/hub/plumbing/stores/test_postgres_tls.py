@@ -14,8 +14,8 @@ import asyncpg
 import pytest
 
 from hub.commands.start import migrating
+from hub.domain.assembly import open_domain
 from hub.domain.context import Domain
-from hub.domain.opening import open_domain
 from hub.embedded import Postgres
 from hub.plumbing.life.lifecycle import Lifecycle
 from hub.plumbing.settings.settings import Settings

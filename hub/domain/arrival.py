@@ -1,0 +1,48 @@
+"""Arrivals: what a socket is given when it connects."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from hub.domain.context import Domain
+from hub.domain.notifications.inbox import UNREAD
+from hub.domain.people import members
+from hub.domain.people.positions import STANDING, Standing
+from hub.plumbing.stores.postgres import acquire
+from protocol.errors import not_found
+from protocol.names import question_room, user_room
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """What a socket is given when it connects: its automatic rooms and what is unread."""
+
+    rooms: tuple[str, ...]
+    unread: int
+
+
+async def arrive(d: Domain, user_id: str) -> Arrival:
+    """Automatic rooms of a person (product.md, table of rooms), made anew at each connect."""
+    async with acquire(d.pool) as conn:
+        await members.ensure(conn, user_id)
+        row = await conn.fetchrow(
+            "UPDATE users u SET last_active_at = now() FROM notification_preferences p"  # noqa: S608 - constants
+            " LEFT JOIN user_locations l ON l.user_id = p.user_id AND l.expires_at > $2"
+            " LEFT JOIN inbox_heads h ON h.user_id = p.user_id"
+            f" WHERE u.id = $1 AND p.user_id = u.id RETURNING {STANDING},"
+            f" {UNREAD.format(now='$2')} AS unread",
+            user_id,
+            d.now(),
+        )
+        if row is None:
+            raise not_found("user")
+        questions = await conn.fetch(
+            "SELECT id FROM questions WHERE user_id = $1 AND status = 'active'"
+            " AND created_at > $2 UNION SELECT question_id FROM answers a JOIN questions q"
+            " ON q.id = a.question_id WHERE a.user_id = $1 AND q.status = 'active'"
+            " AND a.created_at > $2 LIMIT 20",
+            user_id,
+            d.now() - timedelta(days=1),
+        )
+    rooms = [user_room(user_id), *Standing.of(row).rooms()]
+    rooms += [question_room(question["id"]) for question in questions]
+    return Arrival(tuple(dict.fromkeys(rooms)), row["unread"] or 0)

@@ -1,0 +1,93 @@
+"""Puts the domain together from the settings: stores, emitter, outbox, figures of the rules."""
+
+from hub.cluster.emitter import Emitter, LogLimits
+from hub.cluster.line import Line
+from hub.cluster.presence import Census
+from hub.cluster.server import Server
+from hub.domain.context import Domain, Policy
+from hub.domain.places.atlas import load_atlas
+from hub.domain.publishing import Publisher
+from hub.domain.service_keys import ServiceKeys
+from hub.plumbing.http.outbound import Outbound, PushServices
+from hub.plumbing.life.clock import Clock, SystemClock
+from hub.plumbing.life.lifecycle import Lifecycle
+from hub.plumbing.settings.settings import Settings
+from hub.plumbing.stores import postgres, redis_client
+from hub.plumbing.stores.outbox import Outbox
+from protocol.names import Channels, Keys
+from protocol.web_push import public_text, read_vapid_key
+
+
+async def open_domain(life: Lifecycle, settings: Settings, clock: Clock | None = None) -> Domain:
+    """Connect to Postgres and Redis and assemble what the doors share; closed with the process.
+
+    Raises asyncpg or OS errors when Postgres cannot be reached; Redis is dialled when first used.
+    """
+    clock = clock or SystemClock()
+    keys = Keys(settings.redis.prefix)
+    pool = await life.enter("postgres", postgres.connect(pool_options(settings)))
+    redis = redis_client.connect(settings.redis)
+    life.on_stop("redis", redis.aclose)
+    line = Line(redis_server(settings), "dongne-emitter")
+    life.on_stop("emitter", line.close)
+    limits = LogLimits(settings.redis.recovery_window_s, settings.redis.recovery_events)
+    channels = Channels(settings.redis.adapter_key)
+    publisher = Publisher(Emitter(line, keys, channels, limits), line, keys, channels)
+    return Domain(
+        pool=pool,
+        redis=redis,
+        outbox=Outbox(pool, publisher.publish, clock, publisher, settings.redis.replay_s),
+        presence=Census(line, keys),
+        clock=clock,
+        atlas=await load_atlas(pool),
+        tokens=settings.auth.token_keys,
+        service_keys=ServiceKeys(pool),
+        keys=keys,
+        policy=policy(settings),
+    )
+
+
+def redis_server(settings: Settings) -> Server:
+    """Redis as the cluster dials it. Raises ValueError when no address is given."""
+    return Server(settings.redis.address)
+
+
+def pool_options(settings: Settings) -> postgres.PoolOptions:
+    part = settings.database
+    assert part.dsn is not None
+    return postgres.PoolOptions(
+        url=part.dsn,
+        min_size=part.pool_min,
+        max_size=part.pool_max,
+        idle_timeout=part.pool_idle_timeout_ms / 1000,
+        connect_timeout=part.connect_timeout_ms / 1000,
+        statement_timeout=part.statement_timeout_ms / 1000,
+        statement_cache=part.statement_cache,
+        verify=part.ssl,
+    )
+
+
+def policy(settings: Settings) -> Policy:
+    """Figures of the rules as the settings say."""
+    part, auth, channels = settings.questions, settings.auth, settings.channels
+    key = channels.vapid_private_key
+    first_radius = part.urgent_waves[0].radius_m
+    return Policy(
+        wave_radius_m=first_radius or part.nearby_radius_m,
+        urgent_deadline_s=part.urgent_deadline_s,
+        urgent_max_recipients=part.urgent_max_recipients,
+        urgent_open_per_asker=part.urgent_per_asker.open,
+        urgent_per_asker_day=part.urgent_per_asker.a_day,
+        unseen_push_urgent_s=part.unseen_push_urgent_s,
+        unseen_email_urgent_s=part.unseen_email_urgent_s,
+        unseen_push_s=part.unseen_push_s,
+        unseen_email_s=part.unseen_email_s,
+        location_ttl_s=part.location_ttl_s,
+        location_consent_required=part.location_consent_required,
+        points_per_accept=part.points_per_accept,
+        access_ttl_s=auth.access_ttl_s,
+        refresh_ttl_s=auth.refresh_ttl_s,
+        public_base_url=settings.web.public_base_url or "",
+        push_services=PushServices(channels.webpush_hosts, Outbound(channels.outbound_allow)),
+        web_key=None if key is None else public_text(read_vapid_key(key.get_secret_value())),
+    )

@@ -1,0 +1,1 @@
+"""What one person is told: written, read, and delivered on each channel."""

@@ -1,0 +1,165 @@
+"""Orders: what a sender is to hand over for one notification, to whom, and in which language."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from hub.domain.notifications.case import Case
+from hub.domain.people import members
+from hub.domain.rules.kinds import Channel, Collapse
+from hub.domain.rules.ladder import Send
+from hub.domain.rules.reasons import Cause
+from hub.plumbing.stores.postgres import Connection, Row
+from protocol.texts import language_of
+
+MOST_DEVICES: Final = 20
+_OWN_ADDRESS: Final[Mapping[Channel, str]] = {
+    Channel.EMAIL: "email",
+    Channel.KAKAO: "kakao_user_key",
+}
+"""The column of users with a person's address on a channel without devices."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One row of deliveries that this process has claimed; address is a device's token, a mail
+    address or a messenger's key, empty where the device is gone. `title` and `body` are in the
+    language of `locale`.
+
+    `attempts` and `registered_at` (of the device's registration) say what an outcome is about: a
+    row claimed again, or a token registered again, is something else.
+    """
+
+    id: UUID
+    address: str
+    platform: str
+    environment: str
+    locale: str
+    attempts: int
+    device_id: UUID | None
+    registered_at: datetime | None
+    title: str
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a sender is to do now for one notification. `collapse_id`: what has the same one
+    replaces it on a phone's screen.
+    """
+
+    channel: Channel
+    cause: Cause
+    notification_id: UUID
+    created_at: datetime
+    user_id: str
+    kind: str
+    data: dict[str, Any]
+    question_id: str | None
+    answer_id: str | None
+    deadline_at: datetime | None
+    unread: int
+    urgent: bool
+    collapse_id: str
+    timezone: str
+    targets: Sequence[Target]
+
+
+@dataclass(frozen=True, slots=True)
+class Addressee:
+    """A device, or a person's one address (without a platform), as it stands now."""
+
+    device_id: UUID | None
+    address: str
+    platform: str
+    environment: str
+    locale: str | None
+    registered_at: datetime | None
+
+    @classmethod
+    def of(cls, row: Row) -> "Addressee":
+        return cls(
+            device_id=row["device_id"],
+            address=row["address"] or "",
+            platform=row["platform"],
+            environment=row["environment"],
+            locale=row["locale"],
+            registered_at=row["registered_at"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A delivery that this process claimed; `addressee` is None where the device is gone."""
+
+    id: UUID
+    attempts: int
+    device_id: UUID | None
+    addressee: Addressee | None
+
+
+async def addressees(conn: Connection, user_id: str, channel: Channel) -> list[Addressee]:
+    """Devices (the last seen first), or the one address, of a person."""
+    own = _OWN_ADDRESS.get(channel)
+    if own is not None:
+        rows = await conn.fetch(
+            f"SELECT NULL::uuid AS device_id, {own} AS address, '' AS platform,"  # noqa: S608 - a constant
+            " '' AS environment, NULL AS locale, NULL::timestamptz AS registered_at"
+            " FROM users WHERE id = $1",
+            user_id,
+        )
+    else:
+        rows = await conn.fetch(
+            "SELECT id AS device_id, token AS address, platform, environment, locale,"
+            " last_seen_at AS registered_at FROM devices WHERE user_id = $1"
+            " AND disabled_at IS NULL ORDER BY last_seen_at DESC LIMIT $2",
+            user_id,
+            MOST_DEVICES,
+        )
+    return [Addressee.of(row) for row in rows]
+
+
+async def order_of(conn: Connection, case: Case, step: Send, claimed: Sequence[Claimed]) -> Order:
+    one = case.notification
+    spoken = case.locale
+    if step.channel in _OWN_ADDRESS:
+        spoken = await members.locale_of(conn, one.user_id)
+    about_question = one.kind.collapse is Collapse.QUESTION
+    return Order(
+        channel=step.channel,
+        cause=step.cause,
+        notification_id=one.id,
+        created_at=one.created_at,
+        user_id=one.user_id,
+        kind=one.kind_name,
+        data=one.data,
+        question_id=one.question_id,
+        answer_id=one.answer_id,
+        deadline_at=case.deadline_at,
+        unread=case.unread,
+        urgent=one.kind.urgent,
+        collapse_id=(about_question and one.question_id) or str(one.id),
+        timezone=case.timezone,
+        targets=[_target(case, this, spoken) for this in claimed],
+    )
+
+
+def _target(case: Case, claimed: Claimed, spoken: str) -> Target:
+    """The device's language decides, then its person's."""
+    there = claimed.addressee
+    language = language_of(there.locale if there else None, spoken)
+    title, body = case.notification.texts(language)
+    return Target(
+        id=claimed.id,
+        address=there.address if there else "",
+        platform=there.platform if there else "",
+        environment=there.environment if there else "",
+        locale=language,
+        attempts=claimed.attempts,
+        device_id=claimed.device_id,
+        registered_at=there.registered_at if there else None,
+        title=title,
+        body=body,
+    )

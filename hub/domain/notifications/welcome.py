@@ -1,0 +1,25 @@
+"""Welcome: user.registered makes a person known, and greets them once."""
+
+from datetime import datetime
+
+from hub.domain.context import Domain
+from hub.domain.notifications.writing import News, notify
+from hub.domain.people import members
+from hub.domain.rules.kinds import WELCOME
+from hub.plumbing.stores.outbox import Change
+from protocol.domain_events import UserRegistered
+
+
+async def register(d: Domain, change: Change, event: UserRegistered, at: datetime) -> bool:
+    """user.registered, at its time: row, default preferences, welcome (once a person). False when
+    that was known before.
+    """
+    conn, user_id = change.conn, event.user_id
+    await members.ensure(conn, user_id)
+    first = await members.newer(conn, user_id, ["registered"], at, once=True)
+    changed = await members.write_facts(conn, user_id, {"email": event.email}, at)
+    if not first:
+        return changed
+    locale = await members.locale_of(conn, user_id)
+    await notify(d, change, [News.of_ours(user_id, WELCOME, locale, {}, dedup_key="welcome")])
+    return True

@@ -1,0 +1,107 @@
+"""Members: who they are, and in which language they are told."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from hub.plumbing.stores.outbox import Change
+from hub.plumbing.stores.postgres import Connection, Row
+from protocol.domain_events import UserUpdated
+from protocol.errors import not_found
+from protocol.events.questions import Author
+from protocol.mail_address import normal_form
+from protocol.texts import DEFAULT_LANGUAGE, language_of
+
+
+async def ensure(conn: Connection, user_id: str) -> None:
+    """Make the row of somebody another service knows and we do not yet."""
+    await conn.execute(
+        "INSERT INTO users (id, nickname) VALUES ($1, $1) ON CONFLICT DO NOTHING", user_id
+    )
+    await conn.execute(
+        "INSERT INTO notification_preferences (user_id) VALUES ($1) ON CONFLICT DO NOTHING", user_id
+    )
+
+
+def author_of(row: Row) -> Author:
+    """Who wrote something, from a row with `user_id` and its person's nickname and mark."""
+    return Author(
+        user_id=row["user_id"],
+        nickname=row["nickname"],
+        is_local_verified=row["is_local_verified"],
+    )
+
+
+async def author(conn: Connection, user_id: str) -> Author:
+    """Raises NOT_FOUND for a person nobody registered."""
+    row = await conn.fetchrow(
+        "SELECT id AS user_id, nickname, is_local_verified FROM users"
+        " WHERE id = $1 AND deleted_at IS NULL",
+        user_id,
+    )
+    if row is None:
+        raise not_found("user")
+    return author_of(row)
+
+
+async def update(change: Change, event: UserUpdated, at: datetime | None = None) -> None:
+    """user.updated: only the fields that were sent change, and of these only those of which
+    nothing newer is known. `at`: when it happened, now by default.
+    """
+    await ensure(change.conn, event.user_id)
+    told = {name: getattr(event, name) for name in event.__struct_fields__ if name != "user_id"}
+    await write_facts(change.conn, event.user_id, told, at or datetime.now(UTC))
+
+
+async def write_facts(conn: Connection, user_id: str, told: dict[str, Any], at: datetime) -> bool:
+    """Write what is newer than what is known; whether that changed anything."""
+    if told.get("email") is not None:
+        told["email"] = normal_form(told["email"])
+    fresh = await newer(conn, user_id, [n for n, value in told.items() if value is not None], at)
+    if not fresh:
+        return False
+    fields = ", ".join(f"{name} = ${n}" for n, name in enumerate(fresh, 2))
+    other = " OR ".join(f"{name} IS DISTINCT FROM ${n}" for n, name in enumerate(fresh, 2))
+    changed = await conn.fetchval(
+        f"UPDATE users SET {fields}, updated_at = now() WHERE id = $1 AND ({other}) RETURNING true",  # noqa: S608 - names of our form
+        user_id,
+        *(told[name] for name in fresh),
+    )
+    return bool(changed)
+
+
+async def newer(
+    conn: Connection, user_id: str, fields: Sequence[str], at: datetime, *, once: bool = False
+) -> list[str]:
+    """Those of these fields of which nothing newer is known; what is told now is known then.
+
+    Of two facts of one moment the second to arrive wins, unless it is told `once` only.
+    """
+    rows = await conn.fetch(
+        "INSERT INTO user_facts AS known (user_id, field, occurred_at)"
+        " SELECT $1, field, $3 FROM unnest($2::text[]) AS field ORDER BY field"
+        " ON CONFLICT (user_id, field) DO UPDATE SET occurred_at = $3"
+        " WHERE known.occurred_at <= $3 AND NOT $4 RETURNING field",
+        user_id,
+        list(fields),
+        at,
+        once,
+    )
+    return [row["field"] for row in rows]
+
+
+async def locale_of(conn: Connection, user_id: str) -> str:
+    """The language a person is told in; Korean for somebody nobody registered."""
+    return (await locales_of(conn, [user_id])).get(user_id, DEFAULT_LANGUAGE)
+
+
+async def locales_of(conn: Connection, users: Sequence[str]) -> dict[str, str]:
+    """Languages of people: that of the device they used last, else their own setting."""
+    rows = await conn.fetch(
+        "SELECT u.id, u.locale, (SELECT d.locale FROM devices d WHERE d.user_id = u.id"
+        "  AND d.disabled_at IS NULL AND d.locale IS NOT NULL"
+        "  ORDER BY d.last_seen_at DESC LIMIT 1) AS device"
+        " FROM users u WHERE u.id = ANY($1::text[])",
+        list(users),
+    )
+    return {row["id"]: language_of(row["device"], row["locale"]) for row in rows}

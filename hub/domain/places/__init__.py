@@ -1,0 +1,1 @@
+"""Places: the atlas of regions and neighbourhoods, and the geometry of cells."""

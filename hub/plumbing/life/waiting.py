@@ -1,0 +1,31 @@
+"""How long to wait: for one of two things, and before the next try."""
+
+import asyncio
+import random
+from typing import Any
+
+
+async def ended_before(task: asyncio.Future[Any], event: asyncio.Event) -> bool:
+    """Returns when a task has ended or an event is set; whether the task has ended.
+
+    A task that has not goes on: whoever asked decides what becomes of it.
+    """
+    bell = asyncio.create_task(event.wait())
+    try:
+        await asyncio.wait({task, bell}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        bell.cancel()
+    return task.done()
+
+
+def backoff_s(
+    failures: int, first_s: float, longest_s: float, *, factor: float = 2.0, spread: float = 0.5
+) -> float:
+    """Seconds to wait after so many failures in a row, of which the first is number 1: `first_s`,
+    each time `factor` as long, `longest_s` at most.
+
+    The last `spread` of it is left to chance, and only ever shortens: many who failed together do
+    not come back together, and no wait is longer than was said.
+    """
+    grown = first_s * factor ** min(failures - 1, 64)  # without a bound it would overflow
+    return min(grown, longest_s) * random.uniform(1 - spread, 1)  # noqa: S311 - no secret

@@ -1,0 +1,77 @@
+"""Finds out which rooms a socket must be in: when it comes in, and after an outage of Redis or
+Postgres has made stale what was known.
+"""
+
+import asyncio
+from itertools import islice
+from typing import Final
+
+import structlog
+
+from hub.domain.arrival import Arrival
+from hub.domain.rooms import still_open
+from hub.engine import Member
+from hub.plumbing.life.lasting import Lasting
+from hub.sockets import rooms
+from hub.sockets.context import Node
+from hub.sockets.guest import guest_of
+from protocol.errors import HubError
+from protocol.names import user_room
+
+EVERY_S: Final = 1.0
+AT_ONCE: Final = 200
+"""People mended in one round: others want Postgres, too."""
+
+log = structlog.get_logger(__name__)
+
+
+async def settle(node: Node, member: Member) -> Arrival:
+    """Put a socket into the automatic rooms of its person, and into those of a session come back to
+    that are still open to them. Raises UNAVAILABLE while Postgres is away.
+    """
+    guest = guest_of(member)
+    namespace = node.namespaces[member.namespace.name]
+    while True:
+        guest.moved = False
+        welcome = await namespace.welcome(node.domain, guest.user_id)
+        kept = await still_open(node.domain, guest.grounds.claimed)
+        if guest.moved:
+            continue
+        await rooms.fit(node, member, guest.grounds.found(welcome.rooms, kept))
+        if not guest.moved:
+            return welcome
+
+
+async def mend_stale(node: Node) -> None:
+    """For ever. Orders to move sockets are heard once or never, so whoever was here while the bus
+    was away has their rooms found out anew.
+    """
+    reconnects = node.bus.reconnects
+    behind = Lasting(log, "rooms stay as they were known", "rooms are found out again")
+    while True:
+        await asyncio.sleep(EVERY_S)
+        if node.bus.reconnects != reconnects and node.bus.ready:
+            reconnects = node.bus.reconnects
+            node.stale |= dict.fromkeys(guest_of(one).user_id for one in node.guests.values())
+        await _mend(node, behind)
+
+
+async def _mend(node: Node, behind: Lasting) -> None:
+    """Find out the rooms of stale people anew, until Postgres says it is away."""
+    for user_id in tuple(islice(node.stale, AT_ONCE)):
+        try:
+            await _mend_person(node, user_id)
+        except HubError as error:
+            behind.seen(code=error.code)
+            return
+        behind.over()
+        del node.stale[user_id]
+
+
+async def _mend_person(node: Node, user_id: str) -> None:
+    """Raises UNAVAILABLE."""
+    home = (user_room(user_id),)
+    for namespace in node.namespaces:
+        for member in node.server.select(home, (), namespace):
+            if member.connected:
+                await settle(node, member)

@@ -1,0 +1,75 @@
+"""What a REST operation says of itself: the columns of product.md's table of endpoints."""
+
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+from msgspec import Struct
+
+from protocol.payload import MAX_ITEMS
+
+PREFIX: Final = "/api/v1"
+
+Method = Literal["GET", "POST", "PUT", "DELETE"]
+
+
+@dataclass(frozen=True, slots=True)
+class Auth:
+    """Who may call. `own` says whose thing it must be: the caller's own id, or of what they made.
+
+    Admins may do what `admin` says, also with things that are not theirs.
+    """
+
+    kind: Literal["none", "user", "service"]
+    scope: str = ""
+    own: Literal["", "self", "owner", "asker"] = ""
+    admin: bool = False
+
+    def __str__(self) -> str:
+        text = self.kind + (f" {self.scope}" if self.scope else "")
+        return text + (f" ({self.own})" if self.own else "") + (" or admin" if self.admin else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """A limit of the table: a figure a minute, or one of its words.
+
+    `by` names the field of the body that is counted instead of the caller.
+    """
+
+    word: Literal["default", "anonymous default", "service", "exempt", ""] = ""
+    per_minute: int = 0
+    by: str = ""
+
+    def __str__(self) -> str:
+        text = self.word or f"{self.per_minute}/min"
+        return f"{text} per {self.by}" if self.by else text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """One row: `body`, `query` and `answer` are the forms, `status` is that of success.
+
+    `idempotent`: takes an Idempotency-Key (‡). `cache_s`: how long anonymous callers may keep the
+    answer. `max_items`: values in one body. `media`: of an answer that is no JSON form.
+    """
+
+    method: Method
+    path: str
+    auth: Auth
+    rate: Rate
+    summary: str
+    tag: str
+    status: int = 200
+    body: Any = None
+    query: type[Struct] | None = None
+    answer: type[Struct] | None = None
+    idempotent: bool = False
+    cache_s: int = 0
+    max_items: int = MAX_ITEMS
+    media: tuple[str, ...] = field(default=())
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the path's parameters."""
+        parts = self.path.split("/")
+        return tuple(part[1:-1] for part in parts if part.startswith("{"))

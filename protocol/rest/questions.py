@@ -1,0 +1,78 @@
+"""Questions: asked, listed, closed."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from protocol.events.questions import Author, Place
+from protocol.normal import code_of, hashtags_of, normal
+from protocol.payload import Code, Content, Hashtags, Latitude, Longitude, Message, Request, Title
+from protocol.rest.paging import Pagination
+
+
+class Ask(Request):
+    title: Title
+    content: Content
+    category: Code | None = None
+    hashtags: Hashtags = ()
+    urgency: Literal["normal", "urgent"] = "normal"
+    lat: Latitude | None = None
+    lng: Longitude | None = None
+
+    def __post_init__(self) -> None:
+        self.hashtags = hashtags_of(self.hashtags)
+        self.category = code_of(self.category)
+
+
+class QuestionChange(Request):
+    """What an owner may change of a question: it is closed, and stays so."""
+
+    status: Literal["closed"]
+
+
+class Question(Message):
+    """`location` is given to signed-in people while the question is open, nowhere else."""
+
+    id: str
+    author: Author
+    title: str
+    content: str
+    category: str | None
+    region_code: str
+    neighbourhood_code: str | None
+    hashtags: Hashtags
+    urgency: str
+    status: str
+    answer_count: int
+    accepted_answer_id: str | None
+    created_at: datetime
+    updated_at: datetime
+    deadline_at: datetime | None = None
+    urgent_state: str | None = None
+    location: Place | None = None
+
+
+class QuestionsQuery(Request):
+    """`hashtags`: comma separated, any of them. 20 a page; the offset has an end (C58)."""
+
+    region: Code | None = None
+    category: Code | None = None
+    hashtags: Annotated[str, Meta(min_length=1, max_length=520)] | None = None
+    page: Annotated[int, Meta(ge=1, le=500)] = 1
+    sort_by: Literal["created_at", "urgent"] = "created_at"
+
+    def __post_init__(self) -> None:
+        self.region = code_of(self.region)
+        self.category = code_of(self.category)
+        if self.hashtags is not None:
+            self.hashtags = ",".join(hashtags_of(normal(self.hashtags).split(","))) or None
+
+    @property
+    def tags(self) -> list[str]:
+        return self.hashtags.split(",") if self.hashtags else []
+
+
+class Questions(Message):
+    items: tuple[Question, ...]
+    pagination: Pagination
