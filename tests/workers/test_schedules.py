@@ -226,12 +226,8 @@ def test_a_local_day_has_as_many_hours_as_its_clocks_say() -> None:
     assert end.astimezone(UTC) - begin.astimezone(UTC) == timedelta(hours=25)
 
 
-async def test_what_is_past_its_time_goes_and_nothing_else(shift: Shift) -> None:
-    d = shift.desk.domain
-    await add_person(d, "mina")
-    told = await notify(d, "mina")
-    await shift.advance()
-    old, fresh = d.now() - timedelta(days=200), d.now()
+async def _leave_behind(d: Domain, old: datetime, fresh: datetime) -> None:
+    """A row of each table from both times, one whose payload is due, and one that still waits."""
     async with d.pool.acquire() as conn:
         for moment in (old, fresh):
             key = str(moment.timestamp())
@@ -275,6 +271,15 @@ async def test_what_is_past_its_time_goes_and_nothing_else(shift: Shift) -> None
             " VALUES ('mina', 'jeju', $1)",
             fresh - timedelta(seconds=1),
         )
+
+
+async def test_what_is_past_its_time_goes_and_nothing_else(shift: Shift) -> None:
+    d = shift.desk.domain
+    await add_person(d, "mina")
+    told = await notify(d, "mina")
+    await shift.advance()
+    old, fresh = d.now() - timedelta(days=200), d.now()
+    await _leave_behind(d, old, fresh)
     place = await ask(d, "mina", lat=33.5, created_at=fresh - timedelta(hours=25))
     open_place = await ask(d, "mina", lat=33.5)
     next_month = f"decisions_{(fresh.replace(day=1) + timedelta(days=40)):%Y_%m}"

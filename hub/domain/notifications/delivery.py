@@ -194,25 +194,7 @@ async def settle(
     async with d.outbox.change() as change:
         conn = change.conn
         still = reason not in _DEAD or await _is_still(conn, order, target)
-        if reason is Reason.ADDRESS_SUPPRESSED and target.address:
-            await conn.execute(
-                "INSERT INTO suppressions (address, reason) VALUES ($1, 'bounce')"
-                " ON CONFLICT DO NOTHING",
-                comparison_key(target.address),
-            )
-        if reason is Reason.TOKEN_DEAD and still:
-            await conn.execute(
-                "UPDATE devices SET disabled_at = $2, disabled_reason = 'token_dead'"
-                " WHERE id = $1 AND disabled_at IS NULL",
-                target.device_id,
-                d.now(),
-            )
-        if reason is Reason.TOKEN_DEAD and order.channel is Channel.KAKAO:
-            await conn.execute(
-                "UPDATE users SET kakao_user_key = NULL WHERE id = $1 AND kakao_user_key = $2",
-                order.user_id,
-                target.address,
-            )
+        await _give_up(d, conn, order, target, reason, still=still)
         if not still:
             status, reason = DeliveryStatus.FAILED if last else DeliveryStatus.QUEUED, None
         ours = await conn.fetchval(
@@ -234,6 +216,31 @@ async def settle(
     if ours is not None:
         DELIVERIES.labels(channel=order.channel, status=status, reason=reason or "").inc()
     return still
+
+
+async def _give_up(
+    d: Domain, conn: Connection, order: Order, target: Target, reason: Reason | None, *, still: bool
+) -> None:
+    """What a provider called dead is not asked for again: the address, the device or the key."""
+    if reason is Reason.ADDRESS_SUPPRESSED and target.address:
+        await conn.execute(
+            "INSERT INTO suppressions (address, reason) VALUES ($1, 'bounce')"
+            " ON CONFLICT DO NOTHING",
+            comparison_key(target.address),
+        )
+    if reason is Reason.TOKEN_DEAD and still:
+        await conn.execute(
+            "UPDATE devices SET disabled_at = $2, disabled_reason = 'token_dead'"
+            " WHERE id = $1 AND disabled_at IS NULL",
+            target.device_id,
+            d.now(),
+        )
+    if reason is Reason.TOKEN_DEAD and order.channel is Channel.KAKAO:
+        await conn.execute(
+            "UPDATE users SET kakao_user_key = NULL WHERE id = $1 AND kakao_user_key = $2",
+            order.user_id,
+            target.address,
+        )
 
 
 _DEAD: Final = (Reason.TOKEN_DEAD, Reason.ADDRESS_SUPPRESSED)

@@ -387,17 +387,14 @@ Operation = tuple[Any, ...]
 
 async def play(world: World, operation: Operation) -> None:
     name, *args = operation
-    if name == "together":
-        await asyncio.gather(*(play(world, one) for one in args))
-        return
     if name in {"join", "leave", "connect", "drop", "notice", "take"}:
         args[0] = world.clients[args[0]]
     match name:
+        case "together":
+            await asyncio.gather(*(play(world, one) for one in args))
         case "take":
             args[0].take(args[1])
-        case "drop":
-            await world.drop(args[0], noticed=False)
-        case "notice":
-            await world.drop(args[0], noticed=True)
+        case "drop" | "notice":
+            await world.drop(args[0], noticed=name == "notice")
         case _:
             await getattr(world, name)(*args)

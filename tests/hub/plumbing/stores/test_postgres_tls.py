@@ -31,7 +31,7 @@ pytestmark = pytest.mark.fault(29)
 PLAIN = "sslmode=disable"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 async def server(scratch: Path, postgres_url: str) -> AsyncIterator[tuple[str, Path]]:
     """URL of a migrated PostgreSQL with TLS, and the authority of its certificate for 127.0.0.1.
 
