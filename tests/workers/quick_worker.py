@@ -4,7 +4,7 @@ import os
 import sys
 from functools import partial
 
-from hub.commands.start import open_worker_alone
+from hub.commands.open_worker import open_worker_alone
 from hub.plumbing.life.lifecycle import run
 from hub.plumbing.settings.settings import Settings
 from hub.plumbing.telemetry import logs
@@ -12,8 +12,9 @@ from workers.runner import Pace
 
 QUICK = Pace(heartbeat_s=1.5, poll_s=0.5)
 
-if __name__ == "__main__":
+
+def main() -> None:
     settings = Settings.load(os.environ)
     logs.configure(settings)
-    main = partial(open_worker_alone, settings=settings, environ=None, pace=QUICK)
-    sys.exit(run(main, settings))
+    work = partial(open_worker_alone, settings=settings, environ=None, pace=QUICK)
+    sys.exit(run(work, settings))
