@@ -1,4 +1,4 @@
-"""A local FCM and a local SMTP server for each test, and messages to send."""
+"""A local server of each provider for each test, and messages to send."""
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
@@ -9,11 +9,19 @@ from typing import Any
 import aiohttp
 import pytest
 
+from hub.plumbing.http.outbound import Outbound, PushServices
+from protocol.web_push import read_vapid_key, to_base64url
+from tests.fakes.apns import KEY_ID, TEAM_ID, TOPIC, FakeApns
 from tests.fakes.fcm import FakeFcm
 from tests.fakes.smtp import FakeSmtp
+from tests.fakes.webpush import FakePushService
+from workers.channels.apns.bearer import ProviderTokens
+from workers.channels.apns.sender import ApnsSender
 from workers.channels.fcm.sender import FcmSender
 from workers.channels.message import Message, Recipient
 from workers.channels.smtp.message import Mail
+from workers.channels.webpush.sender import WebPushSender
+from workers.channels.webpush.vapid import Vapid
 
 PUSH = Message(
     notification_id="7b0c1c7e-4a5a-4d52-9d3c-0a8f6f3f8a01",
@@ -78,6 +86,65 @@ async def fcm_sender(fcm: FakeFcm, session: aiohttp.ClientSession) -> AsyncItera
     yield make
     for sender in made:
         await sender.close()
+
+
+APNS_TOKEN = "00fc13adff785122b4ad28809a3420982341241421348097878e577c991de8f0"
+MakeApnsSender = Callable[..., ApnsSender]
+
+
+@pytest.fixture
+async def apns(tmp_path: Path) -> AsyncIterator[FakeApns]:
+    async with FakeApns(tmp_path) as fake:
+        yield fake
+
+
+@pytest.fixture
+async def apns_sender(apns: FakeApns) -> AsyncIterator[MakeApnsSender]:
+    """Makes senders that speak to the local APNs; closes them afterwards."""
+    made: list[ApnsSender] = []
+
+    def make(fake: FakeApns = apns, **options: Any) -> ApnsSender:
+        tokens = ProviderTokens(fake.key_file, KEY_ID, TEAM_ID)
+        urls = options.pop("urls", dict.fromkeys(("production", "sandbox"), fake.url))
+        made.append(ApnsSender(tokens, TOPIC, urls, **{"timeout_s": 5.0} | options))
+        return made[-1]
+
+    yield make
+    for sender in made:
+        await sender.close()
+
+
+def phone(token: str = APNS_TOKEN, **changes: Any) -> Recipient:
+    return Recipient(token, **{"platform": "ios", "environment": "production"} | changes)
+
+
+VAPID_KEY = to_base64url(bytes(range(1, 33)))
+VAPID = Vapid(read_vapid_key(VAPID_KEY), "mailto:people@dongne.example")
+LOCAL = PushServices(("127.0.0.1", "localhost"), Outbound(["127.0.0.0/8"]))
+MakeWebPushSender = Callable[..., WebPushSender]
+
+
+@pytest.fixture
+async def push_service() -> AsyncIterator[FakePushService]:
+    async with FakePushService() as fake:
+        yield fake
+
+
+@pytest.fixture
+async def webpush_sender() -> AsyncIterator[MakeWebPushSender]:
+    made: list[WebPushSender] = []
+
+    def make(services: PushServices = LOCAL, **options: Any) -> WebPushSender:
+        made.append(WebPushSender(VAPID, services, **{"timeout_s": 5.0} | options))
+        return made[-1]
+
+    yield make
+    for sender in made:
+        await sender.close()
+
+
+def browser(subscription: str) -> Recipient:
+    return to(subscription, "web")
 
 
 def to(address: str, platform: str = "android", environment: str = "production") -> Recipient:

@@ -58,7 +58,7 @@ class Connection(asyncio.Protocol):
         self._streams: dict[int, _Stream] = {}
         self._waiting: set[asyncio.Future[None]] = set()
         self._unread = bytearray()
-        self._heard_at = 0.0
+        self._heard = 0
         self._transport: asyncio.Transport | None = None
 
     @property
@@ -90,7 +90,7 @@ class Connection(asyncio.Protocol):
             await self._change()
         if not self.usable:
             raise NotTaken("the connection ends")
-        began = self._loop.time()
+        heard = self._heard
         id = self._h2.get_next_available_stream_id()
         self._h2.send_headers(id, headers)
         stream = self._streams[id] = _Stream(self._loop.create_future())
@@ -100,7 +100,7 @@ class Connection(asyncio.Protocol):
             return await stream.answer
         except asyncio.CancelledError:
             self._take_back(id)
-            if self._heard_at < began:
+            if self._heard == heard:
                 self.retire()
             raise
         finally:
@@ -167,7 +167,7 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._unread += data
-        self._heard_at = self._loop.time()
+        self._heard += 1
         try:
             for frame in self._frames():
                 if frame[3] == _GOAWAY:
