@@ -105,6 +105,19 @@ async def dongne(
     stderr: Output = PIPE,
 ) -> Forked:
     """Run `dongne words` with this environment and no other; it has begun when this returns."""
+    work = partial(_dongne, words)
+    return await run_forked(work, env=env, cwd=cwd, stdout=stdout, stderr=stderr)
+
+
+async def run_forked(
+    work: Callable[[], object],
+    *,
+    env: Mapping[str, str],
+    cwd: Path | None = None,
+    stdout: Output = PIPE,
+    stderr: Output = PIPE,
+) -> Forked:
+    """The same of a function of a module (it is pickled)."""
     readers: list[asyncio.StreamReader | None] = []
     handles: list[int] = []
     made: list[int] = []
@@ -119,7 +132,7 @@ async def dongne(
             handle = output if isinstance(output, int) else output.fileno()
         readers.append(reader)
         handles.append(handle)
-    program = _Program(partial(_dongne, words), env, cwd, *handles)
+    program = _Program(work, env, cwd, *handles)
     process = _context.Process(target=program)
     await asyncio.to_thread(process.start)  # the first one waits for the imports
     for handle in made:

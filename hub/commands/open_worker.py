@@ -14,6 +14,7 @@ from workers.runner import Pace, run_worker
 async def open_worker_alone(
     life: Lifecycle, settings: Settings, environ: object, pace: Pace | None = None
 ) -> None:
+    """`pace`: how soon it notices that another worker died; by default as `Pace` says."""
     domain = await open_domain(life, settings)
     providers = await open_providers(life, settings.channels)
     await run_worker(life, settings, domain, providers, pace or Pace())

@@ -12,8 +12,9 @@ from workers.runner import Pace
 
 QUICK = Pace(heartbeat_s=1.5, poll_s=0.5)
 
-if __name__ == "__main__":
+
+def main() -> None:
     settings = Settings.load(os.environ)
     logs.configure(settings)
-    main = partial(open_worker_alone, settings=settings, environ=None, pace=QUICK)
-    sys.exit(run(main, settings))
+    work = partial(open_worker_alone, settings=settings, environ=None, pace=QUICK)
+    sys.exit(run(work, settings))

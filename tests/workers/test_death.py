@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -17,6 +16,8 @@ from hub.plumbing.settings.settings import Settings
 from tests.conftest import fresh_database
 from tests.fakes.fcm import FakeFcm
 from tests.fakes.script import Fault
+from tests.forked import Forked, run_forked
+from tests.workers import quick_worker
 from tests.workers.conftest import add_person, deliveries, notify
 
 TAKEN_OVER_S = 10
@@ -43,7 +44,7 @@ async def scene(environ: dict[str, str], postgres_url: str, folder: Path) -> Asy
             "ADAPTER_KEY": folder.name,
             "FCM_CREDENTIALS_FILE": str(fcm.credentials_file),
             "FCM_URL": fcm.url,
-            "PUSH_TIMEOUT": "8000",
+            "PUSH_TIMEOUT": "3000",  # a claimed row is leased for 2 s more than this
             "LOG_FORMAT": "json",
             "LOG_LEVEL": "info",
         }
@@ -54,15 +55,10 @@ async def scene(environ: dict[str, str], postgres_url: str, folder: Path) -> Asy
 
 
 @asynccontextmanager
-async def worker(environ: dict[str, str]) -> AsyncIterator[asyncio.subprocess.Process]:
+async def worker(environ: dict[str, str]) -> AsyncIterator[Forked]:
     """A worker as a process of its own, up and claiming."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "tests.workers.quick_worker",
-        env={"PATH": os.environ["PATH"], **environ},
-        stdout=asyncio.subprocess.PIPE,
-    )
+    env = {"PATH": os.environ["PATH"], **environ}
+    process = await run_forked(quick_worker.main, env=env, stderr=2)
     assert process.stdout is not None
     try:
         await asyncio.wait_for(_until_ready(process.stdout), 20)
@@ -85,7 +81,7 @@ async def _until_ready(output: asyncio.StreamReader) -> None:
     raise AssertionError("the worker ended before it was ready")
 
 
-async def _kill(process: asyncio.subprocess.Process) -> None:
+async def _kill(process: Forked) -> None:
     process.kill()
     await process.wait()
 
