@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
+from typing import Final, Literal
 
 from protocol.payload import Message
 
@@ -44,6 +44,20 @@ class WaveJob(Message):
     wave: int
 
 
+class ClockJob(Message):
+    """Look at an urgent question whose time has come: a wave's, a claim's, the deadline."""
+
+    question_id: str
+    due_at: datetime
+
+
+class RetractJob(Message):
+    """End what is pending about an urgent question, and take back what phones show."""
+
+    question_id: str
+    reason: Literal["answered", "closed", "expired"]
+
+
 class EventJob(Message):
     """Apply a stored domain event that could not be applied when it arrived."""
 
@@ -65,7 +79,9 @@ JOBS: Final[dict[str, type[Message]]] = {
     "email": EmailJob,
     "first-look": FirstLookJob,
     "unseen-check": UnseenCheckJob,
+    "urgent-clock": ClockJob,
     "urgent-wave": WaveJob,
+    "urgent-retract": RetractJob,
     "event": EventJob,
 }
 
@@ -113,8 +129,18 @@ def unseen_check(
     )
 
 
-def wave_job(question_id: str, wave: int, *, delay_s: float = 0.0) -> Job:
-    return Job("urgent-wave", WaveJob(question_id=question_id, wave=wave), URGENT_PRIORITY, delay_s)
+def clock_job(question_id: str, due_at: datetime, *, delay_s: float) -> Job:
+    payload = ClockJob(question_id=question_id, due_at=due_at)
+    return Job("urgent-clock", payload, URGENT_PRIORITY, delay_s)
+
+
+def wave_job(question_id: str, wave: int) -> Job:
+    return Job("urgent-wave", WaveJob(question_id=question_id, wave=wave), URGENT_PRIORITY)
+
+
+def retract_job(question_id: str, reason: Literal["answered", "closed", "expired"]) -> Job:
+    payload = RetractJob(question_id=question_id, reason=reason)
+    return Job("urgent-retract", payload, URGENT_PRIORITY)
 
 
 def event_job(event_id: str) -> Job:

@@ -7,12 +7,21 @@ from uuid import UUID
 
 from hub.domain import intake
 from hub.domain.context import Domain
-from hub.domain.notifications import delivery
+from hub.domain.notifications import delivery, retraction
 from hub.domain.notifications import first_look as looks
-from hub.domain.questions import waves
+from hub.domain.questions import progress, waves
 from hub.domain.rules.kinds import Channel
 from hub.domain.rules.reasons import Reason
-from protocol.jobs import EmailJob, EventJob, FirstLookJob, NotificationJob, UnseenCheckJob, WaveJob
+from protocol.jobs import (
+    ClockJob,
+    EmailJob,
+    EventJob,
+    FirstLookJob,
+    NotificationJob,
+    RetractJob,
+    UnseenCheckJob,
+    WaveJob,
+)
 from workers.attempt import Attempt, TryAgain
 from workers.providers import Senders
 from workers.sending import deliver
@@ -77,6 +86,16 @@ async def urgent_wave(desk: Desk, job: WaveJob, this: Attempt) -> str:
     return "done"
 
 
+async def urgent_clock(desk: Desk, job: ClockJob, this: Attempt) -> str:
+    await progress.look(desk.domain, job.question_id, job.due_at)
+    return "done"
+
+
+async def urgent_retract(desk: Desk, job: RetractJob, this: Attempt) -> str:
+    await retraction.settle_pending(desk.domain, job.question_id, Reason(job.reason))
+    return "done"
+
+
 async def event(desk: Desk, job: EventJob, this: Attempt) -> str:
     """After the last try its error stays in inbox_events."""
     applied = await intake.apply(desk.domain, UUID(job.event_id))
@@ -91,6 +110,8 @@ HANDLERS: Final[dict[str, Callable[[Desk, Any, Attempt], Awaitable[str]]]] = {
     "email": email,
     "first-look": first_look,
     "unseen-check": unseen_check,
+    "urgent-clock": urgent_clock,
     "urgent-wave": urgent_wave,
+    "urgent-retract": urgent_retract,
     "event": event,
 }

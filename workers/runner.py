@@ -102,7 +102,7 @@ def lanes(figures: Jobs, senders: Senders, limits: Limits) -> list[Lane]:
         ),
         Lane(
             "follow-up",
-            ("first-look", "unseen-check", "urgent-wave"),
+            ("first-look", "unseen-check", "urgent-clock", "urgent-wave", "urgent-retract"),
             Seats(FOLLOW_UPS),
             figures.notification_attempts,
             100,

@@ -18,7 +18,9 @@ QUEUES: Final = {
     "email": "email",
     "first-look": "follow-up",
     "unseen-check": "follow-up",
+    "urgent-clock": "follow-up",
     "urgent-wave": "follow-up",
+    "urgent-retract": "follow-up",
     "event": "event",
 }
 """The queue, as label of metrics, of each entry point."""

@@ -27,11 +27,6 @@ SOCKET_NOT_BUILT: Final = {
     "session:revoked",
     "tag:follow",
     "tag:unfollow",
-    "question:wave",
-    "question:claim",
-    "question:release",
-    "question:claimed",
-    "question:unanswered",
     "question:updated",
     "trending:updated",
     "chat:join-room",
@@ -50,7 +45,6 @@ DOMAIN_NOT_BUILT: Final = {
     "question.updated",
     "notification.delivered",
     "notification.seen",
-    "question.unanswered",
 }
 """Both lists name what later issues build: they only shrink."""
 
