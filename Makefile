@@ -16,8 +16,8 @@ NPM_CI = npm ci --prefer-offline --no-audit --no-fund --ignore-scripts --update-
 TOOLS := PATH="$(CURDIR)/$(BIN):$$PATH"
 PYTEST := $(TOOLS) $(BIN)/python -m pytest
 
-# A file's tests stay together. Stories run alone: they measure times, and start many processes.
-SIDE_BY_SIDE := -n 2 --dist loadfile --no-loadscope-reorder
+# Three on two processors, because many tests wait; who has done its own takes of the others'.
+SIDE_BY_SIDE := -n 3 --dist worksteal
 
 # What speaks to PostgreSQL and Redis itself; everything above them does not see which they are.
 STORES := tests/hub/domain tests/hub/cluster tests/workers/test_steps.py tests/hub/embedded \
@@ -38,8 +38,8 @@ run: setup ## the whole hub on http://localhost:3001 (PORT, API_PORT, METRICS_PO
 
 test: .venv/dev.done .venv/peers.done .venv/console.done ## all tests, stories in their short form (ARGS=… for pytest)
 	@$(TOOLS) $(BIN)/python -m tests.left_out
-	$(PYTEST) $(SIDE_BY_SIDE) $(or $(ARGS),-m "not story")
-	$(if $(ARGS),,$(PYTEST) -m story)
+	$(if $(ARGS),,$(PYTEST) -m alone tests/stories)
+	$(PYTEST) $(SIDE_BY_SIDE) $(or $(ARGS),-m "not alone")
 
 test-system: .venv/dev.done .venv/peers.done .venv/console.done ## the tests on the machine's own PostgreSQL and Redis
 	EMBEDDED_FLAVOUR=system $(PYTEST) -m "not story and not browser" $(SIDE_BY_SIDE) $(STORES) $(ARGS)

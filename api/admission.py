@@ -27,6 +27,8 @@ async def identify(d: Domain, route: Route, request: web.Request) -> Caller:
     UNAVAILABLE for a write whose token cannot be checked while Redis is away (C18).
     """
     header = request.headers.get("Authorization")
+    if route.auth.proof:  # an old access token may well stand beside what is proof here
+        return None
     if header is None:
         if route.auth.kind == "none":
             return None
@@ -48,9 +50,13 @@ async def _verified(d: Domain, text: str, *, is_read: bool) -> Token | Service:
 def _check_kind(route: Route, caller: Token | Service) -> None:
     if route.auth.kind == "user" and not isinstance(caller, Token):
         raise forbidden("This needs a person's access token.")
-    if route.auth.kind == "service":
-        if not isinstance(caller, Service):
-            raise forbidden("This needs a service key.")
+    if route.auth.kind == "admin" and isinstance(caller, Token) and caller.role != "admin":
+        raise forbidden("This needs an administrator.")
+    if route.auth.kind == "service" and not isinstance(caller, Service):
+        raise forbidden("This needs a service key.")
+    if isinstance(caller, Service) and route.auth.kind in ("service", "admin"):
+        if not route.auth.scope:
+            raise forbidden("This needs an administrator.")
         caller.need(route.auth.scope)
 
 
@@ -92,21 +98,22 @@ class Meter:
         else:
             window = Window("user", self.part.user_rate_max, self.part.user_rate_window_ms)
             who = f"{_name(route)}:{who}"
-        await self._check(window, who)
+        await self.check(window, who)
 
     async def body(self, route: Route, caller: Caller, body: object) -> None:
         """What only the body tells: a list counts its length, a field may be who is counted."""
-        if route.rate.by:
+        if route.rate.by and not route.rate.unverified:
             who = msgspec.to_builtins(body)[route.rate.by]
-            await self._check(self._a_minute(route), f"{_name(route)}:{who}")
+            await self.check(self._a_minute(route), f"{_name(route)}:{who}")
         if isinstance(caller, Service) and route.auth.kind == "service":
             window = Window("service_items", caller.items_per_min, MINUTE_MS)
-            await self._check(window, caller.id, items_of(body))
+            await self.check(window, caller.id, items_of(body))
 
     def _a_minute(self, route: Route) -> Window:
         return Window("route", route.rate.per_minute, MINUTE_MS)
 
-    async def _check(self, window: Window, who: str, n: int = 1) -> None:
+    async def check(self, window: Window, who: str, n: int = 1) -> None:
+        """Raises RATE_LIMITED."""
         verdict = await self.limits.check(window, who, n)
         self._tell(verdict)
         if not verdict.allowed:
@@ -123,6 +130,9 @@ class Meter:
         }
         if not verdict.allowed:
             self.headers["X-RateLimit-Reset"] = seconds(verdict.retry_after_ms)
+
+
+METER = web.RequestKey("meter", Meter)
 
 
 def seconds(ms: int) -> str:

@@ -12,7 +12,7 @@ import msgspec
 import structlog
 from aiohttp import web
 
-from api.admission import Meter, check_own, identify, seconds, subject
+from api.admission import METER, Meter, check_own, identify, seconds, subject
 from api.headers import finish, is_preflight
 from api.once import Once
 from api.peer import address_of, origin_allowed
@@ -34,7 +34,6 @@ log = structlog.get_logger(__name__)
 Next = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 CALLER = web.RequestKey("caller", object)
-METER = web.RequestKey("meter", Meter)
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"})
 
 
@@ -72,9 +71,13 @@ class Gate:
             once=_once(route, request, caller, raw),
             address=address,
             user_agent=agent_of(request),
+            settings=self.part,
+            request=request,
             accept=request.headers.get("Accept", ""),
         )
-        return _answered(route, request, caller, await route.handler(call))
+        response = _answered(route, request, caller, await route.handler(call))
+        response.headers.update(call.headers)
+        return response
 
     @web.middleware
     async def middleware(self, request: web.Request, handler: Next) -> web.StreamResponse:

@@ -9,6 +9,8 @@ from api.peer import is_secure, origin_allowed
 from hub.plumbing.settings.process import Web
 from hub.plumbing.telemetry.trace import REQUEST_ID, Trace
 from protocol.origins import is_listed
+from protocol.rest.operation import PREFIX
+from protocol.rest.sessions import CSRF_HEADER
 
 COMPRESS_FROM: Final = 1024
 """S4-04: a smaller body costs more to compress than it saves."""
@@ -27,7 +29,9 @@ HSTS: Final = "max-age=31536000; includeSubDomains"
 
 EXPOSED: Final = "X-Request-ID, Retry-After, X-RateLimit-Limit, X-RateLimit-Remaining, Allow"
 ALLOWED_METHODS: Final = "GET, HEAD, POST, PUT, DELETE"
-ALLOWED_HEADERS: Final = "Authorization, Content-Type, Idempotency-Key, X-Request-ID"
+ALLOWED_HEADERS: Final = (
+    f"Authorization, Content-Type, Idempotency-Key, X-Request-ID, {CSRF_HEADER}"
+)
 
 
 def is_preflight(request: web.Request) -> bool:
@@ -57,6 +61,9 @@ def _cross_origin(request: web.Request, response: web.StreamResponse, part: Web)
         return
     headers["Access-Control-Allow-Origin"] = origin
     headers["Access-Control-Expose-Headers"] = EXPOSED
+    if request.path.startswith(f"{PREFIX}/auth/") and "*" not in part.cors_origins:
+        # the refresh cookie, which browsers send along from pages of the same site alone
+        headers["Access-Control-Allow-Credentials"] = "true"
     if is_preflight(request):
         headers["Access-Control-Allow-Methods"] = ALLOWED_METHODS
         headers["Access-Control-Allow-Headers"] = ALLOWED_HEADERS

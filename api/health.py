@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from api.route import Handler, Route
+from api.route import Handler, Route, page
 from hub.plumbing.http.health import (
     LIVE_PATHS,
     READY_PATHS,
@@ -22,7 +22,7 @@ from hub.plumbing.http.health import (
 )
 from hub.plumbing.life.clock import Clock, SystemClock
 from hub.plumbing.telemetry.metrics import exposition
-from protocol.rest.operation import Auth, Rate
+from protocol.rest.operation import Rate
 
 
 def _yes() -> bool:
@@ -70,17 +70,8 @@ def health_routes(vitals: Vitals) -> list[Route]:
     return live + ready + startup
 
 
-def _route(path: str, summary: str, handler: Handler, media: str = "application/json") -> Route:
-    return Route(
-        method="GET",
-        path=path,
-        auth=Auth("none"),
-        rate=Rate("exempt"),
-        summary=summary,
-        tag="operations",
-        media=(media,),
-        handler=handler,
-    )
+def _route(path: str, summary: str, handler: Handler, *media: str) -> Route:
+    return page(path, Rate("exempt"), summary, "operations", handler, *media)
 
 
 async def _metrics(_: object) -> web.Response:

@@ -1,7 +1,7 @@
 """One row of the table of routes, and what its handler is given."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from inspect import getdoc
 from types import NoneType
@@ -13,6 +13,7 @@ from msgspec import Struct
 from api.once import Once, change_once
 from hub.domain.context import Domain
 from hub.domain.people.sessions import Service
+from hub.plumbing.settings.process import Web
 from hub.plumbing.stores.outbox import Change
 from protocol.payload import MAX_ITEMS, Message
 from protocol.rest.operation import PREFIX, Auth, Method, Operation, Rate
@@ -28,7 +29,11 @@ A = TypeVar("A", bound=Message)
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[B, Q]):
-    """One admitted request: identified, limited, its body and query read into their forms."""
+    """One admitted request: identified, limited, its body and query read into their forms.
+
+    `request` itself is for the few things that stand in no form: a cookie, a header. `headers` are
+    added to those of the answer.
+    """
 
     domain: Domain
     caller: Caller
@@ -38,7 +43,10 @@ class Call(Generic[B, Q]):
     once: Once | None
     address: str
     user_agent: str | None
+    settings: Web
+    request: web.Request
     accept: str = ""
+    headers: dict[str, str] = field(default_factory=dict)
 
     async def change(self, answer: type[A], verb: Callable[[Change], Awaitable[A]]) -> A:
         """What the verb answers in a change of its own; once only for an Idempotency-Key."""
@@ -103,6 +111,24 @@ def row(
         idempotent=once,
         cache_s=cache_s,
         max_items=max_items,
+        handler=handler,
+    )
+
+
+def page(
+    path: str, rate: Rate, summary: str, tag: str, handler: Handler, *media: str, cache_s: int = 0
+) -> Route:
+    """What anybody may read that is none of our forms: documents, pages, health, metrics. `path` is
+    the whole one."""
+    return Route(
+        method="GET",
+        path=path,
+        auth=Auth("none"),
+        rate=rate,
+        summary=summary,
+        tag=tag,
+        cache_s=cache_s,
+        media=media or ("application/json",),
         handler=handler,
     )
 

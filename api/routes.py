@@ -26,6 +26,8 @@ SELF_OR_ADMIN: Final = Auth("user", own="self", admin=True)
 OWNER: Final = Auth("user", own="owner", admin=True)
 ASKER: Final = Auth("user", own="asker")
 AUTH: Final = Auth("service", scope="auth:write")
+ADMIN_OR_AUTH: Final = Auth("admin", scope="auth:write")
+COOKIE: Final = Auth("none", proof="refresh token or cookie+csrf")
 NOTIFY: Final = Auth("service", scope="notify:write")
 BROADCAST: Final = Auth("service", scope="broadcast:write")
 EVENTS: Final = Auth("service", scope="events:write")
@@ -35,12 +37,17 @@ ANONYMOUS: Final = Rate("anonymous default")
 SERVICE: Final = Rate("service")
 OFTEN: Final = Rate(per_minute=100)
 SELDOM: Final = Rate(per_minute=5)
+TEN: Final = Rate(per_minute=10)
+TEN_A_LOGIN: Final = Rate(per_minute=10, by="token family", unverified=30)
 TEN_A_PERSON: Final = Rate(per_minute=10, by="userId")
 
 HOUR: Final = 3600
 
 ROUTES: Final = (
     post("/auth/sessions", AUTH, TEN_A_PERSON, sessions.open_one),
+    post("/auth/refresh", COOKIE, TEN_A_LOGIN, sessions.refresh),
+    post("/auth/logout", USER, TEN, sessions.logout),
+    post("/auth/revoke", ADMIN_OR_AUTH, TEN, sessions.revoke),
     get("/devices", USER, DEFAULT, devices.listed),
     post("/devices", USER, DEFAULT, devices.add),
     delete("/devices/{id}", USER, DEFAULT, devices.remove),

@@ -19,6 +19,7 @@ from protocol.payload import (
     Message,
     Moment,
     Title,
+    TokenId,
 )
 
 Guarantee = Literal["at-least-once", "exactly-once"]
@@ -58,6 +59,14 @@ class UserUpdated(Message):
 
     def __post_init__(self) -> None:
         self.region_code = code_of(self.region_code)
+
+
+class SessionRevoked(Message):
+    """All tokens of a person from before a moment, by default that of the event; or one token."""
+
+    user_id: Id | None = None
+    issued_before: Moment | None = None
+    jti: TokenId | None = None
 
 
 class QuestionCreatedEvent(Message):
@@ -126,6 +135,7 @@ DOMAIN_EVENTS: Final[dict[str, DomainEvent]] = {
     for event in (
         DomainEvent("user.registered", "in", UserRegistered, "at-least-once", "user-service"),
         DomainEvent("user.updated", "in", UserUpdated, "at-least-once", "user-service"),
+        DomainEvent("session.revoked", "in", SessionRevoked, "at-least-once", "user-service"),
         DomainEvent("question.created", "both", QuestionCreatedEvent, "exactly-once", "qa-service"),
         DomainEvent("question.closed", "in", QuestionClosedEvent, "exactly-once", "qa-service"),
         DomainEvent("answer.created", "both", AnswerCreatedEvent, "exactly-once", "qa-service"),

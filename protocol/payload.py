@@ -36,6 +36,17 @@ Id = Annotated[
 """No control characters and no line breaks of any kind. A `pattern` of msgspec would cost each
 event 3 us; `read` looks only where a text of the message holds any."""
 
+TokenId = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=256,
+        extra={"plain": True},
+        extra_json_schema={"pattern": _PATTERN},
+    ),
+]
+"""The `jti` of a token, which another service may have given it."""
+
 Code = Annotated[str, Meta(min_length=1, max_length=64)]
 Title = Annotated[str, Meta(min_length=1, max_length=200)]
 Content = Annotated[str, Meta(min_length=1, max_length=5000)]

@@ -11,6 +11,7 @@ from typing import Any, Final
 import msgspec
 import orjson
 
+from protocol.events import Revocation
 from protocol.payload import iso
 from protocol.redis_wire import (
     Broadcast,
@@ -41,6 +42,8 @@ class Kind(IntEnum):
     BROADCAST = 7
     CLIENT_COUNT = 8
     ACK = 9
+    REVOKE = 100
+    """Ours alone: other servers pass over a type they do not know."""
 
 
 class RemoteSocket(msgspec.Struct, kw_only=True):
@@ -70,6 +73,7 @@ class Request(msgspec.Struct, kw_only=True):
     data: Sequence[Any] = ()
     broadcast: Broadcast | None = None
     timeout: float = 0.0
+    revocation: Revocation | None = None
 
 
 class Response(msgspec.Struct, kw_only=True):
@@ -106,6 +110,11 @@ def encode_request(request: Request) -> bytes:
     elif kind is Kind.DISCONNECT:
         body["close"] = request.close
     return to_json(body)
+
+
+def encode_revocation(revocation: Revocation) -> bytes:
+    """An order of no server in particular, so that each carries it out by hearing it."""
+    return to_json({"type": int(Kind.REVOKE), "revocation": msgspec.to_builtins(revocation)})
 
 
 def _encode_asking(request: Request, body: dict[str, Any]) -> bytes:
@@ -159,8 +168,17 @@ def _read_kind(request: Request, body: dict[str, Any], opts: dict[str, Any]) -> 
         flags = opts.get("flags")
         timeout = flags.get("timeout") if isinstance(flags, dict) else None
         request.timeout = timeout / 1000 if isinstance(timeout, int | float) else 0.0
+    elif kind is Kind.REVOKE:
+        request.revocation = _revocation(body.get("revocation"))
     elif kind in {Kind.CLIENT_COUNT, Kind.ACK}:
         raise WireError("an answer among the requests")
+
+
+def _revocation(told: object) -> Revocation:
+    try:
+        return msgspec.convert(told, Revocation)
+    except msgspec.ValidationError:
+        raise WireError("no revocation of tokens") from None
 
 
 # --- answers -------------------------------------------------------------------------------------

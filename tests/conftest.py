@@ -5,19 +5,23 @@ HYPOTHESIS_PROFILE=fuzz takes many more examples for each property.
 """
 
 import asyncio
+import gc
 import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import asyncpg
 import pytest
 import uvloop
 from hypothesis import settings as hypothesis_settings
+from pydantic import SecretStr
 from redis.asyncio import Redis
 
 from hub.domain.assembly import open_domain
@@ -26,6 +30,7 @@ from hub.embedded import Postgres, Prefer, Valkey
 from hub.plumbing.life.lifecycle import Lifecycle
 from hub.plumbing.settings.settings import Settings
 from hub.plumbing.stores.migrations import migrate
+from hub.plumbing.stores.postgres import Connection
 
 FLAVOUR = cast(Prefer, os.environ.get("EMBEDDED_FLAVOUR", "wheel"))
 SECRETS = {"JWT_SECRET": "j" * 40, "LINK_SECRET": "l" * 40}
@@ -51,10 +56,19 @@ asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())  # the loop of productio
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What kinds of faults a test guards against stands in the report that tests.show reads."""
+    """What waits longest begins first, so that the rest is done beside it. What kinds of faults a
+    test guards against stands in the report that tests.show reads.
+    """
+    items.sort(key=lambda item: item.get_closest_marker("story") is None)
     for item in items:
         for mark in item.iter_markers("fault"):
             item.user_properties.extend(("fault", number) for number in mark.args)
+
+
+def pytest_collection_finish() -> None:
+    """The collector need not look again and again through all that the tests stand on."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
@@ -71,10 +85,11 @@ def scratch() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 async def postgres_url(scratch: Path) -> AsyncIterator[str]:
     """A server with a migrated template; take `database_url` for a database of one's own."""
-    wal = {"max_wal_size": f"{WAL_MIB}MB"}
-    server = Postgres(scratch / "postgres", durable=False, prefer=FLAVOUR, settings=wal)
+    quiet = {"max_wal_size": f"{WAL_MIB}MB", "autovacuum": "off"}
+    server = Postgres(scratch / "postgres", durable=False, prefer=FLAVOUR, settings=quiet)
     url = await server.start()
     conn = await asyncpg.connect(url)
+    await hash_once(conn, url)
     await conn.execute(f"CREATE DATABASE {TEMPLATE}")
     await conn.close()
     template = await asyncpg.connect(database_of(url, TEMPLATE))
@@ -82,6 +97,15 @@ async def postgres_url(scratch: Path) -> AsyncIterator[str]:
     await template.close()
     yield url
     await server.stop()
+
+
+async def hash_once(conn: Connection, url: str) -> None:
+    """Thousands of logins hash the password 4096 times on both sides, 0.01 s of CPU each; from
+    PostgreSQL 16 on a password may say how often.
+    """
+    if conn.get_server_version().major >= 16:
+        await conn.execute("SET scram_iterations = 1")
+        await conn.execute(f"ALTER ROLE CURRENT_USER PASSWORD '{urlsplit(url).password}'")
 
 
 def database_of(url: str, name: str) -> str:
@@ -121,9 +145,9 @@ async def redis_url(valkey_url: str) -> str:
     return valkey_url
 
 
-@pytest.fixture
-def settings(database_url: str, redis_url: str) -> Settings:
-    """What a process would read, on the test's own stores."""
+@pytest.fixture(scope="session")
+def settings_of_all(postgres_url: str, valkey_url: str) -> Settings:
+    """Read once: that takes as long as most tests do."""
     return Settings.load(
         {
             "APP_ENV": "test",
@@ -131,12 +155,20 @@ def settings(database_url: str, redis_url: str) -> Settings:
             "PORT": "0",
             "API_PORT": "0",
             "METRICS_PORT": "0",
-            "DATABASE_URL": database_url,
-            "REDIS_URL": redis_url,
+            "DATABASE_URL": postgres_url,
+            "REDIS_URL": valkey_url,
             "DB_POOL_MIN": "1",
             **SECRETS,
         }
     )
+
+
+@pytest.fixture
+def settings(settings_of_all: Settings, database_url: str, redis_url: str) -> Settings:
+    """What a process would read, on the test's own stores."""
+    assert settings_of_all.redis.url == SecretStr(redis_url)
+    database = settings_of_all.database.model_copy(update={"url": SecretStr(database_url)})
+    return replace(settings_of_all, database=database)
 
 
 @pytest.fixture

@@ -6,9 +6,21 @@ from collections.abc import Iterator
 from hub.embedded import EmbeddedError
 from hub.embedded.account import account
 from hub.embedded.programs import find_postgres, find_valkey
-from tests.stories.cluster.nginx import PROGRAM
+from tests.deploy.tree import program
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+
+
+PROGRAMS = {
+    "nginx": "stories and configurations of nginx",
+    "haproxy": "story and configuration of HAProxy",
+    "promtool": "rules of alerts, and the tests of each",
+    "prometheus": "the dashboards' queries against a live hub",
+    "helm": "the chart, rendered anew",
+    "terraform": "the form of the Terraform files",
+    "shellcheck": "the scripts of deploy, read by a linter",
+}
+"""What only `deploy` needs."""
 
 
 def left_out() -> Iterator[str]:
@@ -16,8 +28,9 @@ def left_out() -> Iterator[str]:
     yield "stories in their long form, benchmarks: make story, make bench, make show"
     if not any(map(shutil.which, CHROMIUM)):
         yield "the browser tests and the screenshot: no Chromium"
-    if PROGRAM is None:
-        yield "the story behind nginx: no nginx"
+    for name, what in PROGRAMS.items():
+        if not program(name):
+            yield f"{what}: no {name}"
     if not shutil.which("node"):
         yield "the stock JavaScript clients and servers: no node"
     for find in (find_postgres, find_valkey):

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
+from protocol.events import Revocation
 from protocol.redis_requests import RemoteSocket
 from protocol.redis_wire import Broadcast
 
@@ -58,6 +59,9 @@ class Local(Protocol):
 
     def disconnect(self, namespace: str, rooms: Rooms, except_rooms: Rooms, close: bool) -> None:
         """The sockets selected leave the namespace; with `close` their transports end."""
+
+    def revoke(self, revocation: Revocation) -> None:
+        """Sockets that came in with one of these tokens are told so and cut, in all namespaces."""
 
     def serve(
         self, namespace: str, args: Sequence[Any], answer: Callable[[Any], None] | None

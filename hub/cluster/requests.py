@@ -197,6 +197,9 @@ class Requests:
             return wire.encode_sockets(id_, sockets)
         if request.kind is Kind.SERVER_SIDE_EMIT:
             self._serve(namespace, request)
+        elif request.kind is Kind.REVOKE:
+            assert request.revocation is not None
+            local.revoke(request.revocation)
         elif request.kind is Kind.BROADCAST:
             self._ask_local(namespace, request)
         else:

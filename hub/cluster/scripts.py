@@ -22,6 +22,7 @@ class Script:
 
 PUBLISH: Final = Script.read("publish", "_epoch")
 EVENT_OUT: Final = Script.read("event_out")
+REVOKE: Final = Script.read("revoke")
 BEAT: Final = Script.read("beat", "_epoch")
 WHERE: Final = Script.read("where", "_epoch")
 LOG_READ: Final = Script.read("log_read", "_epoch")
@@ -40,6 +41,7 @@ SESSIONS_RENEW: Final = Script.read("sessions_renew")
 ALL: Final = (
     PUBLISH,
     EVENT_OUT,
+    REVOKE,
     BEAT,
     WHERE,
     LOG_READ,

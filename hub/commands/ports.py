@@ -1,17 +1,21 @@
 """What every process answers beside its work: where it listens, its health, its metrics."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from aiohttp import web
 from typer import echo
 
 from api.health import Vitals
+from hub.domain.context import Domain
 from hub.plumbing.http.connections import connections_of_door
-from hub.plumbing.http.health import LIVE_PATHS, READY_PATHS, STARTUP_PATHS
+from hub.plumbing.http.health import LIVE_PATHS, READY_PATHS, STARTUP_PATHS, Check
 from hub.plumbing.http.server import HttpServer, Times
 from hub.plumbing.life.lifecycle import Lifecycle
 from hub.plumbing.settings.parsing import Address
 from hub.plumbing.settings.settings import Settings
+from hub.plumbing.stores import redis_client
 from hub.plumbing.telemetry.metrics import exposition
 
 Answer = Callable[[web.Request], Awaitable[web.Response]]
@@ -80,3 +84,16 @@ def plain_address(settings: Settings, port: int) -> str:
     """The URL of a port beside it, which speaks no TLS."""
     host = "localhost" if settings.web.host in ("127.0.0.1", "0.0.0.0", "::") else settings.web.host
     return f"http://{Address(host, port)}"
+
+
+def checks(domain: Domain) -> tuple[dict[str, Check], dict[str, Check]]:
+    """Whether Postgres answers, and whether Redis takes writes."""
+    return (
+        {"database": lambda: domain.pool.fetchval("SELECT 1", timeout=2)},
+        {"redis": partial(redis_client.probe, domain.redis, domain.keys.probe)},
+    )
+
+
+def pause_before_stop(life: Lifecycle, settings: Settings) -> None:
+    """C10: first not ready, then, when no proxy sends anybody any more, no longer accepting."""
+    life.on_stop("last of the proxies", partial(asyncio.sleep, settings.process.drain_pause_s))

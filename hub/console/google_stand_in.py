@@ -23,13 +23,18 @@ class GrantDenied(Exception):
     """The assertion is not good; the text says why, as Google's `error_description` does."""
 
 
+def new_key() -> rsa.RSAPrivateKey:
+    """Takes 0.1 s of CPU, once in a while much more."""
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+
 class StandInAccount:
     """A throw-away RSA key with its credentials file and the tokens given for it."""
 
-    def __init__(self, project_id: str) -> None:
+    def __init__(self, project_id: str, key: rsa.RSAPrivateKey | None = None) -> None:
         self.project_id = project_id
         self.client_email = f"sender@{project_id}.example"
-        self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        self._key = key or new_key()
         self._bearers: set[str] = set()
 
     def write(self, path: Path, token_uri: str) -> None:

@@ -9,6 +9,7 @@ from hub.domain.places.atlas import load_atlas
 from hub.domain.publishing import Publisher
 from hub.domain.rules.audience import PlannedWave
 from hub.domain.service_keys import ServiceKeys
+from hub.plumbing.http.jwks import PublicKeys
 from hub.plumbing.life.clock import Clock, SystemClock
 from hub.plumbing.life.lifecycle import Lifecycle
 from hub.plumbing.settings.settings import Settings
@@ -42,8 +43,18 @@ async def open_domain(life: Lifecycle, settings: Settings, clock: Clock | None =
         tokens=settings.auth.token_keys,
         service_keys=ServiceKeys(pool),
         keys=keys,
+        public_keys=public_keys(life, settings),
         policy=policy(settings),
     )
+
+
+def public_keys(life: Lifecycle, settings: Settings) -> PublicKeys | None:
+    """Those of somebody else's tokens, where there are any; closed with the process."""
+    if settings.auth.jwks_url is None:
+        return None
+    keys = PublicKeys(settings.auth.jwks_url)
+    life.on_stop("public keys", keys.close)
+    return keys
 
 
 def redis_server(settings: Settings) -> Server:

@@ -10,6 +10,7 @@ from hub.domain.places.atlas import Atlas
 from hub.domain.rules.audience import PlannedWave
 from hub.domain.rules.kinds import Channel, Pace, Timers
 from hub.domain.service_keys import ServiceKeys
+from hub.plumbing.http.jwks import PublicKeys
 from hub.plumbing.life.clock import Clock
 from hub.plumbing.stores.outbox import Outbox
 from hub.plumbing.stores.postgres import Pool
@@ -74,6 +75,7 @@ class Domain:
     tokens: TokenKeys
     service_keys: ServiceKeys
     keys: Keys = field(default_factory=Keys)
+    public_keys: PublicKeys | None = None
     policy: Policy = field(default_factory=Policy)
 
     def now(self) -> datetime:

@@ -11,7 +11,7 @@ import structlog
 
 from hub.domain.context import Domain, Known
 from hub.domain.notifications import welcome
-from hub.domain.people import members
+from hub.domain.people import members, revocation
 from hub.domain.people.sessions import Service
 from hub.domain.places import geometry
 from hub.domain.questions import accepting, answering, asking, closing
@@ -27,6 +27,7 @@ from protocol.domain_events import (
     Envelope,
     QuestionClosedEvent,
     QuestionCreatedEvent,
+    SessionRevoked,
     UserRegistered,
     UserUpdated,
 )
@@ -208,6 +209,15 @@ async def _updated(d: Domain, change: Change, event: UserUpdated, at: datetime) 
     await members.update(change, event, at)
 
 
+async def _session_revoked(d: Domain, change: Change, event: SessionRevoked, at: datetime) -> None:
+    if event.user_id is not None:
+        await revocation.revoke_person(d, change, event.user_id, event.issued_before or at)
+    if event.jti is not None:
+        await revocation.revoke_token(d, change, event.jti)
+    if event.user_id is None and event.jti is None:
+        raise invalid("Either userId or jti is needed.")
+
+
 async def _question_created(
     d: Domain, change: Change, event: QuestionCreatedEvent, at: datetime
 ) -> None:
@@ -254,6 +264,7 @@ async def _answer_accepted(
 HANDLERS: Final[dict[type[Message], Callable[[Domain, Change, Any, Any], Awaitable[None]]]] = {
     UserRegistered: _registered,
     UserUpdated: _updated,
+    SessionRevoked: _session_revoked,
     QuestionCreatedEvent: _question_created,
     QuestionClosedEvent: _question_closed,
     AnswerCreatedEvent: _answer_created,

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 from hub.cluster.emitter import Emitter
 from hub.cluster.line import Line
-from hub.cluster.orders import move
+from hub.cluster.orders import move, revoke
 from hub.cluster.outgoing import tell_services
 from hub.plumbing.stores.outbox import Told
 from protocol.domain_events import Envelope
-from protocol.events import Emit, Move
+from protocol.events import Emit, Move, Revocation
 from protocol.names import Channels, Keys
 
 
@@ -27,7 +27,10 @@ class Publisher:
         """In order within each kind. Raises redis.exceptions.RedisError; repeating is safe."""
         emits = [one for one in told if isinstance(one, Emit)]
         moves = [one for one in told if isinstance(one, Move)]
+        revoked = [one for one in told if isinstance(one, Revocation)]
         events = [one for one in told if isinstance(one, Envelope)]
+        if revoked:
+            await revoke(self._line, self._keys, self._channels, revoked)
         if emits:
             await self._emitter.publish(emits)
         if moves:

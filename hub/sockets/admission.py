@@ -15,12 +15,11 @@ from socketio.exceptions import ConnectionRefusedError as Refused
 
 from hub.domain.arrival import Arrival
 from hub.domain.people import sessions
-from hub.engine import Member, Unavailable, reasons
-from hub.engine.rooms import HELD
+from hub.engine import HELD, Member, Unavailable, reasons
 from hub.plumbing.life.lasting import Lasting
 from hub.plumbing.telemetry.metrics import ERRORS, SOCKET_EVENTS
 from hub.plumbing.telemetry.trace import traced
-from hub.sockets import open_alerts, presence, recovery, rooms, whereabouts
+from hub.sockets import open_alerts, presence, recovery, rooms, token_life, whereabouts
 from hub.sockets.context import Entrance, Node
 from hub.sockets.gate import coded
 from hub.sockets.grounds import Grounds
@@ -28,9 +27,6 @@ from hub.sockets.guest import Guest, guest_of, left_of
 from protocol.errors import ERRORS as SPECS
 from protocol.errors import Code, HubError
 from protocol.names import user_room
-
-EXPIRED_GRACE_S: Final = 30.0
-"""How long a socket outlives its token."""
 
 CONNECT: Final = "connect"
 LEFT: Final = "left"
@@ -103,7 +99,7 @@ async def _admit(node: Node, member: Member, auth: dict[str, Any]) -> dict[str, 
     token = await sessions.verify(node.domain, auth.get("token"))
     _still_here(member)
     node.logins.came(token.user_id)
-    guest = member.data = Guest.of(token)
+    guest = member.data = Guest(token)
     node.guests[guest.token] = member
     session = await recovery.claimed(node, member) if member.pid and member.recovery else None
     before = frozenset(session.rooms) if session else frozenset()
@@ -111,6 +107,8 @@ async def _admit(node: Node, member: Member, auth: dict[str, Any]) -> dict[str, 
     guest.grounds = Grounds(claimed=tuple(before))
     await _come_home(node, member)
     _still_here(member)
+    if node.revocations.cover(token):  # heard between the check and the first room
+        raise HubError(Code.TOKEN_REVOKED)
     welcome = await _settle(node, member)
     await rooms.confirmed(node, map(str, member.room_names), member.namespace.name)
     _still_here(member)
@@ -159,8 +157,7 @@ async def _note_presence(node: Node, member: Member) -> None:
     It is told DISCONNECT: a client that came back by itself would push out the next one, for ever.
     """
     guest = guest_of(member)
-    grace = max(guest.expires_at - time.time(), 0) + EXPIRED_GRACE_S
-    guest.expiry = node.expiries.add(member, grace)
+    token_life.watch(node, member)
     namespace = member.namespace.name
     for sid in await node.presence.connect(guest.user_id, member.sid, namespace):
         old = node.server.member(sid, namespace)
@@ -177,8 +174,7 @@ async def farewell(node: Node, member: Member, reason: str) -> None:
         return
     guest.leaving = True
     node.bus.leave(member.namespace.name, member.sid)
-    if guest.expiry:
-        node.expiries.drop(member, guest.expiry)
+    token_life.unwatch(node, member)
     try:
         await _give_back(node, member.sid, guest, reason)
     finally:  # known until now, so that a successor with the same sid waits for the end

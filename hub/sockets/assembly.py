@@ -14,8 +14,7 @@ from hub.cluster.cluster import Cluster, ClusterOptions
 from hub.cluster.emitter import LogLimits
 from hub.domain.assembly import redis_server
 from hub.domain.context import Domain
-from hub.engine import Handshake, Member, Refusal
-from hub.engine.wheel import Wheel
+from hub.engine import Handshake, Member, Refusal, Wheel
 from hub.plumbing.http.health import Check
 from hub.plumbing.life.lifecycle import Lifecycle
 from hub.plumbing.limits.fleet import Limits, Verdict, Window
@@ -23,7 +22,7 @@ from hub.plumbing.settings.settings import Settings
 from hub.plumbing.stores import redis_client
 from hub.plumbing.telemetry.logs import AccessLog
 from hub.plumbing.telemetry.metrics import REGISTRY
-from hub.sockets import admission, orders, presence, whereabouts
+from hub.sockets import admission, orders, presence, token_life, whereabouts
 from hub.sockets.context import Node, Order
 from hub.sockets.drain import drain
 from hub.sockets.engine_settings import open_server, tls
@@ -32,6 +31,7 @@ from hub.sockets.gate import REFUSED_AT_MOST, Gate
 from hub.sockets.gauges import Gauges
 from hub.sockets.logins import Logins
 from hub.sockets.namespaces import SERVED
+from hub.sockets.revocations import Revocations
 from protocol.events import CLIENT_EVENTS, ClientEvent
 from protocol.names import Channels, room_kind
 
@@ -100,7 +100,8 @@ async def open_hub(life: Lifecycle, settings: Settings, domain: Domain) -> Door:
     guests: dict[str, Member] = {}
     queue: asyncio.Queue[Order] = asyncio.Queue()
     options = _options(life, settings, domain)
-    cluster = Cluster(options, LocalSockets(engine, guests, queue))
+    revocations = Revocations(domain, engine, guests)
+    cluster = Cluster(options, LocalSockets(engine, guests, queue, revocations.heard))
     node = Node(
         id=cluster.node,
         namespaces=SERVED,
@@ -117,7 +118,10 @@ async def open_hub(life: Lifecycle, settings: Settings, domain: Domain) -> Door:
         access=AccessLog(settings.process.access_log),
         guests=guests,
         orders=queue,
-        expiries=Wheel(EXPIRY_TICK_S, engine.cut),
+        expiries=Wheel(EXPIRY_TICK_S, lambda member: token_life.due(node, member)),
+        expiring_lead_s=settings.auth.expiring_lead_s,
+        expired_grace_s=settings.auth.expired_grace_s,
+        revocations=revocations,
     )
     _attach(node)
     life.on_stop("cluster", cluster.stop)
@@ -152,8 +156,8 @@ def _options(life: Lifecycle, settings: Settings, domain: Domain) -> ClusterOpti
 def _attach(node: Node) -> None:
     """Hang everything of this door on the server."""
     server = node.server
-    server.admit = admission.hook(node)
-    server.ended = node.logins.ended
+    server.hooks.admit = admission.hook(node)
+    server.hooks.ended = node.logins.ended
     for namespace in node.namespaces:
         server.on("disconnect", _disconnected(node, namespace), namespace=namespace)
     _open_gate(node)

@@ -13,12 +13,12 @@ from hub.cluster.requests import Requests
 from hub.cluster.sessions import Sessions
 from hub.domain.arrival import Arrival
 from hub.domain.context import Domain
-from hub.engine import Event, Member, Server
-from hub.engine.wheel import Wheel
+from hub.engine import Event, Member, Server, Wheel
 from hub.plumbing.limits.fleet import Limits
 from hub.plumbing.settings.product import Sockets
 from hub.plumbing.telemetry.logs import AccessLog
 from hub.sockets.logins import Logins
+from hub.sockets.revocations import Revocations
 from protocol.events import SERVER_EVENTS, Emit
 from protocol.names import MAIN, user_room
 from protocol.payload import Message, plain
@@ -104,6 +104,9 @@ class Node:
     guests: dict[str, Member]
     orders: asyncio.Queue[Order]
     expiries: Wheel[Member]
+    expiring_lead_s: float
+    expired_grace_s: float
+    revocations: Revocations
     stale: dict[str, None] = field(default_factory=dict)
     told: dict[tuple[str, str], None] = field(default_factory=dict)
     tasks: set[asyncio.Task[Any]] = field(default_factory=set)

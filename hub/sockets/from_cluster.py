@@ -11,7 +11,7 @@ from hub.engine import Event, Member, Server
 from hub.plumbing.telemetry.metrics import OUTBOX_DROPPED, PUBLISH_TO_SOCKET, UNKNOWN
 from hub.sockets.context import Order
 from hub.sockets.guest import Guest, visible
-from protocol.events import SERVER_EVENTS
+from protocol.events import SERVER_EVENTS, Revocation
 from protocol.names import HIDDEN_ROOMS, room_kind
 from protocol.redis_requests import RemoteSocket
 from protocol.redis_wire import Broadcast
@@ -21,11 +21,16 @@ class LocalSockets:
     """hub.cluster.local.Local for the engine's members; orders go into the queue."""
 
     def __init__(
-        self, server: Server, guests: dict[str, Member], orders: asyncio.Queue[Order]
+        self,
+        server: Server,
+        guests: dict[str, Member],
+        orders: asyncio.Queue[Order],
+        revoked: Callable[[Revocation], None],
     ) -> None:
         self._server = server
         self._guests = guests
         self._orders = orders
+        self._revoked = revoked
 
     def deliver(self, broadcast: Broadcast) -> None:
         now = time.time()
@@ -47,17 +52,13 @@ class LocalSockets:
 
     def ask(self, broadcast: Broadcast, timeout: float, answer: Callable[[list[Any]], None]) -> int:
         args = [broadcast.event, *broadcast.args]
-        space = self._server.manager.namespace(broadcast.namespace)
-        space.flush()
-        members = [
-            member
-            for member in space.select(broadcast.rooms or None, broadcast.except_rooms)
-            if member.connected
-        ]
+        rooms = broadcast.rooms or None
+        chosen = self._server.select(rooms, broadcast.except_rooms, broadcast.namespace)
+        members = [member for member in chosen if member.connected]
         asked = _Asked(answer)
         for member in members:
             taken = partial(asked.take, member)
-            asked.waiting[member] = self._server.manager.emit_with_ack(member, args, taken)
+            asked.waiting[member] = member.ask(args, taken)
         if members:
             asked.timer = asyncio.get_running_loop().call_later(timeout, asked.end)
         return len(members)
@@ -76,7 +77,7 @@ class LocalSockets:
 
     def rooms(self, namespace: str) -> Iterable[str]:
         """Without the rooms that stand in no list."""
-        space = self._server.manager.namespace(namespace)
+        space = self._server.manager.namespaces[namespace]
         names = [str(name) for name in space.rooms if room_kind(str(name)) not in HIDDEN_ROOMS]
         return [*names, *(member.sid for member in self._server.members(namespace))]
 
@@ -108,6 +109,9 @@ class LocalSockets:
         """DISCONNECT is final for stock clients; the transport ends with its last member."""
         for member in self._server.select(rooms or None, except_rooms, namespace):
             self._server.kick(member)
+
+    def revoke(self, revocation: Revocation) -> None:
+        self._revoked(revocation)
 
     def serve(
         self, namespace: str, args: Sequence[Any], answer: Callable[[Any], None] | None

@@ -11,8 +11,7 @@ from typing import Any, Final
 
 import structlog
 
-from hub.engine import Member, Server, reasons
-from hub.engine.calls import Refused
+from hub.engine import Member, NotTaken, Server, reasons
 from hub.plumbing.limits.fleet import Verdict
 from hub.plumbing.stores import redis_client
 from hub.plumbing.stores.postgres import AWAY
@@ -62,7 +61,7 @@ class Gate:
         self._check = check
         self._access = access
         self._refused_at_most = refused_at_most
-        server.failed = self._failed
+        server.hooks.failed = self._failed
 
     def add(self, event: ClientEvent, act: Act) -> None:
         """Let this event through to `act`."""
@@ -102,7 +101,7 @@ class Gate:
         start = time.perf_counter()
         event = ClientEvent(UNKNOWN, Empty, Ok, member.namespace.name)
         with trace.traced() as work:
-            fault = error is None or isinstance(error, Refused)
+            fault = error is None or isinstance(error, NotTaken)
             told = invalid("The event cannot be read.") if fault else HubError(Code.INTERNAL)
             ack, outcome = _refused(told, work)
             self._record(member, event, ack, outcome, start)

@@ -3,28 +3,35 @@
 import asyncio
 import secrets
 from dataclasses import dataclass, field
+from typing import Final
 
 from hub.cluster.sessions import Session
 from hub.engine import Member
 from hub.sockets.grounds import NO_GROUNDS, Grounds
 from protocol.names import HIDDEN_ROOMS, room_kind
-from protocol.tokens import Role, Token
+from protocol.tokens import Token
+
+EXPIRING: Final = 1
+EXPIRED: Final = 2
+OVER: Final = 3
+"""What happens next to a socket for its token: it is told of the end, told that it has come, and
+closed."""
 
 
 @dataclass(slots=True, eq=False)
 class Guest:
     """The person on a socket.
 
-    `token` names the connection on this node. `grounds` say which rooms the socket must be in;
+    `access` is the token it came in with, or the last one it was renewed with; `step` says what
+    happens next to it, in slot `expiry` of the wheel. `token` names the connection on this node.
+    `grounds` say which rooms the socket must be in;
     `counted` are those where it makes its person one of the people there. `moved` says that the
     grounds changed while they were being found out, `behind` that the session could not be told of
     a change: whoever comes back to it would be in wrong rooms. `left` ends when no trace of the
     socket is left. `refused` counts refused events since `refused_since` (monotonic).
     """
 
-    user_id: str
-    role: Role
-    expires_at: float
+    access: Token
     token: str = field(default_factory=lambda: secrets.token_hex(8))
     grounds: Grounds = NO_GROUNDS
     counted: tuple[str, ...] = ()
@@ -32,14 +39,15 @@ class Guest:
     moved: bool = False
     behind: bool = False
     leaving: bool = False
+    step: int = EXPIRING
     expiry: int = 0
     refused: int = 0
     refused_since: float = 0.0
     left: asyncio.Future[None] | None = None
 
-    @classmethod
-    def of(cls, token: Token) -> "Guest":
-        return cls(token.user_id, token.role, token.expires_at)
+    @property
+    def user_id(self) -> str:
+        return self.access.user_id
 
 
 def guest_of(member: Member) -> Guest:

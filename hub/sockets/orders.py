@@ -5,8 +5,7 @@ import asyncio
 import structlog
 from redis.exceptions import RedisError
 
-from hub.engine import Member
-from hub.engine.rooms import LIVE
+from hub.engine import LIVE, Member
 from hub.sockets import open_alerts, rooms
 from hub.sockets.context import Node, Order
 from hub.sockets.guest import guest_of

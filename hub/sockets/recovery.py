@@ -8,8 +8,7 @@ import structlog
 
 from hub.cluster.replay import Refusal
 from hub.cluster.sessions import Session
-from hub.engine import Event, Member
-from hub.engine.rooms import HELD
+from hub.engine import HELD, Event, Member
 from hub.sockets.context import Node
 from hub.sockets.guest import guest_of, left_of
 from protocol.errors import unavailable

@@ -8,8 +8,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from hub.domain.rooms import check_room
-from hub.engine import Member
-from hub.engine.rooms import LEAVING
+from hub.engine import LEAVING, Member
 from hub.plumbing.life.lasting import Lasting
 from hub.sockets import presence
 from hub.sockets.context import Node

@@ -52,6 +52,7 @@ async def mend_stale(node: Node) -> None:
         await asyncio.sleep(EVERY_S)
         if node.bus.reconnects != reconnects and node.bus.ready:
             reconnects = node.bus.reconnects
+            node.spawn(node.revocations.ask_again())
             node.stale |= dict.fromkeys(guest_of(one).user_id for one in node.guests.values())
         await _mend(node, behind)
 

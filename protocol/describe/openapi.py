@@ -9,6 +9,7 @@ from protocol.describe.schemas import TEXT_PATTERN, Document, Schemas
 from protocol.errors import ERRORS
 from protocol.rest.failures import Failure
 from protocol.rest.operation import PREFIX, Operation
+from protocol.rest.sessions import COOKIE, CSRF_HEADER
 
 _FIGURES: Final = {
     "default": "10 a minute, a person and route",
@@ -55,6 +56,13 @@ def openapi(operations: Sequence[Operation], version: str) -> Document:
                     "scheme": "bearer",
                     "description": "A service client's key (dk_…) with the scope named.",
                 },
+                "cookie": {"type": "apiKey", "in": "cookie", "name": COOKIE},
+                "csrf": {
+                    "type": "apiKey",
+                    "in": "header",
+                    "name": CSRF_HEADER,
+                    "description": "What the answer that set the cookie said: csrfToken.",
+                },
             },
         },
     }
@@ -97,7 +105,10 @@ def _operation_id(one: Operation) -> str:
 
 def _limit(one: Operation) -> str:
     figure = _FIGURES.get(one.rate.word) or f"{one.rate.per_minute} a minute"
-    return f"{figure}, counted by {one.rate.by}" if one.rate.by else figure
+    figure += f", counted by {one.rate.by}" if one.rate.by else ""
+    if one.rate.unverified:
+        figure += f"; {one.rate.unverified} a minute and address for tokens that do not verify"
+    return figure
 
 
 def _parameters(one: Operation, schemas: Schemas) -> list[Document]:
@@ -162,6 +173,10 @@ def _security(one: Operation) -> list[Document]:
     if one.auth.kind == "service":
         return [{"service": []}]
     person: list[Document] = [{"person": []}]
+    if one.auth.kind == "admin":
+        return [*person, {"service": []}] if one.auth.scope else person
+    if one.auth.proof:
+        return [{}, {"cookie": [], "csrf": []}]
     return person if one.auth.kind == "user" else [{}, *person]
 
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Final
 
 from protocol.events import inbox, places, questions, rooms, session, streaming
-from protocol.events.outgoing import Emit, Move
+from protocol.events.outgoing import Emit, Move, Revocation
 from protocol.events.row import Class, ClientEvent, ServerEvent
 from protocol.payload import Message, plain
 
@@ -19,6 +19,7 @@ __all__ = [
     "ClientEvent",
     "Emit",
     "Move",
+    "Revocation",
     "ServerEvent",
     "emit",
 ]
@@ -26,6 +27,7 @@ __all__ = [
 CLIENT_EVENTS: Final[dict[tuple[str, str], ClientEvent]] = {
     (event.namespace, event.name): event
     for event in (
+        *session.CLIENT,
         *places.CLIENT,
         *questions.CLIENT,
         *streaming.CLIENT,

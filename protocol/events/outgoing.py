@@ -1,4 +1,6 @@
-"""What the hub publishes: an event on its way to rooms, and a person's sockets that move."""
+"""What the hub publishes: an event on its way to rooms, a person's sockets that move, and tokens
+that are worth nothing any more.
+"""
 
 from typing import Any
 
@@ -33,3 +35,22 @@ class Move(msgspec.Struct, frozen=True, kw_only=True):
     join: tuple[str, ...] = ()
     leave: tuple[str, ...] = ()
     namespace: str = MAIN
+
+
+class Revocation(msgspec.Struct, frozen=True, kw_only=True):
+    """Access tokens that are worth nothing any more: those of a person that were issued before
+    `before_ms` (epoch, with its fraction), and those numbered. Sockets that came in with one are
+    told `reason` and cut on all nodes. `ttl_s`: how long any of them could still have lived.
+    """
+
+    reason: str
+    ttl_s: int
+    user_id: str = ""
+    before_ms: float = 0.0
+    jtis: tuple[str, ...] = ()
+
+    def covers(self, user_id: str, issued_at: float, jti: str) -> bool:
+        """Whether a token of that person, second of issue and number is one of them."""
+        if jti and jti in self.jtis:
+            return True
+        return user_id == self.user_id and issued_at * 1000 < self.before_ms

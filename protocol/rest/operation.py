@@ -16,15 +16,21 @@ Method = Literal["GET", "POST", "PUT", "DELETE"]
 class Auth:
     """Who may call. `own` says whose thing it must be: the caller's own id, or of what they made.
 
-    Admins may do what `admin` says, also with things that are not theirs.
+    Admins may do what `admin` says, also with things that are not theirs. Kind `admin` with a scope
+    is for services, too, that have it. `proof` is what says who calls instead of a header.
     """
 
-    kind: Literal["none", "user", "service"]
+    kind: Literal["none", "user", "service", "admin"]
     scope: str = ""
     own: Literal["", "self", "owner", "asker"] = ""
     admin: bool = False
+    proof: Literal["", "refresh token or cookie+csrf"] = ""
 
     def __str__(self) -> str:
+        if self.kind == "admin":
+            return "admin" + (f" or service {self.scope}" if self.scope else "")
+        if self.proof:
+            return f"{self.kind} ({self.proof})"
         text = self.kind + (f" {self.scope}" if self.scope else "")
         return text + (f" ({self.own})" if self.own else "") + (" or admin" if self.admin else "")
 
@@ -33,16 +39,21 @@ class Auth:
 class Rate:
     """A limit of the table: a figure a minute, or one of its words.
 
-    `by` names the field of the body that is counted instead of the caller.
+    `by` names the field of the body that is counted instead of the caller. With `unverified` (a
+    minute and address) the route itself counts, for only a token that was read says whom.
     """
 
     word: Literal["default", "anonymous default", "service", "exempt", ""] = ""
     per_minute: int = 0
     by: str = ""
+    unverified: int = 0
 
     def __str__(self) -> str:
         text = self.word or f"{self.per_minute}/min"
-        return f"{text} per {self.by}" if self.by else text
+        text += f" per {self.by}" if self.by else ""
+        if self.unverified:
+            text += f"; {self.unverified}/min per IP for tokens that do not verify"
+        return text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

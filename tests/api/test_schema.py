@@ -1,7 +1,7 @@
 """Schemathesis plays our own OpenAPI document against the running door: what it promises, it keeps.
 
-The short form: a few examples for each operation, valid and invalid; its report says how to repeat
-a failure.
+The short form plays a few examples for each operation, valid and invalid; its report says how to
+repeat a failure. `make fuzz` and CI play the bounds of every field, too: a thousand calls more.
 """
 
 import asyncio
@@ -11,10 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from api.routes import ROUTES
-from tests.conftest import SECRETS
+from tests.conftest import FUZZ, SECRETS, examples
 
 EXAMPLES = 3
+PHASES = "examples,coverage,fuzzing" if FUZZ or os.environ.get("CI") else "examples,fuzzing"
 CHECKS = (
     "not_a_server_error",
     "status_code_conformance",
@@ -26,6 +29,7 @@ CHECKS = (
 )
 
 
+@pytest.mark.fuzz
 async def test_the_door_keeps_what_its_document_promises(
     open_door: Callable[..., Any], tmp_path: Path
 ) -> None:
@@ -35,8 +39,8 @@ async def test_the_door_keeps_what_its_document_promises(
     )
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "schemathesis.cli", "run", f"{door.url}/docs/openapi.json",
-        "--checks", ",".join(CHECKS), "--max-examples", str(EXAMPLES), "--seed", "1",
-        "--phases", "examples,coverage,fuzzing", "--mode", "all", "--no-color",
+        "--checks", ",".join(CHECKS), "--max-examples", str(examples(EXAMPLES)), "--seed", "1",
+        "--phases", PHASES, "--mode", "all", "--no-color",
         env=os.environ | {
             "SCHEMATHESIS_HOOKS": "tests.api.schema_hooks",
             "SCHEMA_JWT_SECRET": SECRETS["JWT_SECRET"],

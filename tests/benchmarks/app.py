@@ -16,8 +16,7 @@ from jwt import InvalidTokenError
 from prometheus_client import CollectorRegistry, generate_latest
 from socketio.exceptions import ConnectionRefusedError as Refused
 
-from hub.engine import Event, Options, Server
-from hub.engine.process import freeze_start, watch_lag
+from hub.engine import Event, Options, Server, freeze_start, watch_lag
 from hub.plumbing.telemetry.metrics import REGISTRY
 
 SECRET = "a secret of the bench, thirty-two characters and more"
@@ -66,7 +65,7 @@ async def serve(port: int) -> None:
     app.router.add_get("/metrics", metrics)
     await sio.listen("127.0.0.1", port, app)
     freeze_start()
-    await watch_lag(sio.eio.counters)
+    await watch_lag(sio.book.counters)
 
 
 def main() -> None:

@@ -16,8 +16,7 @@ import uvloop
 
 from hub.cluster.cluster import Cluster, ClusterOptions
 from hub.cluster.server import Server as RedisServer
-from hub.engine import Member
-from hub.engine.process import freeze_start
+from hub.engine import Member, freeze_start
 from hub.sockets.context import Order
 from hub.sockets.from_cluster import LocalSockets
 from protocol.names import Channels
@@ -37,7 +36,7 @@ async def serve(port: int, redis: str) -> None:
     orders: asyncio.Queue[Order] = asyncio.Queue()
     guests: dict[str, Member] = {}
     options = ClusterOptions(RedisServer.of(redis), namespaces=("/",))
-    cluster = Cluster(options, LocalSockets(sio, guests, orders))
+    cluster = Cluster(options, LocalSockets(sio, guests, orders, lambda _: None))
     sio.on_rooms(
         lambda namespace, room: cluster.bus.join(namespace, str(room)),
         lambda namespace, room: cluster.bus.leave(namespace, str(room)),

@@ -11,28 +11,32 @@ import asyncio
 from typing import Any
 
 from hub.engine import Options, Server
-from hub.engine.engine import Engine
-from hub.engine.frames import BINARY
-from hub.engine.link import Link
+from hub.engine.session.book import Book
+from hub.engine.session.engine import Engine
+from hub.engine.session.link import Link
+from hub.engine.wire.frames import BINARY
 
 
 class Echo:
-    """The Engine.IO end point: each message comes back as it is."""
+    """A session of the Engine.IO end point: each message comes back as it is."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-
-    def opened(self, link: Link) -> None:
+    def __init__(self, link: Link) -> None:
+        self._link = link
         link.met_deadline()  # plain Engine.IO knows no CONNECT
 
-    def text(self, link: Link, payload: bytes) -> None:
-        link.send_text(payload)
+    def text(self, payload: bytes) -> None:
+        self._link.send_text(payload)
 
-    def binary(self, link: Link, payload: bytes) -> None:
-        link.send_parts(((BINARY, payload),))
+    def binary(self, payload: bytes) -> None:
+        self._link.send_parts(((BINARY, payload),))
 
-    def closed(self, link: Link, reason: str) -> None:
-        self._engine.forget(link)
+    def sort(self) -> None: ...
+
+    def moved(self, link: Link) -> None:
+        self._link = link
+
+    def closed(self, reason: str) -> None:
+        self._link.forget()
 
 
 def suite_server(options: Options) -> tuple[Server, Engine]:
@@ -59,9 +63,7 @@ def suite_server(options: Options) -> tuple[Server, Engine]:
     sio.on("connect", connect_custom, namespace="/custom")
     sio.on("message", message)
     sio.on("message-with-ack", message_with_ack)
-    engine = Engine(options=options)
-    engine.app = Echo(engine)
-    return sio, engine
+    return sio, Engine(book=Book(options), hear=Echo)
 
 
 async def serve(port: int, ping_interval: float, ping_timeout: float) -> None:

@@ -21,10 +21,6 @@ SOCKET: Final[dict[str, dict[str, Any]]] = {
 DOMAIN: Final[dict[str, dict[str, Any]]] = {row["name"]: row for row in CONTRACT["domain_events"]}
 
 SOCKET_NOT_BUILT: Final = {
-    "auth:refresh",
-    "auth:expiring",
-    "auth:expired",
-    "session:revoked",
     "tag:follow",
     "tag:unfollow",
     "question:updated",
@@ -41,7 +37,6 @@ SOCKET_NOT_BUILT: Final = {
 }
 DOMAIN_NOT_BUILT: Final = {
     "user.deleted",
-    "session.revoked",
     "question.updated",
     "notification.delivered",
     "notification.seen",

@@ -11,17 +11,20 @@ import asyncio
 import json
 import secrets
 import signal
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from aiohttp import web
 
-from hub.console.google_stand_in import GrantDenied, StandInAccount
+from hub.console.google_stand_in import GrantDenied, StandInAccount, new_key
 from tests.fakes import fcm_schema
 from tests.fakes.script import Fault, Script
 
 PROJECT = "dongne-test"
+KEY = cache(new_key)
+"""One a process: no test looks whose it is."""
 
 
 class FakeFcm(Script):
@@ -46,7 +49,7 @@ class FakeFcm(Script):
         self.refused_bearers = 0
         self.token_life_s = token_life_s
         self.dead = asyncio.Event()
-        self.account = StandInAccount(PROJECT)
+        self.account = StandInAccount(PROJECT, KEY())
         self._port = port
         self._runner: web.AppRunner | None = None
         self._dying: asyncio.Task[None] | None = None

@@ -25,10 +25,12 @@ import msgpack
 from aiohttp import web
 
 from hub.engine import Options, Server
-from hub.engine.connection import CLOSING, HANDED_OVER, OPEN, Connection
-from hub.engine.engine import Engine
-from hub.engine.listener import Listener
-from hub.engine.polling import BadRequest, Poller
+from hub.engine.face.conversation import Conversation
+from hub.engine.session.connection import Connection
+from hub.engine.session.head import ANSWERED, PASSED_ON, Head
+from hub.engine.session.incoming import CLOSING, OPEN
+from hub.engine.session.listener import Listener
+from hub.engine.session.polling import BadRequest, Poller
 
 HEAD = (
     b"GET %s?EIO=4&transport=websocket HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\n"
@@ -179,7 +181,7 @@ class Fuzz:
         self.server = Server(options, namespaces=["/", "/custom"])
         self.server.on("echo", lambda sid, *args: args)
         self.server.on("later", self._later)
-        self.engine: Engine = self.server.eio
+        self.book = self.server.book
         self.loop = asyncio.get_running_loop()
         self.loop.set_exception_handler(self._escaped)
 
@@ -210,40 +212,54 @@ class Fuzz:
                 self._ask(bystander, ears, "the bystander")
                 await self._nothing_left()
         self.report.seconds = time.monotonic() - started
-        self.report.faults = dict(self.engine.counters.rejected)
+        self.report.faults = dict(self.book.counters.rejected)
         bystander.connection_lost(None)
         await self.server.close()
         return self.report
 
     def _open(self, listener: Listener, data: bytes) -> tuple[Connection, Pipe]:
         pipe = Pipe()
-        connection = Connection(listener)
-        pipe.protocol = connection
-        connection.connection_made(pipe)
-        connection.data_received(data)
-        return connection, pipe
+        pipe.protocol = Head(listener.entrance)
+        pipe.protocol.connection_made(pipe)
+        pipe.protocol.data_received(data)
+        assert isinstance(pipe.protocol, Connection)
+        return pipe.protocol, pipe
 
     async def _websocket(self, listener: Listener, data: bytes) -> None:
         pipe = Pipe()
-        connection = Connection(listener)
-        pipe.protocol = connection
+        head = pipe.protocol = Head(listener.entrance)
         try:
-            connection.connection_made(pipe)
+            head.connection_made(pipe)
             cut = self.rng.randrange(len(data) + 1)
             for chunk in (data[:cut], data[cut:]):
                 if chunk and not pipe.closed:
                     pipe.protocol.data_received(chunk)
-            self._ending(connection, pipe)
+            if isinstance(pipe.protocol, Connection):
+                self._ending(pipe.protocol, pipe)
+            else:
+                self._ending_of_head(head, pipe)
             pipe.protocol.connection_lost(None)
         except Exception as error:
             self._wrong(f"raised {error!r} for {data!r}")
-        if connection.phase == HANDED_OVER:
+        if head.stage == PASSED_ON:
             await asyncio.sleep(0)
 
-    def _ending(self, connection: Connection, pipe: Pipe) -> None:
-        if connection.phase == HANDED_OVER:
+    def _ending_of_head(self, head: Head, pipe: Pipe) -> None:
+        if head.stage == PASSED_ON:
             self.report.endings["handed over"] += 1
         elif pipe.closed:
+            self.report.endings["closed"] += 1
+            if head.stage != ANSWERED:
+                self._wrong("the transport is closed without an answer")
+        elif head.stage == ANSWERED:
+            self._wrong("answered, but the transport is not closed")
+        else:
+            self.report.endings["waits for more"] += 1
+            if not head.deadline_slot:
+                self._wrong("waits without a deadline")
+
+    def _ending(self, connection: Connection, pipe: Pipe) -> None:
+        if pipe.closed:
             self.report.endings["closed"] += 1
             if connection.phase != CLOSING:
                 self._wrong("the transport is closed, the session is not")
@@ -255,29 +271,33 @@ class Fuzz:
                 self._wrong("waits without a deadline")
         else:
             self.report.endings["lives"] += 1
-            if connection.codec == 0 and connection.pending is None and connection.members:
+            talk = connection.hearer
+            assert isinstance(talk, Conversation)
+            if connection.codec == 0 and talk.pending is None and talk.members:
                 self._ask(connection, pipe, "the connection", leaves=True)
 
     def _ask(self, connection: Connection, pipe: Pipe, who: str, leaves: bool = False) -> None:
         """A live connection answers; one that has left the namespace may not."""
-        member = connection.member("/")
+        assert isinstance(connection.hearer, Conversation)
+        member = connection.hearer.member("/")
         if member is None or member.jobs is not None:
             if not leaves:
                 self._wrong(f"{who} has lost its place")
             return
         pipe.written.clear()
         connection.data_received(client_frame(random.Random(1), 1, b'4277["echo","?"]'))
-        self.engine.cork.release()  # as at the end of the round
+        self.book.cork.release()  # as at the end of the round
         if b'4377["?"]' not in pipe.written:
             self._wrong(f"{who} does not answer: {bytes(pipe.written)!r}")
 
     def _polling(self, rng: random.Random) -> None:
-        self.engine.limits.take("10.0.0.1")
-        sid = self.engine.generate_id()
+        self.book.limits.take("10.0.0.1")
+        sid = self.book.new_id()
         codec = int(rng.random() < 0.2)
-        poller = Poller(self.engine, sid, codec, {"REMOTE_ADDR": "10.0.0.1"})
-        self.engine.sockets[sid] = poller
+        poller = Poller(self.book, sid, codec, {"REMOTE_ADDR": "10.0.0.1"})
+        self.book.sessions[sid] = poller
         poller.start_clock()
+        poller.hearer = self.server.eio.hear(poller)
         try:
             for _ in range(rng.randrange(1, 4)):
                 if not poller.over:
@@ -314,7 +334,7 @@ class Fuzz:
     def _left(self) -> tuple[int, int, int, int]:
         members = sum(len(space.members) for space in self.server.manager.namespaces.values())
         rooms = sum(len(space.rooms) for space in self.server.manager.namespaces.values())
-        return len(self.engine.sockets), self.engine.limits.open, members, rooms
+        return len(self.book.sessions), self.book.limits.open, members, rooms
 
 
 async def fuzz(count: int, seed: int) -> Report:

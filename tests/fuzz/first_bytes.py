@@ -22,14 +22,17 @@ import time
 from base64 import b64encode
 from collections import Counter
 from collections.abc import Callable, MutableMapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from functools import partialmethod
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 import structlog
 from aiohttp import web
 
 from hub.engine import Options, Server
+from hub.engine.session.head import Head as Unread
 from hub.plumbing.http.server import Handler
 
 from .engine_bytes import damage
@@ -240,7 +243,7 @@ class FirstBytes:
         for path in ("/probe", "/before"):
             app.router.add_get(path, self._here)
         port = await self.server.listen("127.0.0.1", 0, app)
-        self._watch()
+        hands = self._watch()
         watch = asyncio.create_task(self._watch_machine())
         started = time.monotonic()
         try:
@@ -251,6 +254,7 @@ class FirstBytes:
             self.report.seconds = time.monotonic() - started
             watch.cancel()
             await self.server.close()
+            hands.close()
             structlog.configure(**configured)
             loop.set_exception_handler(handler)
         return self.report
@@ -263,30 +267,22 @@ class FirstBytes:
             self.wrong(f"{level}: {dict(event)}")
         raise structlog.DropEvent
 
-    def _watch(self) -> None:
+    def _watch(self) -> ExitStack:
         """Count how often each connection changes hands: once to aiohttp and once back is all."""
-        listener = self.server._listener
-        assert listener is not None
-        hand_over, take_back = listener._hand_over, listener.take_back
 
-        def counted(transport: Any) -> None:
-            port = transport.get_extra_info("peername")[1]
+        def counted(one: Any, way: Callable[..., Any], *more: Any) -> Any:
+            port = one.transport.get_extra_info("peername")[1]
             self.turns[port] += 1
             if self.turns[port] > 2:
                 self.wrong("a connection was passed on three times")
-                transport.abort()
+                one.transport.abort()
+            return way(one, *more)
 
-        def handed(connection: Any, data: bytes) -> None:
-            counted(connection.transport)
-            hand_over(connection, data)
-
-        async def taken(request: web.Request) -> Any:
-            assert isinstance(request.protocol, Handler)
-            counted(request.transport)
-            await take_back(request)
-
-        listener._hand_over = handed  # type: ignore[method-assign]
-        self.server.eio.take_back = taken
+        watch = ExitStack()
+        for owner, name in ((Unread, "hand_over"), (Handler, "give_away")):
+            way: Any = getattr(owner, name)
+            watch.enter_context(patch.object(owner, name, partialmethod(counted, way)))
+        return watch
 
     async def _watch_machine(self) -> None:
         loop = asyncio.get_running_loop()
@@ -367,11 +363,12 @@ class FirstBytes:
     async def _nothing_left(self) -> None:
         listener = self.server._listener
         assert listener is not None
+        sessions, of = self.server.eio.sockets, listener.transports
         for _ in range(200):
-            if not (self.server.eio.sockets or listener.counted.open or listener.connections):
+            if not (sessions or of.counted.open or of.open):
                 return
             await asyncio.sleep(0.02)
-        self.wrong(f"left: {len(self.server.eio.sockets)} sessions, {listener.counted.open} open")
+        self.wrong(f"left: {len(sessions)} sessions, {of.counted.open} open")
 
 
 def _code_of(body: bytes) -> str:

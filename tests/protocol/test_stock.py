@@ -6,7 +6,7 @@ import msgpack
 import orjson
 import pytest
 
-from hub.engine.packets import ACK, DEFAULT, EVENT, MSGPACK, encode
+from hub.engine.wire.packets import ACK, DEFAULT, EVENT, MSGPACK, encode
 from protocol.errors import Code
 from protocol.python_wire import decode_order
 from protocol.redis_requests import Kind, Request, decode_request, encode_request

@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import json
 from datetime import UTC, datetime, timedelta
+from uuid import uuid4
 
 import jwt
 import pytest
@@ -13,9 +14,12 @@ from protocol.errors import Code, HubError
 from protocol.tokens import (
     LONGEST_LIFE_S,
     TokenKeys,
+    csrf_token,
     hash_secret,
+    is_csrf_token,
     new_service_key,
     read_access,
+    read_refresh,
     sign_access,
     sign_refresh,
     split_service_key,
@@ -102,6 +106,50 @@ def test_claims_of_the_wrong_form_are_refused(claims: dict[str, object]) -> None
 def test_no_algorithm_of_the_sender_is_believed() -> None:
     text = jwt.encode({"sub": "mina"}, "", algorithm="none")
     assert code_of(text) is Code.UNAUTHENTICATED
+
+
+def test_a_refresh_token_is_read_and_nothing_else_is_one() -> None:
+    jti, family = uuid4(), uuid4()
+    text = sign_refresh(
+        KEYS, "mina", str(family), now=NOW, ttl_s=8 * 86_400, jti=str(jti), role="admin"
+    )
+    token = read_refresh(KEYS, text, now=NOW)
+    assert (token.user_id, token.role, token.jti, token.family) == ("mina", "admin", jti, family)
+    late = NOW + timedelta(days=8)
+    for other, now, code in (
+        (signed(), NOW, Code.UNAUTHENTICATED),
+        (text, late, Code.TOKEN_EXPIRED),
+        (text, NOW - timedelta(minutes=2), Code.UNAUTHENTICATED),
+        (text[:-4], NOW, Code.UNAUTHENTICATED),
+        (None, NOW, Code.UNAUTHENTICATED),
+    ):
+        with pytest.raises(HubError) as refused:
+            read_refresh(KEYS, other, now=now)
+        assert refused.value.code is code
+
+
+@pytest.mark.parametrize(
+    "claims", [{"jti": "7"}, {"fam": None}, {"fam": 7}, {"sub": ""}, {"iss": "x"}, {"role": None}]
+)
+def test_a_refresh_token_of_another_form_is_refused(claims: dict[str, object]) -> None:
+    good = {**GOOD, "typ": "refresh", "jti": str(uuid4()), "fam": str(uuid4())}
+    text = jwt.encode({**good, **claims}, "n" * 32, algorithm="HS256")
+    if claims == {"role": None}:
+        assert read_refresh(KEYS, text, now=NOW).role == "user"
+        return
+    with pytest.raises(HubError) as refused:
+        read_refresh(KEYS, text, now=NOW)
+    assert refused.value.code is Code.UNAUTHENTICATED
+
+
+def test_a_csrf_token_fits_one_login_and_both_secrets() -> None:
+    family = uuid4()
+    told = csrf_token(KEYS, family)
+    assert is_csrf_token(KEYS, family, told)
+    assert is_csrf_token(TokenKeys(("p" * 32, "n" * 32), "hub"), family, told)
+    for wrong in ("", told[:-1], told + "x", csrf_token(KEYS, uuid4()), "\ud800", "é" * 43):
+        assert not is_csrf_token(KEYS, family, wrong)
+    assert not is_csrf_token(TokenKeys(("x" * 32,), "hub"), family, told)
 
 
 def test_a_service_key_is_split_and_only_its_hash_kept() -> None:

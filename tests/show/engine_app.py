@@ -16,10 +16,9 @@ import orjson
 import uvloop
 from aiohttp import web
 
-from hub.engine import Event, Options, Server
-from hub.engine.connection import Connection
-from hub.engine.process import freeze_start, watch_lag
-from hub.engine.rooms import Member, Room
+from hub.engine import Event, Options, Server, freeze_start, watch_lag
+from hub.engine.rooms.member import Member, Room
+from hub.engine.session.connection import Connection
 
 FAR = 1_000_000
 
@@ -75,7 +74,7 @@ class App:
 
     async def state(self, request: web.Request) -> web.Response:
         gc.collect()
-        counters = self.sio.eio.counters
+        counters = self.sio.book.counters
         kinds = (Connection, Member, Room)
         alive = dict.fromkeys((kind.__name__ for kind in kinds), 0)
         for thing in gc.get_objects():
@@ -87,10 +86,10 @@ class App:
             "dropped": counters.dropped,
             "refused": counters.refused,
             "sockets": len(self.sio.eio.sockets),
-            "sessions": self.sio.eio.limits.open,
+            "sessions": self.sio.book.limits.open,
             "rooms": sum(len(space.rooms) for space in self.sio.manager.namespaces.values()),
             "tasks": len(asyncio.all_tasks()),
-            "deadlines": len(self.sio.eio.deadlines) + len(self.sio.eio.beats),
+            "deadlines": len(self.sio.book.deadlines) + len(self.sio.book.beats),
             "objects": alive,
         }
         return web.Response(body=orjson.dumps(body))
@@ -113,7 +112,7 @@ async def serve(port: int, ping: float) -> None:
     http.router.add_get("/state", app.state)
     print(await app.sio.listen("127.0.0.1", port, http), flush=True)
     freeze_start()
-    await watch_lag(app.sio.eio.counters)
+    await watch_lag(app.sio.book.counters)
 
 
 def main() -> None:

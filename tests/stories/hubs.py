@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import signal
-from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -15,6 +14,7 @@ import socketio
 
 from hub.domain.context import Domain
 from protocol.tokens import sign_access
+from tests.forked import Forked
 from tests.stories.cluster.nodes import make_questions
 
 PATIENCE_S = 30.0
@@ -24,7 +24,7 @@ COUNT = 3
 class Hubs:
     """A running parent; `lines` are what it and its processes printed."""
 
-    def __init__(self, process: Process) -> None:
+    def __init__(self, process: Forked) -> None:
         self.process = process
         self.lines: list[str] = []
         self._over = False

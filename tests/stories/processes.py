@@ -1,13 +1,16 @@
-"""Doors as separate processes, as an operator starts them: started, awaited, killed, restarted."""
+"""Doors as separate processes, as an operator has them: started, awaited, killed, restarted."""
 
 import asyncio
 import os
 import re
 import signal
 import sys
+from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+
+from tests.forked import STDOUT, Forked, dongne
 
 READY = re.compile(r"^dongne (\w+) ready on (\S+)", re.MULTILINE)
 START_S = 30.0
@@ -15,27 +18,34 @@ STOP_S = 20.0
 
 
 class Door:
-    """`dongne NAME` with its own environment; its output is kept in a file."""
+    """`dongne NAME` with its own environment; its output is kept in a file.
 
-    def __init__(self, name: str, env: Mapping[str, str], log: Path) -> None:
+    It is forked, unless its start itself is to be seen: then `python -m hub.commands.cli NAME` is
+    executed.
+    """
+
+    def __init__(
+        self, name: str, env: Mapping[str, str], log: Path, *, executed: bool = False
+    ) -> None:
         self.name = name
         self.url = ""
         self._env = {**os.environ, **env}
         self._log = log
-        self._process: asyncio.subprocess.Process | None = None
+        self._executed = executed
+        self._process: Process | Forked | None = None
 
     async def start(self) -> None:
         with self._log.open("ab") as out:
             begin = out.tell()
-            self._process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "hub.commands.cli",
-                self.name,
-                env=self._env,
-                stdout=out,
-                stderr=out,
-            )
+            if self._executed:
+                self._process = await asyncio.create_subprocess_exec(
+                    *(sys.executable, "-m", "hub.commands.cli", self.name),
+                    env=self._env,
+                    stdout=out,
+                    stderr=out,
+                )
+            else:
+                self._process = await dongne(self.name, env=self._env, stdout=out, stderr=STDOUT)
         async with asyncio.timeout(START_S):
             while not (match := READY.search(self.output(begin))):
                 if self._process.returncode is not None:

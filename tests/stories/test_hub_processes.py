@@ -4,8 +4,6 @@ import asyncio
 import os
 import signal
 import socket
-import sys
-from asyncio.subprocess import DEVNULL, PIPE
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
@@ -21,6 +19,7 @@ from hub.domain.context import Domain
 from protocol.events import Emit
 from protocol.names import question_room
 from tests.conftest import SECRETS
+from tests.forked import STDOUT, dongne
 from tests.stories.hubs import COUNT, Hubs, gone, phones
 
 pytestmark = pytest.mark.story
@@ -52,19 +51,8 @@ async def start(database_url: str, redis_url: str) -> AsyncIterator[Start]:
     running: list[Hubs] = []
 
     async def start(*words: str, awaited: bool = True, **more: str) -> Hubs:
-        process = await asyncio.create_subprocess_exec(
-            *(
-                sys.executable,
-                "-m",
-                "hub.commands.cli",
-                "hub",
-                *(words or ("--processes", str(COUNT))),
-            ),
-            env=env | more,
-            stdin=DEVNULL,
-            stdout=PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-        )
+        words = words or ("--processes", str(COUNT))
+        process = await dongne("hub", *words, env=env | more, stderr=STDOUT)
         running.append(Hubs(process))
         if awaited:
             await running[-1].said("dongne hub ready on ")

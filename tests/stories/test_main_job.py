@@ -177,6 +177,7 @@ async def _all_published(stack: Stack) -> None:
             await asyncio.sleep(0.05)
 
 
+@pytest.mark.alone
 async def test_open_screens_show_it_within_100_ms(stack: Stack) -> None:
     questions, sockets = (100, 200) if FULL else (10, 50)
     took = await measure(stack, questions, sockets)

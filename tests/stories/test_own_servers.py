@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from hub.commands.start import CREDENTIALS
+from hub.commands import credentials
 from hub.domain.context import Domain
 from hub.domain.people.sessions import add_service
 from tests.client import Person, Refused, Rest, rest
@@ -83,9 +83,9 @@ class Up:
 
 @asynccontextmanager
 async def running(folder: Path) -> AsyncIterator[Up]:
-    door = Door("up", {**ENV, "EMBEDDED_DIR": str(folder / "d")}, folder / "up.log")
+    door = Door("up", {**ENV, "EMBEDDED_DIR": str(folder / "d")}, folder / "up.log", executed=True)
     async with doors(door):
-        found = json.loads((folder / "d" / CREDENTIALS).read_text())
+        found = json.loads((folder / "d" / credentials.NAME).read_text())
         async with rest(door.url, found["serviceKey"]) as service:
             yield Up(door, folder / "d", service, found["catcherUrl"])
 
@@ -136,4 +136,4 @@ async def test_no_key_is_made_outside_development(
     async with doors(Door("up", env | stores, tmp_path / "up.log")):
         rows = await domain.pool.fetch("SELECT key_hash, disabled_at FROM service_clients")
     assert rows == [kept]
-    assert not (tmp_path / CREDENTIALS).exists()
+    assert not (tmp_path / credentials.NAME).exists()

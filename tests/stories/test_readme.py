@@ -13,7 +13,7 @@ import pytest
 from hub.cluster.emitter import Emitter
 from hub.cluster.line import Line
 from hub.cluster.server import Server
-from hub.commands.start import CREDENTIALS
+from hub.commands import credentials
 from protocol.names import Keys
 from tests.conftest import SECRETS
 from tests.stories.cluster.balancer import Balancer
@@ -103,9 +103,9 @@ async def test_the_ten_lines_recover_when_a_node_dies(
     }
     async with doors(*nodes.values()):
         balancer = Balancer({name: door.url for name, door in nodes.items()})
-        credentials = folder / ".dongne" / CREDENTIALS
-        known = json.loads(credentials.read_text())
-        credentials.write_text(json.dumps({**known, "url": await balancer.start()}))
+        found = folder / ".dongne" / credentials.NAME
+        known = json.loads(found.read_text())
+        found.write_text(json.dumps({**known, "url": await balancer.start()}))
         try:
             await _recovered(nodes, redis_url, folder)
         finally:

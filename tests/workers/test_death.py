@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from hub.plumbing.settings.settings import Settings
 from tests.conftest import fresh_database
 from tests.fakes.fcm import FakeFcm
 from tests.fakes.script import Fault
+from tests.forked import Forked, dongne
 from tests.workers.conftest import add_person, deliveries, notify
 
 TAKEN_OVER_S = 25
@@ -54,16 +54,9 @@ async def scene(environ: dict[str, str], postgres_url: str, folder: Path) -> Asy
 
 
 @asynccontextmanager
-async def worker(environ: dict[str, str]) -> AsyncIterator[asyncio.subprocess.Process]:
+async def worker(environ: dict[str, str]) -> AsyncIterator[Forked]:
     """`dongne worker` as a process of its own, up and claiming."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "hub.commands.cli",
-        "worker",
-        env={"PATH": os.environ["PATH"], **environ},
-        stdout=asyncio.subprocess.PIPE,
-    )
+    process = await dongne("worker", env={"PATH": os.environ["PATH"], **environ}, stderr=2)
     assert process.stdout is not None
     try:
         await asyncio.wait_for(_until_ready(process.stdout), 20)
@@ -86,7 +79,7 @@ async def _until_ready(output: asyncio.StreamReader) -> None:
     raise AssertionError("the worker ended before it was ready")
 
 
-async def _kill(process: asyncio.subprocess.Process) -> None:
+async def _kill(process: Forked) -> None:
     process.kill()
     await process.wait()
 

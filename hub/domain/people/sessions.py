@@ -1,24 +1,19 @@
-"""Sessions: who is calling, and token pairs for people a trusted service vouches for."""
+"""Sessions: who is calling, by an access token or a service key."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
-from uuid import uuid4
 
 from hub.domain.context import Domain
-from hub.domain.people import members
-from hub.plumbing.stores.outbox import Change
 from hub.plumbing.stores.postgres import acquire
 from hub.plumbing.stores.redis_client import AWAY
 from protocol.errors import Code, HubError, forbidden, unavailable
-from protocol.rest.sessions import Session, SessionRequest
 from protocol.tokens import (
     Token,
+    UnknownKey,
     hash_secret,
     new_service_key,
     read_access,
     same_hash,
-    sign_access,
-    sign_refresh,
     split_service_key,
 )
 
@@ -42,20 +37,40 @@ async def verify(d: Domain, text: object, *, may_skip_revocation: bool = False) 
     Raises UNAUTHENTICATED, TOKEN_EXPIRED, TOKEN_REVOKED; UNAVAILABLE while Redis is away, unless
     the caller is a read that `may_skip_revocation` then (C18).
     """
-    token = read_access(d.tokens, text, now=d.now())
+    token = await _read(d, text)
     try:
-        blacklisted, revoked_ms = await d.redis.mget(
-            d.keys.blacklist(token.jti), d.keys.revoked(token.user_id)
-        )
+        if (await revoked(d, [token]))[0]:
+            raise HubError(Code.TOKEN_REVOKED)
     except AWAY as error:
-        if may_skip_revocation:
-            return token
-        raise unavailable("Tokens cannot be checked now.") from error
-    if blacklisted is not None or (
-        revoked_ms is not None and token.issued_at * 1000 < float(revoked_ms)
-    ):
-        raise HubError(Code.TOKEN_REVOKED)
+        if not may_skip_revocation:
+            raise unavailable("Tokens cannot be checked now.") from error
     return token
+
+
+async def _read(d: Domain, text: object) -> Token:
+    """By the keys at hand; only for a public key that is not among them the set is asked for."""
+    if d.public_keys is None:
+        return read_access(d.tokens, text, now=d.now())
+    try:
+        return read_access(d.tokens, text, now=d.now(), public=d.public_keys.known())
+    except UnknownKey:
+        public = await d.public_keys.renewed()
+        return read_access(d.tokens, text, now=d.now(), public=public)
+
+
+async def revoked(d: Domain, tokens: Sequence[Token]) -> list[bool]:
+    """Of each token whether it was revoked: by person and time, or by its number where it has one.
+    Raises what says Redis is away (hub.plumbing.stores.redis_client.AWAY)."""
+    if not tokens:
+        return []
+    keys = [d.keys.revoked(one.user_id) for one in tokens]
+    keys += [d.keys.blacklist(one.jti) for one in tokens]
+    found = await d.redis.mget(keys)
+    return [
+        (before_ms is not None and one.issued_at * 1000 < float(before_ms))
+        or (listed is not None and one.jti != "")
+        for one, before_ms, listed in zip(tokens, found, found[len(tokens) :], strict=False)
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,43 +138,3 @@ async def add_service(
             list(event_types),
         )
     return key
-
-
-async def open_session(
-    d: Domain,
-    change: Change,
-    caller: Service,
-    form: SessionRequest,
-    *,
-    user_agent: str | None,
-    ip: str | None,
-) -> Session:
-    """A token pair for a person the calling service has authenticated; makes the user row.
-
-    Raises FORBIDDEN without auth:write, or for role admin without auth:admin.
-    """
-    caller.need("auth:write")
-    if form.role == "admin":
-        caller.need("auth:admin")
-    ttl = min(form.ttl or d.policy.access_ttl_s, d.policy.access_ttl_s)
-    access = sign_access(
-        d.tokens, form.user_id, form.role, now=d.now(), ttl_s=ttl, jti=str(uuid4())
-    )
-    jti, family = uuid4(), uuid4()
-    refresh_ttl = d.policy.refresh_ttl_s
-    refresh = sign_refresh(
-        d.tokens, form.user_id, str(family), now=d.now(), ttl_s=refresh_ttl, jti=str(jti)
-    )
-    await members.ensure(change.conn, form.user_id)
-    await change.conn.execute(
-        "INSERT INTO refresh_tokens (jti, family_id, user_id, issued_at, expires_at,"
-        " user_agent, ip) VALUES ($1, $2, $3, $4, $5, $6, $7::text::inet)",
-        jti,
-        family,
-        form.user_id,
-        d.now(),
-        d.now() + timedelta(seconds=refresh_ttl),
-        user_agent[:300] if user_agent else None,
-        ip,
-    )
-    return Session(access_token=access, refresh_token=refresh, expires_in=ttl)

@@ -15,6 +15,7 @@ from hub.plumbing.settings.parsing import (
     Address,
     Addresses,
     BaseUrl,
+    Names,
     Origins,
     Part,
     PostgresUrl,
@@ -24,7 +25,7 @@ from hub.plumbing.settings.parsing import (
     env,
 )
 from hub.plumbing.settings.redis_address import MASTER, RedisAddress, RedisUrl
-from protocol.tokens import LONGEST_LIFE_S, TokenKeys
+from protocol.tokens import ALGORITHMS, LONGEST_LIFE_S, TokenKeys
 
 LogLevel = Literal["debug", "info", "warn", "error"]
 
@@ -94,6 +95,11 @@ class Web(Part):
     cors_origins: Origins = env(
         "CORS_ORIGINS", "", "comma separated; empty: same origin; * refused in production"
     )
+    csrf_enabled: bool = env(
+        "CSRF_ENABLED",
+        True,
+        "X-CSRF-Token beside the refresh cookie; false in development and test",
+    )
     trust_proxy: int = env("TRUST_PROXY", 0, "hops of proxies whose headers are believed", ge=0)
     public_base_url: BaseUrl | None = env(
         "PUBLIC_BASE_URL", None, "what links in mails begin with; https in production"
@@ -117,6 +123,13 @@ class Web(Part):
     def _named(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
         if "*" in value and info.data.get("app_env") == "production":
             raise ValueError("'*' is refused in production (S5-10)")
+        return value
+
+    @field_validator("csrf_enabled")
+    @classmethod
+    def _guarded(cls, value: bool, info: ValidationInfo) -> bool:
+        if not value and info.data.get("app_env") not in ("development", "test"):
+            raise ValueError("may be false in development and test only (S5-09)")
         return value
 
     @field_validator("public_base_url")
@@ -270,9 +283,27 @@ class Auth(Part):
     )
     refresh_ttl_s: Seconds = env("JWT_REFRESH_EXPIRATION", "7d", "life of a refresh token")
     issuer: str = env("JWT_ISSUER", "hub", "iss of our tokens")
-    audience: str | None = env("JWT_AUDIENCE", None, "aud of our tokens")
+    audience: str | None = env("JWT_AUDIENCE", None, "aud of our tokens, and of all we take")
+    algorithms: Names = env(
+        "JWT_ALGORITHMS", "HS256", "of access tokens we take: HS256, RS256, ES256, EdDSA"
+    )
+    jwks_url: BaseUrl | None = env(
+        "JWT_JWKS_URL", None, "public keys for RS256, ES256, EdDSA; https but in development, test"
+    )
+    plain_tokens: bool = env(
+        "JWT_PLAIN_TOKENS", False, "true: tokens of a backend of yours without typ, jti and our iss"
+    )
+    subject_claim: str = env("JWT_SUBJECT_CLAIM", "sub", "the claim that names the person")
+    role_claim: str = env("JWT_ROLE_CLAIM", "role", "the claim that is admin or user")
     link_secret: StrongSecret | None = env(
         "LINK_SECRET", None, "signs links in mails; as JWT_SECRET, and another one; not read yet"
+    )
+
+    expiring_lead_s: int = env(
+        "AUTH_EXPIRING_LEAD", 60, "s before a token ends that its socket is told", ge=0
+    )
+    expired_grace_s: int = env(
+        "AUTH_EXPIRED_GRACE", 30, "s after a token ended that its socket is closed", ge=0
     )
 
     @field_validator("jwt_secret_previous")
@@ -291,6 +322,35 @@ class Auth(Part):
             raise ValueError("must not be JWT_SECRET_PREVIOUS: who held it could sign links")
         return value
 
+    @field_validator("algorithms")
+    @classmethod
+    def _known_ones(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value or not set(value) <= set(ALGORITHMS):
+            raise ValueError(f"must be some of {', '.join(ALGORITHMS)}")
+        return value
+
+    @field_validator("jwks_url")
+    @classmethod
+    def _with_algorithms(cls, value: str | None, info: ValidationInfo) -> str | None:
+        public = set(info.data.get("algorithms", ())) - {"HS256"}
+        if value is None and public:
+            raise ValueError(f"is needed for {', '.join(sorted(public))} of JWT_ALGORITHMS")
+        if value is not None and not public:
+            raise ValueError("needs RS256, ES256 or EdDSA in JWT_ALGORITHMS")
+        lax = info.data.get("app_env") in ("development", "test")
+        if value is not None and not lax and not value.startswith("https:"):
+            raise ValueError("must be https: whoever changes the keys on their way is anybody")
+        return value
+
+    @field_validator("subject_claim", "role_claim")
+    @classmethod
+    def _free_claim(cls, value: str, info: ValidationInfo) -> str:
+        if value in ("aud", "exp", "iat", "iss", "jti", "nbf", "typ"):
+            raise ValueError("must not be a claim that says something else")
+        if value == info.data.get("subject_claim"):
+            raise ValueError("must not be JWT_SUBJECT_CLAIM")
+        return value
+
     @property
     def token_keys(self) -> TokenKeys:
         """Keys for protocol.tokens; the present secret signs. Raises ValueError without one."""
@@ -298,7 +358,11 @@ class Auth(Part):
             raise ValueError("JWT_SECRET is not set")
         secrets = [self.jwt_secret, self.jwt_secret_previous]
         return TokenKeys(
-            tuple(secret.get_secret_value() for secret in secrets if secret),
-            self.issuer,
-            self.audience,
+            secrets=tuple(secret.get_secret_value() for secret in secrets if secret),
+            issuer=self.issuer,
+            audience=self.audience,
+            algorithms=tuple(one for one in ALGORITHMS if one in self.algorithms),
+            plain=self.plain_tokens,
+            subject_claim=self.subject_claim,
+            role_claim=self.role_claim,
         )

@@ -13,8 +13,6 @@ from datetime import UTC, datetime
 from importlib import resources
 from typing import Final, Literal
 
-from pgqueuer.adapters.persistence.qb import QueryBuilderEnvironment
-
 from hub.plumbing.stores.postgres import Connection
 
 Phase = Literal["before", "after"]
@@ -184,10 +182,14 @@ async def _run(conn: Connection, text: str) -> None:
 
 
 async def _jobs_install(conn: Connection) -> None:
+    from pgqueuer.adapters.persistence.qb import QueryBuilderEnvironment  # 0.1 s, rarely needed
+
     await conn.execute(QueryBuilderEnvironment().build_install_query())
 
 
 async def _jobs_uninstall(conn: Connection) -> None:
+    from pgqueuer.adapters.persistence.qb import QueryBuilderEnvironment
+
     await conn.execute(QueryBuilderEnvironment().build_uninstall_query())
 
 

@@ -16,8 +16,6 @@ from typing import Any, Final, Protocol
 import msgspec
 import structlog
 from asyncpg import Record
-from pgqueuer.adapters.drivers.asyncpg import AsyncpgDriver
-from pgqueuer.adapters.persistence.queries import Queries
 
 from hub.plumbing.life.clock import Clock
 from hub.plumbing.life.lasting import Lasting
@@ -30,7 +28,7 @@ from hub.plumbing.telemetry.metrics import (
 )
 from hub.plumbing.telemetry.trace import outgoing_headers
 from protocol.domain_events import Envelope
-from protocol.events import Emit, Move
+from protocol.events import Emit, Move, Revocation
 from protocol.jobs import Job, form_of
 from protocol.names import OUTBOX_CHANNEL
 
@@ -44,8 +42,9 @@ SWEEP_BATCH: Final = 100
 UNTELLABLE: Final = (msgspec.MsgspecError, TypeError, ValueError, OverflowError)
 """What is raised by a message that nobody can read or write, whatever state the stores are in."""
 
-Told = Emit | Move | Envelope
-"""What an outbox row holds: an event to rooms, a move of sockets, an event for other services."""
+Told = Emit | Move | Revocation | Envelope
+"""What an outbox row holds: an event to rooms, a move of sockets, tokens that are revoked, an event
+for other services."""
 
 Publish = Callable[[Sequence[Told]], Awaitable[None]]
 """Hands messages to Redis in order. Raises when Redis did not take them."""
@@ -71,12 +70,16 @@ class _MoveRow(msgspec.Struct, tag="move"):
     move: Move
 
 
+class _RevocationRow(msgspec.Struct, tag="revocation"):
+    revocation: Revocation
+
+
 class _EventRow(msgspec.Struct, tag="event"):
     envelope: Envelope
 
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(_EmitRow | _MoveRow | _EventRow)
+_decoder = msgspec.msgpack.Decoder(_EmitRow | _MoveRow | _RevocationRow | _EventRow)
 
 
 def _encode(told: Told) -> bytes:
@@ -84,6 +87,8 @@ def _encode(told: Told) -> bytes:
         return _encoder.encode(_EmitRow(told))
     if isinstance(told, Move):
         return _encoder.encode(_MoveRow(told))
+    if isinstance(told, Revocation):
+        return _encoder.encode(_RevocationRow(told))
     return _encoder.encode(_EventRow(told))
 
 
@@ -91,7 +96,9 @@ def _decode(payload: bytes) -> Told:
     row = _decoder.decode(payload)
     if isinstance(row, _EmitRow):
         return row.emit
-    return row.move if isinstance(row, _MoveRow) else row.envelope
+    if isinstance(row, _MoveRow):
+        return row.move
+    return row.revocation if isinstance(row, _RevocationRow) else row.envelope
 
 
 @dataclass(slots=True)
@@ -279,6 +286,13 @@ async def _mark(conn: Connection, ids: list[int]) -> None:
     OUTBOX_PUBLISHED.inc(len(ids))
 
 
+def load_queue() -> None:
+    """Import now what `enqueue` needs, for a process whose loop must not stand 0.1 s when it first
+    enqueues. Commands do without.
+    """
+    import pgqueuer  # noqa: F401
+
+
 async def enqueue(conn: Connection, jobs: Sequence[Job]) -> None:
     """Put jobs into the queue inside the caller's transaction, each with the ids of who caused it.
 
@@ -288,6 +302,9 @@ async def enqueue(conn: Connection, jobs: Sequence[Job]) -> None:
         return
     for job in jobs:
         form_of(job.entrypoint)
+    from pgqueuer.adapters.drivers.asyncpg import AsyncpgDriver
+    from pgqueuer.adapters.persistence.queries import Queries
+
     cause = outgoing_headers()
     raw: Any = conn  # pgqueuer names the bare connection; a pool's proxy does the same
     await Queries(AsyncpgDriver(raw)).enqueue(

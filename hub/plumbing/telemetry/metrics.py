@@ -58,6 +58,14 @@ ERRORS = Counter(
 RATE_LIMITED = Counter(
     "rate_limited_total", "Calls and events over a limit.", ["scope"], registry=REGISTRY
 )
+REFRESH_REUSED = Counter(
+    "refresh_tokens_reused_total",
+    "Refresh tokens that came a second time, so that their logins ended.",
+    registry=REGISTRY,
+)
+JWKS_FETCHES = Counter(
+    "jwks_fetches_total", "Requests for the keys of tokens.", ["outcome"], registry=REGISTRY
+)
 CONNECTIONS_REFUSED = Counter(
     "connections_refused_total",
     "TCP connections closed at once, as too many are open: of an address, or of the process.",

@@ -8,7 +8,7 @@ from hub.domain.notifications import attention, inbox
 from hub.domain.people import positions
 from hub.domain.questions import claiming, nearby
 from hub.engine import Event, Member
-from hub.sockets import orders, presence, rooms
+from hub.sockets import orders, presence, rooms, token_life
 from hub.sockets.context import Entrance, Namespace, Node, event_of
 from hub.sockets.guest import guest_of, visible
 from hub.sockets.open_alerts import alert
@@ -190,6 +190,7 @@ COUNTED: Final = frozenset({"region:", "neighbourhood:", "tag:", "question:"})
 MAIN: Final = Namespace(
     name=names.MAIN,
     handlers={
+        "auth:refresh": token_life.refresh,
         "location:update": location_update,
         "neighbourhood:join": neighbourhood_join,
         "neighbourhood:leave": neighbourhood_leave,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from hub.cluster.local import Rooms
+from protocol.events import Revocation
 from protocol.redis_requests import RemoteSocket
 from protocol.redis_wire import Broadcast
 
@@ -38,6 +39,7 @@ class Sockets:
         self.lost_rooms: list[tuple[str, Rooms]] = []
         self.evicted: list[str] = []
         self.disconnected: list[tuple[str, bool]] = []
+        self.revoked: list[Revocation] = []
         self.answers: dict[str, list[Any]] = {}
         self.heard = 0
         self.opened: Callable[[str, str], None] = lambda namespace, room: None
@@ -143,6 +145,9 @@ class Sockets:
         for socket in self.select(namespace, rooms, except_rooms):
             self.disconnected.append((socket.sid, close))
             self.drop(socket)
+
+    def revoke(self, revocation: Revocation) -> None:
+        self.revoked.append(revocation)
 
     def serve(
         self, namespace: str, args: Sequence[Any], answer: Callable[[Any], None] | None

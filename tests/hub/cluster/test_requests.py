@@ -8,9 +8,17 @@ import orjson
 import pytest
 
 from hub.cluster.line import Line
+from hub.cluster.orders import revoke
 from hub.cluster.server import Server
-from protocol.redis_requests import Kind, Request, decode_response, encode_request
-from protocol.redis_wire import Broadcast, unpack
+from protocol.events import Revocation
+from protocol.redis_requests import (
+    Kind,
+    Request,
+    decode_request,
+    decode_response,
+    encode_request,
+)
+from protocol.redis_wire import Broadcast, WireError, unpack
 from tests.hub.cluster.conftest import Valkey
 from tests.hub.cluster.nodes import Names, Node, until
 
@@ -91,6 +99,29 @@ async def test_sockets_are_moved_and_cut_wherever_they_are(pair: Pair) -> None:
     await until(lambda: a.sockets.disconnected and b.sockets.disconnected)
     assert a.sockets.disconnected == [("s1", True)]
     assert b.sockets.disconnected == [("s2", True)]
+
+
+async def test_every_node_hears_which_tokens_are_revoked(
+    pair: Pair, valkey: Valkey, names: Names
+) -> None:
+    """And finds the keys written by then; an older word never goes over a newer one."""
+    a, b = pair
+    line = Line(Server.of(valkey.url), "revoker")
+    keys, channels = names
+    newer = Revocation(reason="revoked", ttl_s=60, user_id="mina", before_ms=2000.5, jtis=("j1",))
+    older = Revocation(reason="revoked", ttl_s=60, user_id="mina", before_ms=1000.0)
+    await revoke(line, keys, channels, [newer, older])
+    await until(lambda: len(b.sockets.revoked) == 2)
+    assert a.sockets.revoked == b.sockets.revoked == [newer, older]
+    assert await line.call("GET", keys.revoked("mina")) == b"2000.500"
+    assert await line.call("TTL", keys.blacklist("j1")) == 60
+    await line.close()
+
+
+@pytest.mark.parametrize("told", [None, 7, {}, {"reason": "x"}, {"reason": 7, "ttl_s": "x"}])
+def test_what_revokes_nothing_is_refused(told: Any) -> None:
+    with pytest.raises(WireError):
+        decode_request(orjson.dumps({"type": 100, "revocation": told}))
 
 
 async def test_servers_talk_to_servers(pair: Pair) -> None:

@@ -15,10 +15,11 @@ from redis.asyncio import Redis
 
 from hub.cluster.line import Line
 from hub.cluster.server import Server
-from hub.commands.start import CREDENTIALS
+from hub.commands import credentials
 from hub.embedded.supervisor import free_port
 from protocol.names import Channels, Keys
 from protocol.redis_wire import Broadcast, decode_broadcast
+from tests import forked
 from tests.hub.commands.test_cli import PROGRAM, dongne
 
 OFFSET = r"\d{13}-\d{12}"
@@ -45,7 +46,7 @@ async def logged(url: str, key: str, offset: str) -> Broadcast:
 class Tailing:
     """`dongne tail …` as a process, its lines awaited."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, process: forked.Forked) -> None:
         self._process = process
 
     async def line(self) -> str:
@@ -69,14 +70,8 @@ class Tailing:
 @asynccontextmanager
 async def tailing(url: str, *words: str, **environ: str) -> AsyncIterator[Tailing]:
     """Yields when Redis has confirmed that it listens."""
-    process = await asyncio.create_subprocess_exec(
-        PROGRAM,
-        "tail",
-        *words,
-        env={"PATH": os.environ["PATH"], "REDIS_URL": url, **environ},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
+    env = {"PATH": os.environ["PATH"], "REDIS_URL": url, **environ}
+    process = await forked.dongne("tail", *words, env=env)
     try:
         one = Tailing(process)
         assert await one.told() == "dongne: listening"
@@ -172,7 +167,7 @@ def test_without_an_address_it_says_which_setting_is_needed(tmp_path: Path) -> N
 def test_in_development_the_redis_of_dongne_up_is_found(redis_url: str, tmp_path: Path) -> None:
     folder = tmp_path / ".dongne"
     folder.mkdir()
-    (folder / CREDENTIALS).write_text(json.dumps({"redisUrl": redis_url}))
+    (folder / credentials.NAME).write_text(json.dumps({"redisUrl": redis_url}))
     assert dongne("emit", "r", "news", cwd=tmp_path).returncode == 0
 
 

@@ -13,21 +13,24 @@ import pytest
 
 from hub.plumbing.settings.settings import Settings, development_secrets
 from protocol.tokens import read_access
+from tests.forked import run_dongne
 
 PROGRAM = Path(sys.executable).parent / "dongne"
 ROOT = Path(__file__).parents[3]
 
 
+BARE = {"PATH": os.environ["PATH"], "TERM": "dumb", "COLUMNS": "120"}
+
+
 def dongne(*words: str, cwd: Path = ROOT, **environ: str) -> subprocess.CompletedProcess[str]:
-    bare = {"PATH": os.environ["PATH"], "TERM": "dumb", "COLUMNS": "120"}
-    return subprocess.run(
-        [PROGRAM, *words], cwd=cwd, env=bare | environ, capture_output=True, text=True, check=False
-    )
+    return run_dongne(*words, env=BARE | environ, cwd=cwd)
 
 
 def test_help_names_the_commands_and_is_quick() -> None:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = dongne("--help")
+    done = subprocess.run(
+        [PROGRAM, "--help"], env=BARE, capture_output=True, text=True, check=False
+    )
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert done.returncode == 0
     for command in ("check-config", "secret", "token"):

@@ -12,8 +12,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from hub.commands.start import open_hub_alone
-from hub.engine.process import INTERVAL, THRESHOLD
+from hub.commands.open_hub import open_hub_alone
+from hub.engine.session.process import INTERVAL, THRESHOLD
 from hub.plumbing.life.lifecycle import Lifecycle
 from hub.plumbing.settings.settings import Settings
 
@@ -23,11 +23,14 @@ READY = re.compile(r"dongne (\w+) (?:ready|listens) on (\S+)")
 
 @pytest.fixture
 def collector() -> Iterator[None]:
-    """The tests' own process is not meant to keep a frozen heap."""
+    """As it was before: what stood before the tests is frozen, and what they made is not."""
     before = gc.get_threshold()
+    gc.unfreeze()
     yield
     gc.set_threshold(*before)
     gc.unfreeze()
+    gc.collect()
+    gc.freeze()
 
 
 async def text(url: str) -> tuple[int, str]:
@@ -66,12 +69,23 @@ async def test_dongne_hub_starts_as_the_bench_measures_it(
 
 
 @pytest.mark.fault(18)
-def test_the_shipped_nginx_hands_on_to_hubs_only() -> None:
-    """None of its ports is the api's or that of the figures, whose path it answers itself."""
-    conf = (ROOT / "deploy" / "nginx.conf").read_text("utf-8")
-    ports = [int(port) for port in re.findall(r"^\s+server 127\.0\.0\.1:(\d+)", conf, re.M)]
+def test_the_shipped_nginx_hands_on_to_hubs_and_the_api() -> None:
+    """Sockets go to ports of hubs, the rest to the api's; what has the figures is answered here."""
+    folder = ROOT / "deploy" / "nginx"
+    ports = {
+        name: [int(port) for port in re.findall(r"server 127\.0\.0\.1:(\d+)", servers)]
+        for name, servers in re.findall(
+            r"upstream (\w+) \{(.*?)\n\}", (folder / "upstreams.conf").read_text("utf-8"), re.S
+        )
+    }
     given = Settings.load({}, complete=False).web
-    assert ports[0] == given.port
-    assert len(set(ports)) == len(ports) >= 2
-    assert not {given.api_port, given.metrics_port} & set(ports)
-    assert re.search(r"location = /metrics \{\s+return 404;", conf)
+    hubs = ports["dongne_hub_any"]
+    assert hubs[0] == given.port
+    assert len(set(hubs)) == len(hubs) >= 2
+    assert ports["dongne_hub_sticky"] == hubs
+    assert ports["dongne_api"] == [given.api_port]
+    assert not {given.api_port, given.metrics_port} & set(hubs)
+    metrics = re.search(
+        r"location = /metrics \{\s+return 404;", (folder / "dongne.conf").read_text("utf-8")
+    )
+    assert metrics

@@ -14,7 +14,7 @@ import asyncpg
 import pytest
 from redis.asyncio import Redis
 
-from hub.commands import start
+from hub.commands import open_up
 from hub.embedded import EmbeddedError, Postgres, Server, Valkey, keep
 from hub.embedded.keeper import TRIES
 from hub.plumbing.life.lifecycle import Lifecycle
@@ -92,11 +92,11 @@ async def test_what_fails_for_good_ends_the_process_with_1(
     tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As `dongne up` keeps it, with less patience."""
-    monkeypatch.setattr(start, "keep", partial(keep, first_pause_s=0.01))
+    monkeypatch.setattr(open_up, "keep", partial(keep, first_pause_s=0.01))
     given = {"EMBEDDED_DIR": str(tmp_path), "DATABASE_URL": database_url, **SECRETS}
     life = Lifecycle()
     try:
-        found = await start.embedded_stores(life, Settings.load(given, complete=False))
+        found = await open_up.embedded_stores(life, Settings.load(given, complete=False))
         assert set(found) == {"REDIS_URL"}
         home = (tmp_path / "valkey" / "server").resolve()
         pid = int((home / "data" / "server.pid").read_text())

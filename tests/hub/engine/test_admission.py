@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from aiohttp import web
 from socketio.exceptions import ConnectionRefusedError as Refused
 
 from hub.engine import Event, Handshake, Member, Options, Refusal, Server, Unavailable
-from hub.engine.limits import Limits
+from hub.engine.session.limits import Limits
 from tests.tls import self_signed, serving
 
 from .conftest import Serve
@@ -39,7 +38,7 @@ async def test_recovery_has_no_gap_and_no_repeat_between_replay_and_live(
         member.replay([stamped(2), stamped(3)])
         return {"pid": "secret"}
 
-    sio.admit = admit
+    sio.hooks.admit = admit
     async with site.wire() as wire:
         await wire.put('40{"pid":"secret","offset":"0001","token":"t"}')
         await reading.wait()
@@ -63,7 +62,7 @@ async def test_pid_and_offset_may_be_any_json(sio: Server, site: Site) -> None:
     def admit(member: Member, auth: Any) -> None:
         claims.append((member.pid, member.offset, auth))
 
-    sio.admit = admit
+    sio.hooks.admit = admit
     for auth in ({"pid": 1, "offset": ["x"]}, {"pid": "x" * 1000, "offset": None}, {"pid": ""}):
         async with site.wire() as wire:
             await wire.connect(auth=auth)
@@ -97,7 +96,7 @@ async def test_a_live_sid_is_not_given_twice(sio: Server, site: Site) -> None:
     def admit(member: Member, auth: Any) -> None:
         renamed.append(sio.rename(member, "same"))
 
-    sio.admit = admit
+    sio.hooks.admit = admit
     async with site.wire() as first, site.wire() as second:
         assert (await first.connect())["sid"] == "same"
         other = (await second.connect())["sid"]
@@ -125,7 +124,7 @@ async def test_a_half_open_predecessor_is_cut_and_its_sid_taken_over(
         sio.enter(member, "r")
         return {}
 
-    sio.admit = admit
+    sio.hooks.admit = admit
     sio.on("disconnect", gone)
     async with site.wire() as first, site.wire() as second:
         await first.connect()
@@ -178,7 +177,7 @@ async def test_admission_may_refuse_or_ask_to_come_back(sio: Server, site: Site,
             return later()
         raise error
 
-    sio.admit = admit
+    sio.hooks.admit = admit
     async with site.wire() as wire:
         await wire.put('40{"old":1}')
         assert await wire.text() == '44{"message":"expired"}'
@@ -196,7 +195,7 @@ async def test_a_client_that_leaves_while_it_is_admitted(sio: Server, site: Site
         asked.set()
         await answer.wait()
 
-    sio.admit = admit
+    sio.hooks.admit = admit
     sio.on("connect", lambda *args: called.append("connect"))
     sio.on("disconnect", lambda *args: called.append("disconnect"))
     async with site.wire() as wire:
@@ -239,7 +238,7 @@ async def test_the_refuse_hook_answers_503(sio: Server, site: Site) -> None:
         ("127.0.0.1", "websocket"),
         ("127.0.0.1", "polling"),
     ]
-    assert sio.eio.counters.refused == {"redis": 2}
+    assert sio.book.counters.refused == {"redis": 2}
     assert not sio.eio.sockets
 
 
@@ -252,13 +251,13 @@ async def test_limits(serve: Serve, limit: str, reason: str) -> None:
     site = await serve(server)
     async with site.wire(), site.wire() as second:
         assert (await _status(site)).startswith(b"HTTP/1.1 503 ")
-        assert server.eio.counters.refused == {reason: 1}
+        assert server.book.counters.refused == {reason: 1}
         await second.put("1")
         await second.closed()
         if limit != "accept_rate":
             async with site.wire() as third:
                 await third.connect()
-    await _until(lambda: server.eio.limits.open == 0)
+    await _until(lambda: server.book.limits.open == 0)
 
 
 async def test_accept_rate_is_a_bucket_of_one_second() -> None:
@@ -366,8 +365,8 @@ async def test_who_drains_on_a_shared_port_leaves_new_connections_to_the_others(
             for number in range(1, 31):  # the kernel spreads them by a hash of their ports
                 async with site.wire() as wire:
                     await wire.connect()
-                    assert left.eio.counters.opened["websocket"] == number
-            assert drains.eio.counters.refused == {}
+                    assert left.book.counters.opened["websocket"] == number
+            assert drains.book.counters.refused == {}
     finally:
         await other.close()
 
@@ -393,9 +392,3 @@ async def test_drain(sio: Server, site: Site) -> None:
     assert [told[sid] for sid in sids] == [0, 20, 40, 60, 80, 80]
     assert closed[:4] == [0, 1, 2, 3]
     assert (await _status(site)).startswith(b"HTTP/1.1 503 ")
-
-
-def test_select(sio: Server) -> None:
-    assert sio.select(None, namespace="/nobody") == []
-    members: Iterable[Member] = sio.members("/nobody")
-    assert list(members) == []

@@ -7,16 +7,16 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
-import msgpack
 import orjson
 import pytest
 
 from hub.engine import Member, Options, Server
-from hub.engine.connection import PART, Connection
+from hub.engine.session.connection import Connection
+from hub.engine.session.incoming import CLOSING, PART
 
 from .conftest import Serve
 from .test_ends import HEAD
-from .wire import NO_CLOSE, Site, masked
+from .wire import Site, masked
 
 MARK = Options().max_waiting_events
 FRAME = masked(b'42["slow",1]')
@@ -217,7 +217,7 @@ async def test_a_leaving_member_s_events_free_the_way_for_others(site: Site, slo
         await wire.put(*['42["slow",1]'] * 200, '42/custom,7["fast"]')
         slow.server.on("fast", lambda sid: "here", namespace="/custom")
         await slow.full()
-        slow.server._dispatcher.leave(next(slow.server.members()), "server disconnect")
+        slow.server._admission.leave(next(slow.server.members()), "server disconnect")
         assert await wire.text() == '43/custom,7["here"]'
         slow.going.set()
 
@@ -254,102 +254,17 @@ async def test_pongs_nobody_reads_are_bounded(
         async with asyncio.timeout(10):
             for _ in range(400):
                 await loop.sock_sendall(sock, flood)
-                waits = [one.waiting for one in listener.connections if one.phase < 4]
+                open_ones = [one for one in listener.transports.open if isinstance(one, Connection)]
+                waits = [one.waiting for one in open_ones if one.phase < CLOSING]
                 most = max([most, *waits])
-                if not listener.connections:
+                if not listener.transports.open:
                     break
     except OSError:
         pass
     record_property("seen", f"{most} bytes of pongs waited at most")
-    assert not listener.connections
+    assert not listener.transports.open
     assert most <= 60_000 + 127 * (PART // 131 + 1)
     sock.close()
-
-
-# --- attachments -------------------------------------------------------------------------------
-
-BINARY = '452-["slow",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]'
-
-
-@pytest.mark.fault(25)
-@pytest.mark.parametrize("came", [0, 1])
-async def test_attachments_that_never_come_have_a_deadline(serve: Serve, came: int) -> None:
-    server = Server(Options(connect_timeout=0.2))
-    site = await serve(server)
-    async with site.wire() as wire:
-        await wire.connect()
-        await wire.put(BINARY, *[b"x"] * came)
-        async with asyncio.timeout(2):
-            assert await wire.closed() == NO_CLOSE
-    assert server.eio.counters.rejected == {"attachments_late": 1}
-    sid = await site.open_polling()
-    await site.post(sid, "\x1e".join(["40", BINARY, *["beA=="] * came]))
-    async with asyncio.timeout(2):
-        while (await site.poll(sid))[0] == 200:
-            pass
-
-
-@pytest.mark.fault(25)
-async def test_attachments_that_came_have_none(serve: Serve) -> None:
-    server = Server(Options(connect_timeout=0.1))
-    slow = Slow(server)
-    slow.going.set()
-    site = await serve(server)
-    async with site.wire() as wire:
-        await wire.connect()
-        await wire.put(BINARY, b"a", b"b")
-        assert await wire.silent(0.25)
-    assert slow.seen == [b"a"]
-
-
-@pytest.mark.fault(25)
-async def test_an_upgrade_takes_the_deadline_of_attachments_along(serve: Serve) -> None:
-    server = Server(Options(connect_timeout=0.3))
-    site = await serve(server)
-    sid = await site.open_polling()
-    await site.post(sid, "\x1e".join(["40", BINARY]))
-    async with site.wire(f"EIO=4&transport=websocket&sid={sid}") as wire:
-        await wire.put("2probe", "5")
-        async with asyncio.timeout(2):
-            assert await wire.closed() == NO_CLOSE
-
-
-@pytest.mark.fault(25)
-@pytest.mark.parametrize("transport", ["websocket", "polling"])
-async def test_attachments_of_a_packet_are_bounded_together(serve: Serve, transport: str) -> None:
-    """Sixteen of 64 KiB each were a megabyte a session."""
-    server = Server(Options(max_payload=10_000))
-    site = await serve(server)
-    if transport == "websocket":
-        async with site.wire() as wire:
-            await wire.connect()
-            await wire.put(BINARY, b"x" * 6_000, b"x" * 6_000)
-            assert await wire.closed() == 1008
-    else:
-        sid = await site.open_polling()
-        await site.post(sid, "\x1e".join(["40", BINARY]))
-        await site.post(sid, "b" + "AAAA" * 2_000)
-        await site.post(sid, "b" + "AAAA" * 2_000)
-        assert (await site.poll(sid))[0] == 400
-    assert server.eio.counters.rejected["payload_too_big"] == 1
-
-
-@pytest.mark.fault(25)
-async def test_packed_events_wait_by_their_size(serve: Serve) -> None:
-    server = Server(Options())
-    slow = Slow(server)
-    site = await serve(server)
-    packet = {"type": 2, "nsp": "/", "data": ["slow", "x" * 30_000]}
-    async with site.wire(path="/socket.io-msgpack/") as wire:
-        await wire.put(msgpack.packb({"type": 0, "nsp": "/"}))
-        assert isinstance(await wire.get(), bytes)
-        await wire.put(*[msgpack.packb(packet)] * 20)
-        await slow.full()
-        assert slow.waiting() <= 4
-        slow.going.set()
-        async with asyncio.timeout(5):
-            while len(slow.seen) < 20:
-                await asyncio.sleep(0.01)
 
 
 # --- turns ---------------------------------------------------------------------------------------
@@ -375,13 +290,13 @@ async def test_others_have_their_turn_during_a_flood(
         await other.connect()
         flood = Flood(site.port, b"40")
         await asyncio.sleep(0.02)
-        before = sio.eio.counters.frames_in
+        before = sio.book.counters.frames_in
         sending = await flood.send(FLOODS[kind] * count)
-        while sio.eio.counters.frames_in == before:
+        while sio.book.counters.frames_in == before:
             await asyncio.sleep(0)
         await other.put('421["echo",1]')
         assert await other.text() == "431[1]"
-        read = sio.eio.counters.frames_in - before
+        read = sio.book.counters.frames_in - before
         record_property("seen", f"{kind}: answered after {read} of {count} frames")
         assert read < count
         async with asyncio.timeout(20):
@@ -396,11 +311,11 @@ async def test_others_have_their_turn_during_a_post(site: Site, sio: Server) -> 
     await site.post(sid, "40")
     async with site.wire() as other:
         await other.connect()
-        before = sio.eio.counters.frames_in
+        before = sio.book.counters.frames_in
         posting = asyncio.create_task(site.post(sid, "\x1e".join(["3"] * 30_000)))
-        while sio.eio.counters.frames_in == before:
+        while sio.book.counters.frames_in == before:
             await asyncio.sleep(0)
         await other.put('421["echo",1]')
         assert await other.text() == "431[1]"
-        assert sio.eio.counters.frames_in - before < 30_000
+        assert sio.book.counters.frames_in - before < 30_000
         assert await posting == (200, "ok")

@@ -11,7 +11,8 @@ import orjson
 import pytest
 
 from hub.engine import Options, Server
-from hub.engine.engine import Engine
+from hub.engine.session.book import Book
+from hub.engine.session.engine import Engine
 from tests.conformance.app import Echo
 
 from .conftest import Serve
@@ -29,8 +30,7 @@ QUICK = Options(
 @pytest.fixture
 async def quick(serve: Serve) -> Site:
     """As the suites want it: a Socket.IO server and an Engine.IO echo, pings each 300 ms."""
-    engine = Engine(options=QUICK)
-    engine.app = Echo(engine)
+    engine = Engine(book=Book(QUICK), hear=Echo)
     return await serve(Server(QUICK), engines={"/engine.io/": engine})
 
 
@@ -222,10 +222,10 @@ async def test_16_a_malformed_packet_closes_the_connection(
     async with site.wire() as other, site.wire() as wire:
         await other.connect()
         await wire.connect()
-        before = sum(sio.eio.counters.rejected.values())
+        before = sum(sio.book.counters.rejected.values())
         await wire.put(packet)
         assert await wire.closed() == 1008
-        assert sum(sio.eio.counters.rejected.values()) == before + 1
+        assert sum(sio.book.counters.rejected.values()) == before + 1
         await sio.emit("still", to=other_sid(sio, other))
         assert event(await other.text()) == ["still"]
 

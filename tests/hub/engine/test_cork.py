@@ -8,8 +8,9 @@ import os
 import pytest
 
 from hub.engine import Event, Server
-from hub.engine.connection import Connection
-from hub.engine.cork import AT_ONCE
+from hub.engine.session.connection import Connection
+from hub.engine.session.cork import AT_ONCE
+from hub.engine.wire.packets import EVENT
 
 from .conftest import Serve
 from .wire import Site, Wire, masked
@@ -57,8 +58,7 @@ async def test_order_of_replies_events_and_broadcasts(sio: Server, serve: Serve)
     def work(sid: str, data: int) -> int:
         member = sio.member(sid)
         assert member is not None
-        link = member.link
-        link.send_parts(((0x81, b'42["part",%d]' % data),))
+        member.send(EVENT, None, ["part", data])
         sio.deliver(Event(["room", data]), ["r"])
         sio.deliver(Event(["person", data]), [sid])
         sio.deliver(Event(["all", data]))
@@ -102,18 +102,18 @@ async def test_what_is_held_goes_out_before_the_close(sio: Server, serve: Serve)
 async def test_many_connections_do_not_wait_for_the_end_of_the_round(sio: Server) -> None:
     peers = [Peer() for _ in range(AT_ONCE + 1)]
     for peer in peers:
-        sio.eio.cork.hold(peer, b"a")
+        sio.book.cork.hold(peer, b"a")
     assert [peer.heard for peer in peers] == [[b"a"]] * AT_ONCE + [[]]
-    sio.eio.cork.hold(peers[-1], b"b")
+    sio.book.cork.hold(peers[-1], b"b")
     await asyncio.sleep(0)
     assert peers[-1].heard == [b"ab"]
-    assert sio.eio.cork.take(peers[-1]) == b""
+    assert sio.book.cork.take(peers[-1]) == b""
 
 
 async def test_many_frames_of_one_connection_are_written_before_the_end(sio: Server) -> None:
     peer = Peer()
     for _ in range(AT_ONCE + 1):
-        sio.eio.cork.hold(peer, b"a")
+        sio.book.cork.hold(peer, b"a")
     assert peer.heard == [b"a" * AT_ONCE]
     await asyncio.sleep(0)
     assert peer.heard == [b"a" * AT_ONCE, b"a"]

@@ -8,8 +8,8 @@ import time
 from prometheus_client import CollectorRegistry, generate_latest
 
 from hub.engine import Server
-from hub.engine.process import INTERVAL, watch_lag
-from hub.engine.wheel import Wheel
+from hub.engine.session.process import INTERVAL, watch_lag
+from hub.engine.session.wheel import Wheel
 
 from .wire import Site
 
@@ -40,11 +40,11 @@ async def test_metrics(sio: Server, site: Site) -> None:
 
 
 async def test_loop_lag(sio: Server) -> None:
-    watch = asyncio.create_task(watch_lag(sio.eio.counters))
+    watch = asyncio.create_task(watch_lag(sio.book.counters))
     await asyncio.sleep(0)
     time.sleep(INTERVAL + 0.2)  # what the gauge is to show
     async with asyncio.timeout(5):
-        while sio.eio.counters.loop_lag < 0.15:
+        while sio.book.counters.loop_lag < 0.15:
             await asyncio.sleep(0)
     watch.cancel()
 

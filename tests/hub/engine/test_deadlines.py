@@ -107,7 +107,7 @@ async def test_who_says_nothing_more_is_closed(serve: Serve, name: str) -> None:
         await reader.read()
     writer.close()
     assert server._listener is not None
-    assert server._listener.counted.open == 0
+    assert server._listener.transports.counted.open == 0
 
 
 @pytest.mark.fault(8, 27)
@@ -145,7 +145,7 @@ async def test_connections_of_an_address_are_capped(serve: Serve, record_propert
     server = Server(Options(conn_max_ip=2))
     site = await serve(server)
     assert server._listener is not None
-    counted = server._listener.counted
+    counted = server._listener.transports.counted
     most = counted.each
     assert most is not None
     streams = [await asyncio.open_connection("127.0.0.1", site.port) for _ in range(most)]
@@ -167,7 +167,7 @@ async def test_behind_a_proxy_only_the_process_is_capped(serve: Serve) -> None:
     server = Server(Options(conn_max_ip=1, trust_proxy=1))
     await serve(server)
     assert server._listener is not None
-    assert server._listener.counted.each is None
+    assert server._listener.transports.counted.each is None
 
 
 @pytest.mark.fault(27)
@@ -188,7 +188,7 @@ def test_descriptors_are_left_for_stores_and_health() -> None:
 async def test_connections_are_counted_whichever_way_they_go(site: Site, sio: Server) -> None:
     """From us to aiohttp and back again, each is counted once."""
     assert sio._listener is not None
-    counted = sio._listener.counted
+    counted = sio._listener.transports.counted
     reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
     writer.write(request(target="/nothing", upgrade=False))
     await one_answer(reader)
@@ -196,7 +196,7 @@ async def test_connections_are_counted_whichever_way_they_go(site: Site, sio: Se
     writer.write(request("Connection: Upgrade"))
     await reader.readuntil(b'"maxPayload"')
     assert counted.open == 1
-    assert len(sio._listener.connections) == 1
+    assert len(sio._listener.transports.open) == 1
     writer.close()
     await _until(lambda: counted.open == 0)
     assert counted._by_network == {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections import defaultdict
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any, Self
 from unittest.mock import patch
@@ -13,17 +14,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hub.engine import Event, Options, Server, rooms
-from hub.engine.cork import Cork
-from hub.engine.link import Link
-from hub.engine.rooms import Member, Namespace
-from hub.engine.telemetry import Counters
+from hub.engine import Event, Options, Server
+from hub.engine.rooms import outlet
+from hub.engine.rooms.member import Member, Party
+from hub.engine.rooms.namespace import Namespace, RoomHooks
+from hub.engine.session.book import Book
+from hub.engine.session.link import Link
 from tests.conftest import examples
 
 from .conftest import Serve
 from .wire import events
 
 # order over rooms, joined writes, memberships: every schedule
+
+
+BOOK = Book(Options())
 
 
 class Ear(Link):
@@ -33,7 +38,7 @@ class Ear(Link):
     __slots__ = ("_far", "_near", "_waiting")
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(BOOK)
         self._near, self._far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._near.setblocking(False)
         self._far.setblocking(False)
@@ -91,7 +96,7 @@ def test_property_each_member_hears_what_was_emitted_while_it_was_there_in_order
     plan: Any, size: int
 ) -> None:
     """Also where rooms are large, that is, written in slices."""
-    with patch.object(rooms, "SLICE", size):
+    with patch.object(outlet, "SLICE", size):
         _run(plan)
 
 
@@ -104,7 +109,7 @@ def _run(plan: Any) -> None:
 
 
 async def _play(plan: list[tuple[Any, ...]]) -> None:
-    space = Namespace("/", Options(), Counters(), Cork())
+    space = Namespace("/", BOOK, RoomHooks())
     with Ear() as first, Ear() as second, Ear() as third:
         await _play_to([first, second, third], space, plan)
 
@@ -112,7 +117,7 @@ async def _play(plan: list[tuple[Any, ...]]) -> None:
 async def _play_to(ears: list[Ear], space: Namespace, plan: list[tuple[Any, ...]]) -> None:
     members = []
     for index, ear in enumerate(ears):
-        member = Member(f"m{index}", ear, space)
+        member = Member(f"m{index}", Party(ear), space)
         space.members[member.sid] = member
         space.admit(member)
         members.append(member)
@@ -123,16 +128,16 @@ async def _play_to(ears: list[Ear], space: Namespace, plan: list[tuple[Any, ...]
             names = args[0]
             event = Event(["e", number])
             if len(names) == 1 and names[0] in space.rooms:
-                space.broadcast(space.rooms[names[0]], event)
+                space.outlet.broadcast(space.rooms[names[0]], event)
             elif names:
-                space.deliver(space.select(names), event)
+                space.outlet.deliver(space.select(names), event)
             else:
-                space.broadcast(space.everyone, event)
+                space.outlet.broadcast(space.everyone, event)
             for index in MEMBERS:
                 if not names or inside[index] & set(names):
                     wanted[index].append(number)
         elif kind == "to":
-            space.deliver([members[args[0]]], Event(["e", number]))
+            space.outlet.deliver([members[args[0]]], Event(["e", number]))
             wanted[args[0]].append(number)
         elif kind == "enter":
             space.enter(members[args[0]], args[1])
@@ -153,11 +158,11 @@ async def _play_to(ears: list[Ear], space: Namespace, plan: list[tuple[Any, ...]
 
 
 async def test_broadcasts_of_one_round_are_one_write() -> None:
-    space = Namespace("/", Options(), Counters(), Cork())
+    space = Namespace("/", BOOK, RoomHooks())
     with Ear() as ear:
-        space.admit(Member("m", ear, space))
+        space.admit(Member("m", Party(ear), space))
         for number in range(5):
-            space.broadcast(space.everyone, Event(["e", number]))
+            space.outlet.broadcast(space.everyone, Event(["e", number]))
         await asyncio.sleep(0)
         assert len(ear.writes()) == 1
 
@@ -177,3 +182,9 @@ async def test_an_event_is_what_it_was_when_it_was_emitted(serve: Serve, sio: Se
         assert (await new.text(), await old.text()) == ('42["x",{"n":1},"0001"]', '42["x",{"n":1}]')
         await sio.emit("y", float("nan"))
         assert (await new.text(), await old.text()) == ('42["y",null]', '42["y",null]')
+
+
+def test_select(sio: Server) -> None:
+    assert sio.select(None, namespace="/nobody") == []
+    members: Iterable[Member] = sio.members("/nobody")
+    assert list(members) == []

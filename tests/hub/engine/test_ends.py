@@ -89,7 +89,7 @@ async def test_a_peer_that_keeps_its_half_open_is_let_go(serve: Serve) -> None:
     sio = server
     sio.cut(next(sio.members()))
     async with asyncio.timeout(2):
-        while server._listener.connections:
+        while server._listener.transports.open:
             await asyncio.sleep(0.01)
     writer.close()
 
@@ -154,7 +154,7 @@ async def test_unavailable_is_no_word(sio: Server, site: Site) -> None:
     def admit(member: Member, auth: Any) -> dict[str, Any]:
         raise Unavailable("away")
 
-    sio.admit = admit
+    sio.hooks.admit = admit
     async with site.wire() as wire:
         await wire.put("40")
         assert await wire.closed() == NO_CLOSE
@@ -269,7 +269,7 @@ async def test_without_an_accepted_connect_a_session_ends_whatever_it_sends(
         raise socketio.exceptions.ConnectionRefusedError("no")
 
     server = Server(Options(connect_timeout=0.2), namespaces=["/", "/custom"])
-    server.admit = refuse
+    server.hooks.admit = refuse
     site = await serve(server)
     async with site.wire() as wire:
         chatter = asyncio.create_task(_chatter(wire, packet))
@@ -277,13 +277,13 @@ async def test_without_an_accepted_connect_a_session_ends_whatever_it_sends(
             assert await wire.closed() == NO_CLOSE
         chatter.cancel()
         await asyncio.gather(chatter, return_exceptions=True)
-    assert server.eio.counters.closed == {"connect timeout": 1}
+    assert server.book.counters.closed == {"connect timeout": 1}
 
 
 @pytest.mark.fault(27)
 async def test_an_admission_that_never_ends_is_ended(serve: Serve) -> None:
     server = Server(Options(connect_timeout=0.2))
-    server.admit = partial(_never, server)
+    server.hooks.admit = partial(_never, server)
     site = await serve(server)
     async with site.wire() as wire:
         await wire.put("40")
@@ -364,3 +364,17 @@ async def test_of_the_request_nothing_is_kept_that_is_not_used(
     assert server.get_environ(sids[0]) == {"REMOTE_ADDR": "127.0.0.1"}
     for writer in writers:
         writer.close()
+
+
+async def test_whoever_the_manager_takes_out_has_left(sio: Server, site: Site) -> None:
+    """As the library's own code asks it; the transport stays for the time of another CONNECT."""
+    left: asyncio.Queue[str] = asyncio.Queue()
+    sio.on("disconnect", lambda sid, reason: left.put_nowait(reason))
+    async with site.wire() as wire:
+        await wire.connect()
+        (member,) = sio.members()
+        await sio.manager.disconnect(member.sid, "/")
+        assert await asyncio.wait_for(left.get(), 5) == "server disconnect"
+        assert sio.member(member.sid) is None
+        await wire.connect()
+        assert len(list(sio.members())) == 1

@@ -130,7 +130,7 @@ async def test_failures_are_acknowledged_where_the_application_says_how(
         raise LookupError("x")
 
     sio.on("broken", broken)
-    sio.failed = lambda member, event, error: {"event": event, "error": type(error).__name__}
+    sio.hooks.failed = lambda member, event, error: {"event": event, "error": type(error).__name__}
     async with site.wire() as wire:
         await wire.connect()
         await wire.put('421["broken"]', '422["unknown"]')

@@ -13,33 +13,38 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import SERVER, Protocol
 
 from hub.engine import Options
-from hub.engine.connection import OPEN, Connection
-from hub.engine.engine import Engine
-from hub.engine.frames import Readers, frame
-from hub.engine.link import Link
+from hub.engine.session.book import Book
+from hub.engine.session.connection import Connection
+from hub.engine.session.incoming import OPEN
+from hub.engine.session.link import Link
+from hub.engine.session.transports import Transports
+from hub.engine.wire.frames import Readers, frame
 from hub.plumbing.http.connections import Connections
 
 LIMIT = 300
 
 
 class Recorder:
-    """An engine's app that keeps what arrives."""
+    """A hearer that keeps what arrives."""
 
-    def __init__(self) -> None:
+    def __init__(self, link: Link) -> None:
+        self._link = link
         self.messages: list[str | bytes] = []
 
-    def opened(self, link: Link) -> None: ...
-
-    def text(self, link: Link, payload: bytes) -> None:
+    def text(self, payload: bytes) -> None:
         try:
             self.messages.append(payload.decode())
         except UnicodeDecodeError:
-            link.reject("utf8")
+            self._link.reject("utf8")
 
-    def binary(self, link: Link, payload: bytes) -> None:
+    def binary(self, payload: bytes) -> None:
         self.messages.append(payload)
 
-    def closed(self, link: Link, reason: str) -> None: ...
+    def sort(self) -> None: ...
+
+    def moved(self, link: Link) -> None: ...
+
+    def closed(self, reason: str) -> None: ...
 
 
 class FakeTransport(asyncio.Transport):
@@ -65,37 +70,27 @@ class FakeTransport(asyncio.Transport):
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None: ...
 
 
-class _Listener:
-    """As much of a listener as an open connection asks."""
-
-    def __init__(self, engine: Engine) -> None:
-        self.engine = engine
-        self.readers = Readers(LIMIT)
-        self.connections: set[Any] = set()
-        self.counted = Connections(None, 1)
-
-
 def ours(chunks: list[bytes]) -> tuple[list[str | bytes], int | None, bool]:
     """Messages, close code sent, and whether the transport was closed."""
     return asyncio.run(_ours(chunks))
 
 
 async def _ours(chunks: list[bytes]) -> tuple[list[str | bytes], int | None, bool]:
-    engine = Engine(options=Options(max_payload=LIMIT))
-    app = Recorder()
-    engine.app = app
-    connection = Connection(_Listener(engine))  # type: ignore[arg-type]
+    book = Book(Options(max_payload=LIMIT))
     transport = FakeTransport()
-    connection.connection_made(transport)
-    engine.limits.take("a")
+    transports = Transports(Connections(None, 1), Readers(LIMIT))
+    connection = Connection(book, transports, transport, None)
+    book.limits.take("a")
     connection.address = "a"
-    connection._become_open("sid", {})
-    engine.sockets["sid"] = connection
+    recorder = Recorder(connection)
+    book.sessions["sid"] = connection
+    connection.open("sid", {}, b"", lambda _: recorder)
+    transport.written = b""  # without the OPEN packet
     for chunk in chunks:
         connection.data_received(chunk)
-    engine.close()
+    book.close()
     assert connection.phase == OPEN or transport.closed
-    return app.messages, _close_code(transport.written), transport.closed
+    return recorder.messages, _close_code(transport.written), transport.closed
 
 
 def _close_code(written: bytes) -> int | None:

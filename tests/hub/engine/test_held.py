@@ -26,7 +26,7 @@ async def test_what_is_for_everybody_waits_as_well(
         await go_on.wait()
         return {}
 
-    sio.admit = admit
+    sio.hooks.admit = admit
     async with site.wire() as wire:
         await wire.put("40")
         await begun.wait()
@@ -45,8 +45,8 @@ async def test_whoever_is_refused_leaves_nothing(sio: Server, site: Site) -> Non
         sio.deliver(Event(["e", {"n": 1}]))
         raise ConnectionRefusedError
 
-    sio.admit = admit
+    sio.hooks.admit = admit
     async with site.wire() as wire:
         await wire.put("40")
         assert (await wire.text()).startswith("44")
-    assert not sio.manager.namespace("/").held
+    assert not sio.manager.namespaces["/"].held

@@ -29,18 +29,17 @@ def _parameters(function: Any) -> list[str]:
 @pytest.mark.parametrize(
     ("owner", "name", "parameters"),
     [
-        # overridden in hub.engine.server
+        # overridden in hub.engine.face.server
         (socketio.AsyncServer, "_engineio_server_class", []),
         (socketio.AsyncServer, "_send_packet", ["eio_sid", "pkt"]),
         (socketio.AsyncServer, "disconnect", ["sid", "namespace", "ignore_queue"]),
-        # called by hub.engine.calls and dispatch
+        # called by hub.engine.face.calls
         (socketio.AsyncServer, "_trigger_event", ["event", "namespace", "args"]),
         (socketio.AsyncServer, "_handle_eio_connect", ["eio_sid", "environ"]),
         (socketio.AsyncServer, "_handle_eio_disconnect", ["eio_sid", "reason"]),
         (base_server.BaseServer, "_get_event_handler", ["event", "namespace", "args"]),
         (base_server.BaseServer, "_get_namespace_handler", ["namespace", "args"]),
-        # overridden in hub.engine.manager
-        (socketio.AsyncManager, "trigger_callback", ["sid", "id", "data"]),
+        # overridden in hub.engine.face.manager
         (base_manager.BaseManager, "is_connected", ["sid", "namespace"]),
         (base_manager.BaseManager, "sid_from_eio_sid", ["eio_sid", "namespace"]),
         (base_manager.BaseManager, "eio_sid_from_sid", ["sid", "namespace"]),
@@ -49,7 +48,7 @@ def _parameters(function: Any) -> list[str]:
         (base_manager.BaseManager, "basic_leave_room", ["sid", "namespace", "room"]),
         (base_manager.BaseManager, "basic_close_room", ["room", "namespace"]),
         (base_manager.BaseManager, "get_rooms", ["sid", "namespace"]),
-        # overridden in hub.engine.engine
+        # overridden in hub.engine.session.engine
         (engineio.AsyncServer, "handle_request", ["args", "kwargs"]),
         (engineio.AsyncServer, "attach", ["app", "engineio_path"]),
         (engineio_base.BaseServer, "generate_id", []),

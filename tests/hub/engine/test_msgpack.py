@@ -9,7 +9,7 @@ import msgpack
 import pytest
 
 from hub.engine import Event, Server
-from hub.engine.packets import decode_msgpack
+from hub.engine.wire.packets import decode_msgpack
 
 from .wire import Site, Wire, event
 

@@ -15,8 +15,7 @@ import msgpack
 import orjson
 import pytest
 
-from hub.engine import Member, Server
-from hub.engine.calls import Refused
+from hub.engine import Member, NotTaken, Server
 
 from .conftest import Serve
 from .wire import Site, Wire
@@ -167,11 +166,11 @@ def refusals(sio: Server) -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
 
     def failed(member: Member, name: str, error: Exception | None) -> Any:
-        assert isinstance(error, Refused)
+        assert isinstance(error, NotTaken)
         found.append((name, str(error)))
         return {"refused": str(error)}
 
-    sio.failed = failed
+    sio.hooks.failed = failed
     return found
 
 

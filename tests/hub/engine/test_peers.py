@@ -129,7 +129,7 @@ async def test_a_cut_client_comes_back_and_recovers(serve: Serve, sio: Server) -
         sio.enter(member, "r")
         return {"pid": "the pid"}
 
-    sio.admit = admit
+    sio.hooks.admit = admit
     sio.on("echo", lambda sid, *args: (list(args),))
     site = await serve()
     client = await JavaScript.start(

@@ -15,9 +15,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hub.engine import Event, Options, Server, rooms
-from hub.engine.connection import Connection
-from hub.engine.frames import TEXT, frame
+from hub.engine import Event, Options, Server
+from hub.engine.rooms import outlet
+from hub.engine.session.backlog import Backlog
+from hub.engine.session.connection import Connection
+from hub.engine.wire.frames import TEXT, frame
+from hub.engine.wire.packets import EVENT
 from tests.conftest import examples
 
 from .conftest import Serve
@@ -84,7 +87,7 @@ async def _flushed() -> None:
 
 async def _joined(server: Server, count: int = 1) -> None:
     async with asyncio.timeout(5):
-        while len(server.manager.namespace("/").everyone) != count:
+        while len(server.manager.namespaces["/"].everyone) != count:
             await asyncio.sleep(0.002)
 
 
@@ -95,7 +98,7 @@ async def _stall(server: Server, start: int = 1) -> int:
     """Stamped events until the connection is over its low mark; the next number."""
     number = start
     async with asyncio.timeout(10):
-        while server.eio.waiting_bytes() <= server.eio.options.backlog_low:
+        while server.book.waiting_bytes() <= server.book.options.backlog_low:
             for _ in range(20):
                 server.deliver(Event(["n", number, PAD], offset=f"{number:06}"))
                 number += 1
@@ -113,8 +116,8 @@ async def test_a_slow_consumer_is_closed_and_counted(narrow: tuple[Server, Site]
     for more in range(200):
         server.deliver(Event(["n", number + more, PAD], offset=f"{number + more:06}"))
     assert await asyncio.wait_for(left.get(), 5) == "slow consumer"
-    assert server.eio.counters.closed == {"slow consumer": 1}
-    assert server.eio.waiting_bytes() == 0
+    assert server.book.counters.closed == {"slow consumer": 1}
+    assert server.book.waiting_bytes() == 0
     assert not server.eio.sockets
     stalled.close()
 
@@ -126,16 +129,16 @@ async def test_under_the_low_mark_nothing_is_dropped_and_nothing_overtakes(
     stalled = await asyncio.to_thread(Stalled, site.port)
     await _joined(server)
     number = 0
-    while not server.eio.behind:
+    while not server.book.behind:
         number += 1
         server.deliver(Event(["n", number, PAD], offset=f"{number:06}"))
     server.deliver(Event(["typing", {}], kind="volatile"))
     server.deliver(Event(["urgent", {}], kind="alert", offset=f"{number + 1:06}"))
     server.deliver(Event(["n", number + 2, PAD], offset=f"{number + 2:06}"))
-    assert server.eio.waiting_bytes() <= server.eio.options.backlog_low
+    assert server.book.waiting_bytes() <= server.book.options.backlog_low
     data = await asyncio.to_thread(stalled.read, b'"%06d"' % (number + 2))
     assert events(data)[number:-1] == [["typing", {}], ["urgent", {}, f"{number + 1:06}"]]
-    assert server.eio.counters.dropped["volatile"] == 0
+    assert server.book.counters.dropped["volatile"] == 0
     stalled.close()
 
 
@@ -150,11 +153,11 @@ async def test_a_reader_that_falls_behind_in_the_middle_of_a_broadcast_gets_it_i
     await _joined(server, 2)
     last = list(server.members())[1]
     long = b'42["n",0,"%s"]' % (b"x" * 100_000)
-    monkeypatch.setattr(rooms, "SLICE", 1 if way == "to many" else 1000)
+    monkeypatch.setattr(outlet, "SLICE", 1 if way == "to many" else 1000)
     if way == "to many":
         server.deliver(Event(["n", 1]))
         server.deliver(Event(["n", 1]), ["nobody"])
-        [slow] = server.manager.namespace("/")._batches[0].rest
+        [slow] = server.manager.namespaces["/"].outlet._batches[0].rest
         assert isinstance(slow.link, Connection)
         slow.link.write(frame(TEXT, long))
     else:
@@ -166,7 +169,7 @@ async def test_a_reader_that_falls_behind_in_the_middle_of_a_broadcast_gets_it_i
         peer.drain()
         return os.write(fd, wire)
 
-    monkeypatch.setattr(rooms, "write", write)
+    monkeypatch.setattr(outlet, "write", write)
     if way == "to one":
         server.deliver(Event(["n", 1]), [slow.sid])
     elif way == "to all":
@@ -196,8 +199,8 @@ async def test_lanes_of_a_slow_reader(narrow: tuple[Server, Site]) -> None:
     server.deliver(Event(["urgent", {"id": "u"}], kind="alert", offset=f"{number + 10:06}"))
     server.deliver(Event(["n", number + 11, PAD], offset=f"{number + 11:06}"))
     await _flushed()
-    assert server.eio.counters.dropped == {"volatile": 9}
-    assert server.eio.waiting_bytes() > 20_000
+    assert server.book.counters.dropped == {"volatile": 9}
+    assert server.book.waiting_bytes() > 20_000
     data = await asyncio.to_thread(stalled.read, b'"online"')
     heard = events(data)
     names = [args[0] for args in heard]
@@ -207,7 +210,7 @@ async def test_lanes_of_a_slow_reader(narrow: tuple[Server, Site]) -> None:
     stamps = [args[-1] for args in heard if args[0] == "n"]
     assert stamps == sorted(stamps)
     assert heard[-1] == ["online", {"count": 4}]
-    assert not server.eio.behind  # it has caught up, and is written to directly again
+    assert not server.book.behind  # it has caught up, and is written to directly again
     assert next(server.members()).fast
     stalled.close()
 
@@ -219,8 +222,6 @@ def test_property_at_every_cut_offset_and_replay_and_live_are_everything(
 ) -> None:
     """A connection that queues, cut anywhere: what it saw, and what follows the last stamp it
     saw, is all there was."""
-    from hub.engine.backlog import Backlog
-
     written: list[Event] = []
     backlog: Backlog[Event] = Backlog()
     for number, kind in enumerate(kinds):
@@ -264,11 +265,11 @@ async def test_a_polling_client_is_bounded_too(serve: Serve) -> None:
     body = (await site.poll(session))[1].split("\x1e")
     assert [orjson.loads(packet[2:])[1] for packet in body if "online" in packet][-1] == 11
     assert sum('"n"' in packet for packet in body) == 12
-    assert server.eio.counters.dropped["volatile"] > 0
+    assert server.book.counters.dropped["volatile"] > 0
     for number in range(100):
         server.deliver(Event(["n", number, PAD]))
     await asyncio.sleep(0)
-    assert server.eio.counters.closed == {"slow consumer": 1}
+    assert server.book.counters.closed == {"slow consumer": 1}
     assert (await site.poll(session))[0] == 400
 
 
@@ -278,7 +279,7 @@ async def test_readers_of_every_speed_get_everything_in_order(
 ) -> None:
     """Broadcasts, replies and single events of all sizes, to sockets that fill at any moment."""
     chance = random.Random(seed)
-    monkeypatch.setattr(rooms, "SLICE", 7)
+    monkeypatch.setattr(outlet, "SLICE", 7)
     server = Server(
         Options(backlog_low=30_000, backlog_high=100_000_000, send_buffer=4096, ping_interval=0.3)
     )
@@ -307,8 +308,7 @@ async def test_readers_of_every_speed_get_everything_in_order(
                     server.deliver(event, [members[index].sid])
                     hearing = range(index, index + 1)
                 case _:
-                    members[index].namespace.flush_before(members[index])
-                    members[index].link.send_text(b'42["n",%d,"%s"]' % (number, pad.encode()))
+                    members[index].send(EVENT, None, ["n", number, pad])
                     hearing = range(index, index + 1)
             for one in hearing:
                 wanted[one].append(number)

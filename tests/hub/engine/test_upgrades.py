@@ -16,7 +16,7 @@ import orjson
 import pytest
 
 from hub.engine import Event, Options, Server
-from hub.engine.polling import decode_base64
+from hub.engine.session.polling import decode_base64
 
 from .conftest import Serve
 from .peers import AVAILABLE, MISSING, node

@@ -10,7 +10,6 @@ import socketio
 
 from hub.engine import Event
 from hub.plumbing.settings.settings import Settings
-from hub.sockets import admission
 from hub.sockets.guest import guest_of, left_of
 from protocol.errors import Code
 from protocol.events import Emit
@@ -77,7 +76,7 @@ async def test_what_is_published_during_the_check_comes_after_ready(
     """From the moment a room is joined nothing is missed, and ready still comes first."""
     wire = await dial(hub)
     node = hub.door.node
-    opened = node.server.manager.opened
+    opened = node.server.manager.namespaces.hooks.opened
     assert opened is not None
 
     def publish_at_once(namespace: str, room: Any) -> None:
@@ -85,7 +84,7 @@ async def test_what_is_published_during_the_check_comes_after_ready(
         if room == "user:minji":
             node.server.deliver(Event(["early", {"n": 1}]), ("user:minji",))
 
-    node.server.on_rooms(publish_at_once, node.server.manager.emptied)
+    node.server.on_rooms(publish_at_once, node.server.manager.namespaces.hooks.emptied)
     await wire.send("40" + json.dumps({"token": hub.token("minji")}))
     packets = [str(await wire.next()) for _ in range(3)]
     assert packets[0].startswith("40{")
@@ -134,7 +133,7 @@ async def test_a_person_over_the_limit_loses_the_oldest_socket(
 async def test_an_expired_token_ends_the_socket(
     hub: Running, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(admission, "EXPIRED_GRACE_S", 0.0)
+    monkeypatch.setattr(hub.door.node, "expired_grace_s", 0.0)
     client = await connect(hub, "minji", token=hub.token("minji", ttl_s=1))
     assert await client.next("(disconnect)") == client.sio.reason.TRANSPORT_ERROR
 

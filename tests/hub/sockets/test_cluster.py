@@ -35,7 +35,7 @@ async def obeyed(hub: Running, other: Running, user_id: str) -> None:
     """Until everything ordered so far has been carried out: orders are obeyed one by one."""
     node, last = hub.door.node, "room of the last order"
     manager, entered = node.server.manager, asyncio.Event()
-    opened = manager.opened
+    opened = manager.namespaces.hooks.opened
     assert opened is not None
 
     def noticed(namespace: str, room: Any) -> None:
@@ -43,7 +43,7 @@ async def obeyed(hub: Running, other: Running, user_id: str) -> None:
         if room == last:
             entered.set()
 
-    manager.opened = noticed
+    manager.namespaces.hooks.opened = noticed
     await other.door.node.requests.join("/", (f"user:{user_id}",), (last,))
     async with asyncio.timeout(10):
         await entered.wait()
@@ -157,7 +157,7 @@ async def test_nothing_of_a_socket_stays(hub: Running, connect: Connect) -> None
     assert node.bus.rooms == idle["rooms"]
     assert not node.guests
     assert not len(node.expiries)
-    assert not node.server.manager.namespace("/").members
+    assert not node.server.manager.namespaces["/"].members
     keys = [key async for key in node.domain.redis.scan_iter(f"{node.domain.keys.prefix}room:*")]
     assert keys == []
 

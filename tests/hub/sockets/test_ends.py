@@ -8,7 +8,6 @@ import aiohttp
 import pytest
 
 from hub.plumbing.settings.settings import Settings
-from hub.sockets import admission
 from protocol.events import CLIENT_EVENTS
 from tests.client import Ears
 from tests.hub.sockets.conftest import Dial, Running, running, with_figures
@@ -64,7 +63,7 @@ async def test_after_an_expiry_a_client_is_back(
     hub: Running, come: Come, transport: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The README's client brings a fresh token, as its `auth` is asked anew."""
-    monkeypatch.setattr(admission, "EXPIRED_GRACE_S", 0.0)
+    monkeypatch.setattr(hub.door.node, "expired_grace_s", 0.0)
     client = await come(hub, "minji", transport, ttl_s=1)
     await client.back()
     assert client.names().count("ready") == 2
@@ -114,7 +113,7 @@ async def test_refused_logins_do_not_keep_a_session(
         async with asyncio.timeout(3):
             while isinstance(await _ask(wire, f'40{{"token":"{word}"}}'), str):
                 await asyncio.sleep(0.05)
-        assert hub.door.node.server.eio.counters.closed == {"connect timeout": 1}
+        assert hub.door.node.server.book.counters.closed == {"connect timeout": 1}
 
 
 async def _ask(wire: Any, packet: str) -> Any:

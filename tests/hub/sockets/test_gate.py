@@ -206,7 +206,7 @@ async def test_refused_events_cost_the_sender_its_transport(
 async def test_10_mb_are_not_read(hub: Running, dial: Dial, connect: Connect) -> None:
     bystander = await connect(hub, "jiho")
     wire = await dial(hub)
-    rejected = hub.door.node.server.eio.counters.rejected
+    rejected = hub.door.node.server.book.counters.rejected
     with contextlib.suppress(ConnectionError):  # reset while it still sends
         await wire.send('42["inbox:sync",{"x":"' + "x" * 10_000_000 + '"}]')
     assert await wire.next() in (1009, 1006)

@@ -18,10 +18,10 @@ class InFlight:
 
     def __init__(self, hub: Running) -> None:
         self.begun = self.now = self.most = 0
-        server = hub.door.node.server
-        assert server.admit is not None
-        self._admit: Callable[..., Any] = server.admit
-        server.admit = self.admit
+        hooks = hub.door.node.server.hooks
+        assert hooks.admit is not None
+        self._admit: Callable[..., Any] = hooks.admit
+        hooks.admit = self.admit
 
     async def admit(self, member: Member, auth: Any) -> Any:
         self.begun += 1

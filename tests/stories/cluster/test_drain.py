@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import sys
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 
 from hub.cluster.emitter import Emitter
 from hub.domain.context import Domain
+from tests import forked
 from tests.stories.cluster.balancer import is_ready
 from tests.stories.cluster.clients import EVENT, Client
 from tests.stories.cluster.nodes import REGION_ROOM, Nodes, open_nodes
@@ -32,15 +32,8 @@ async def nodes(
 
 async def dongne(redis_url: str, *words: str) -> tuple[int, list[str], str]:
     """Exit code, lines and complaints of a command."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "hub.commands.cli",
-        *words,
-        env={**os.environ, "REDIS_URL": redis_url, "SHUTDOWN_TIMEOUT": "15000"},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
+    env = {**os.environ, "REDIS_URL": redis_url, "SHUTDOWN_TIMEOUT": "15000"}
+    process = await forked.dongne(*words, env=env)
     async with asyncio.timeout(30):
         out, complaints = await process.communicate()
     assert process.returncode is not None

@@ -6,22 +6,22 @@ from pathlib import Path
 import pytest
 
 from hub.domain.context import Domain
+from tests.deploy.proxies import NGINX, FollowingNginx
 from tests.stories.cluster.kills import SHORT, Plan, play
-from tests.stories.cluster.nginx import PROGRAM, Nginx
 from tests.stories.cluster.nodes import open_nodes
 
 pytestmark = pytest.mark.story
 FULL = os.environ.get("STORIES") == "full"
 
 
-@pytest.mark.skipif(PROGRAM is None, reason="no nginx on this machine")
+@pytest.mark.skipif(NGINX is None, reason="no nginx on this machine")
 async def test_nobody_misses_anything_behind_nginx(
     domain: Domain, database_url: str, redis_url: str, tmp_path: Path
 ) -> None:
     """By the configuration that `deploy` holds; nodes believe one hop of X-Forwarded-For."""
     settings = {"TRUST_PROXY": "1"}
     async with open_nodes(
-        domain, database_url, redis_url, tmp_path, 3, settings, front=Nginx
+        domain, database_url, redis_url, tmp_path, 3, settings, front=FollowingNginx
     ) as nodes:
         result = await play(nodes, SHORT)
     print(result)

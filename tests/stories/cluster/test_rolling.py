@@ -9,7 +9,7 @@ from hub.domain.context import Domain
 from tests.stories.cluster.nodes import open_nodes
 from tests.stories.cluster.rolling import SHORT, Plan, play
 
-pytestmark = pytest.mark.story
+pytestmark = [pytest.mark.story, pytest.mark.alone]
 FULL = os.environ.get("STORIES") == "full"
 DRAIN_RATE = 100 if FULL else 40
 SETTINGS = {} if FULL else {"DRAIN_RATE": str(DRAIN_RATE), "SHUTDOWN_DRAIN_MS": "200"}

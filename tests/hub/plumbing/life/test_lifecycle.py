@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 
 from hub.plumbing.life.lifecycle import Lifecycle
+from tests.forked import Started
 
 ROOT = Path(__file__).parents[4]
 
@@ -42,7 +44,7 @@ sys.exit(run(main, settings))
 class Program:
     """A running program; `lines` are those it printed so far."""
 
-    process: subprocess.Popen[str]
+    process: subprocess.Popen[str] | Started
     lines: list[str]
 
     def until(self, what: str) -> str:
@@ -72,19 +74,24 @@ class Program:
 
 
 @contextmanager
-def program(body: str, timeout_ms: int = 5000) -> Iterator[Program]:
+def program(body: str, timeout_ms: int = 5000, *, executed: bool = False) -> Iterator[Program]:
+    """It is forked, unless the end of the interpreter belongs to what is shown."""
     text = PROLOGUE + textwrap.dedent(body) + EPILOGUE % timeout_ms
-    process = subprocess.Popen(
-        [sys.executable, "-c", text],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
+    process = (
+        subprocess.Popen(
+            [sys.executable, "-c", text],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        if executed
+        else Started(text, os.environ)
     )
     try:
         yield Program(process, [])
     finally:
-        process.kill()
+        process.send_signal(signal.SIGKILL)
         process.wait()
         assert process.stdout is not None
         process.stdout.close()
@@ -117,7 +124,7 @@ def test_further_signals_are_ignored_until_the_very_end() -> None:
     async def main(life):
         life.on_stop("slow", lambda: stop("slow", 0.5))
     """
-    with program(body) as one:
+    with program(body, executed=True) as one:
         one.until('"started"')
         one.signal()
         one.until('"stopping"')

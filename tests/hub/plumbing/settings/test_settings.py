@@ -96,6 +96,16 @@ def test_every_problem_stands_in_one_message() -> None:
         ({"JWT_SECRET_PREVIOUS": SECRET}, "JWT_SECRET_PREVIOUS"),
         ({"JWT_SECRET_PREVIOUS": OTHER}, "LINK_SECRET"),
         ({"JWT_EXPIRATION": "15m", "JWT_EXPIRES_IN": "5m"}, "JWT_EXPIRATION"),
+        ({"JWT_ALGORITHMS": "none"}, "JWT_ALGORITHMS"),
+        ({"JWT_ALGORITHMS": "HS256,HS512"}, "JWT_ALGORITHMS"),
+        ({"JWT_ALGORITHMS": "HS256,RS256"}, "JWT_JWKS_URL"),
+        ({"JWT_JWKS_URL": "https://id.example.com/keys"}, "JWT_JWKS_URL"),
+        (
+            {"APP_ENV": "staging", "JWT_ALGORITHMS": "RS256", "JWT_JWKS_URL": "http://id.kr"},
+            "JWT_JWKS_URL",
+        ),
+        ({"JWT_SUBJECT_CLAIM": "jti"}, "JWT_SUBJECT_CLAIM"),
+        ({"JWT_SUBJECT_CLAIM": "role"}, "JWT_ROLE_CLAIM"),
         ({"SOCKET_TRANSPORTS": "carrier-pigeon"}, "SOCKET_TRANSPORTS"),
         ({"HUB_PROCESSES": "2"}, "HUB_PROCESSES"),
         ({"PRESENCE_TTL": "85"}, "PRESENCE_TTL"),
@@ -270,6 +280,22 @@ def test_token_keys_sign_with_the_present_secret_and_verify_with_both() -> None:
     keys = load(JWT_SECRET_PREVIOUS="c" * 32).auth.token_keys
     assert keys.secrets == (SECRET, "c" * 32)
     assert keys.issuer == "hub"
+    assert keys.algorithms == ("HS256",)
+    assert not keys.plain
+
+
+def test_token_keys_say_what_is_asked_of_tokens() -> None:
+    keys = load(
+        JWT_ALGORITHMS="ES256, RS256,ES256",
+        JWT_JWKS_URL="https://id.example.com/keys",
+        JWT_AUDIENCE="dongne",
+        JWT_PLAIN_TOKENS="true",
+        JWT_SUBJECT_CLAIM="user_id",
+        JWT_ROLE_CLAIM="group",
+    ).auth.token_keys
+    assert keys.algorithms == ("RS256", "ES256")
+    assert (keys.audience, keys.plain) == ("dongne", True)
+    assert (keys.subject_claim, keys.role_claim) == ("user_id", "group")
 
 
 # .env.example

@@ -13,7 +13,7 @@ from urllib.parse import quote, urlsplit
 import asyncpg
 import pytest
 
-from hub.commands.start import migrating
+from hub.commands.operate import migrating
 from hub.domain.assembly import open_domain
 from hub.domain.context import Domain
 from hub.embedded import Postgres

@@ -1,16 +1,14 @@
 """What a process prints: a program is run, and its lines are read."""
 
 import json
+import os
 import re
-import subprocess
-import sys
 import textwrap
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[4]
+from tests.forked import run_text
 
 PROLOGUE = """
 import logging, structlog
@@ -28,9 +26,8 @@ log = structlog.get_logger("a.b")
 
 def output_of(body: str, **environ: str) -> str:
     program = PROLOGUE % environ + textwrap.dedent(body)
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
-    )
+    done = run_text(program, os.environ)
+    done.check_returncode()
     assert done.stderr == "", "everything goes to stdout"
     return done.stdout
 

@@ -1,0 +1,2 @@
+DROP INDEX refresh_tokens_family;
+ALTER TABLE refresh_tokens DROP COLUMN token_hash;

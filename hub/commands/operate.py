@@ -1,0 +1,69 @@
+"""What an operator does to the stores: migrations, keys of services."""
+
+from typing import Final
+
+from typer import echo
+
+from hub.domain.assembly import open_domain
+from hub.domain.people.sessions import ALL_SCOPES, add_service
+from hub.plumbing.life.lifecycle import Lifecycle
+from hub.plumbing.settings.process import Database
+from hub.plumbing.settings.settings import Settings
+from hub.plumbing.stores.migrations import Migration, Phase, latest, migrate, rollback, version
+from hub.plumbing.stores.postgres import Connection, dial
+
+PHASES: Final[dict[str, Phase | None]] = {"": None, "before": "before", "after": "after"}
+
+
+async def migrate_database(part: Database, phase: Phase | None = None) -> list[Migration]:
+    """Bring the database to this version."""
+    conn = await migrating(part)
+    try:
+        return await migrate(
+            conn, phase=phase, on_step=lambda one: echo(f"migration {one.version:04} {one.name}")
+        )
+    finally:
+        await conn.close()
+
+
+async def migrating(part: Database) -> Connection:
+    """A session for migrations: they take an advisory lock, which a pooler would lose."""
+    assert part.direct_dsn is not None
+    return await dial(part.direct_dsn, verify=part.ssl, application_name="dongne-migrate")
+
+
+async def migration_command(part: Database, what: str, phase: str, steps: int) -> None:
+    """`dongne migrate`: prints what it did."""
+    if what == "up":
+        done = await migrate_database(part, PHASES[phase])
+        echo(f"{len(done)} applied" if done else "nothing to do")
+        return
+    conn = await migrating(part)
+    try:
+        if what == "down":
+            for one in await rollback(conn, steps):
+                echo(f"taken back: {one.version:04} {one.name}")
+        echo(f"version {await version(conn)} of {latest()}")
+    finally:
+        await conn.close()
+
+
+async def key_command(
+    settings: Settings, client: str, scopes: list[str], prefixes: list[str], types: list[str]
+) -> str:
+    """`dongne key`: the new key of a service. Raises ValueError for an unknown scope."""
+    unknown = set(scopes) - set(ALL_SCOPES)
+    if unknown:
+        raise ValueError(f"unknown scope: {', '.join(sorted(unknown))}")
+    life = Lifecycle()
+    try:
+        domain = await open_domain(life, settings)
+        return await add_service(
+            domain,
+            client,
+            scopes=tuple(scopes),
+            room_prefixes=tuple(prefixes),
+            event_types=tuple(types),
+        )
+    finally:
+        await life.close()

@@ -1,0 +1,1 @@
+"""python-socketio's face: what arrives reaches the handlers that people attach as they know it."""
