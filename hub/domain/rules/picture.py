@@ -1,15 +1,10 @@
-"""The page that explains the states of an urgent question, printed from their table.
-
-`python -m hub.domain.rules.picture > deploy/docs/urgent-states.md` writes it anew.
-"""
-
-import sys
+"""The page that explains the states of an urgent question, printed from their table."""
 
 from hub.domain.rules.states import AWAITING, MEANINGS, URGENT_STATES, UrgentState
 
 _HEAD = """# The states of an urgent question
 
-Printed from `URGENT_STATES` (hub/domain/rules/states.py) by `python -m hub.domain.rules.picture`: a
+Printed from `URGENT_STATES` (hub/domain/rules/states.py) by `python -m deploy.docs.build`: a
 question moves as the table says, and in no other way (`hub.domain.questions.urgent.move`).
 
 """
@@ -27,7 +22,3 @@ def page() -> str:
     awaited = ", ".join(state for state in UrgentState if state in AWAITING)
     lines += ["", f"An answer is awaited in: {awaited}. Only then does a wave begin."]
     return _HEAD + "\n".join(lines) + "\n"
-
-
-if __name__ == "__main__":
-    sys.stdout.write(page())
