@@ -1,6 +1,7 @@
 """Events between services: the envelope, and one row an event type (S2-044)."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
@@ -112,6 +113,14 @@ class PointsCredited(Message):
     source_event_id: str
 
 
+class QuestionUnansweredEvent(Message):
+    """`notified`: how many people had been told of it by name."""
+
+    question_id: str
+    deadline_at: datetime
+    notified: int
+
+
 @dataclass(frozen=True, slots=True)
 class DomainEvent:
     name: str
@@ -132,5 +141,6 @@ DOMAIN_EVENTS: Final[dict[str, DomainEvent]] = {
         DomainEvent("answer.created", "both", AnswerCreatedEvent, "exactly-once", "qa-service"),
         DomainEvent("answer.accepted", "both", AnswerAcceptedEvent, "exactly-once", "qa-service"),
         DomainEvent("points.credited", "out", PointsCredited, "at-least-once", "hub"),
+        DomainEvent("question.unanswered", "out", QuestionUnansweredEvent, "at-least-once", "hub"),
     )
 }

@@ -6,7 +6,7 @@ A job repeats what it needs to find its rows in the database.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
+from typing import Final, Literal
 
 from protocol.payload import Message
 
@@ -34,6 +34,20 @@ class WaveJob(Message):
 
     question_id: str
     wave: int
+
+
+class ClockJob(Message):
+    """Look at an urgent question whose time has come: a wave's, a claim's, the deadline."""
+
+    question_id: str
+    due_at: datetime
+
+
+class RetractJob(Message):
+    """End what is pending about an urgent question, and take back what phones show."""
+
+    question_id: str
+    reason: Literal["answered", "closed", "expired"]
 
 
 class EventJob(Message):
@@ -99,7 +113,9 @@ JOBS: Final[Mapping[str, JobRow]] = {
     "email:bulk": JobRow(DeliveryJob, "email", LOW_PRIORITY, channel="email"),
     "first-look": JobRow(FirstLookJob, "follow-up"),
     "unseen-check": JobRow(DeliveryJob, "follow-up"),
+    "urgent-clock": JobRow(ClockJob, "follow-up", URGENT_PRIORITY),
     "urgent-wave": JobRow(WaveJob, "follow-up", URGENT_PRIORITY),
+    "urgent-retract": JobRow(RetractJob, "follow-up", URGENT_PRIORITY),
     "event": JobRow(EventJob, "event"),
     "trending": JobRow(ScheduledJob, "analytics"),
     "digest": JobRow(ScheduledJob, "analytics"),
@@ -162,8 +178,17 @@ def unseen_check(
     return _job("unseen-check", payload, urgent, delay_s)
 
 
-def wave_job(question_id: str, wave: int, *, delay_s: float = 0.0) -> Job:
-    return _job("urgent-wave", WaveJob(question_id=question_id, wave=wave), True, delay_s)
+def clock_job(question_id: str, due_at: datetime, *, delay_s: float) -> Job:
+    payload = ClockJob(question_id=question_id, due_at=due_at)
+    return _job("urgent-clock", payload, True, delay_s)
+
+
+def wave_job(question_id: str, wave: int) -> Job:
+    return _job("urgent-wave", WaveJob(question_id=question_id, wave=wave), True)
+
+
+def retract_job(question_id: str, reason: Literal["answered", "closed", "expired"]) -> Job:
+    return _job("urgent-retract", RetractJob(question_id=question_id, reason=reason), True)
 
 
 def event_job(event_id: str) -> Job:

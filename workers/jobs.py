@@ -10,12 +10,21 @@ from zoneinfo import ZoneInfo
 
 from hub.domain import intake
 from hub.domain.context import Domain
-from hub.domain.notifications import delivery
+from hub.domain.notifications import delivery, retraction
 from hub.domain.notifications import first_look as looks
-from hub.domain.questions import waves
+from hub.domain.questions import progress, waves
 from hub.domain.rules.kinds import Channel
 from hub.domain.rules.reasons import Reason
-from protocol.jobs import JOBS, DeliveryJob, EventJob, FirstLookJob, ScheduledJob, WaveJob
+from protocol.jobs import (
+    JOBS,
+    ClockJob,
+    DeliveryJob,
+    EventJob,
+    FirstLookJob,
+    RetractJob,
+    ScheduledJob,
+    WaveJob,
+)
 from workers.channels.provider import Providers
 from workers.ending import Again, Attempt, Done, Ending, Held
 from workers.schedules import SCHEDULES, Plan
@@ -82,6 +91,16 @@ async def scheduled(desk: Desk, job: ScheduledJob, this: Attempt, name: str) -> 
     return Done()
 
 
+async def urgent_clock(desk: Desk, job: ClockJob, this: Attempt) -> Ending:
+    await progress.look(desk.domain, job.question_id, job.due_at)
+    return Done()
+
+
+async def urgent_retract(desk: Desk, job: RetractJob, this: Attempt) -> Ending:
+    await retraction.settle_pending(desk.domain, job.question_id, Reason(job.reason))
+    return Done()
+
+
 async def event(desk: Desk, job: EventJob, this: Attempt) -> Ending:
     """After the last try its error stays in inbox_events."""
     applied = await intake.apply(desk.domain, UUID(job.event_id))
@@ -96,7 +115,9 @@ HANDLERS: Final[dict[str, Callable[[Desk, Any, Attempt], Awaitable[Ending]]]] = 
     },
     "first-look": first_look,
     "unseen-check": unseen_check,
+    "urgent-clock": urgent_clock,
     "urgent-wave": urgent_wave,
+    "urgent-retract": urgent_retract,
     "event": event,
     **{name: partial(scheduled, name=name) for name in SCHEDULES},
 }

@@ -1,8 +1,11 @@
-"""`python -m deploy.docs.build` writes env-keys.md from the settings; a test holds it fresh."""
+"""`python -m deploy.docs.build` writes what is printed from the code: the settings (env-keys.md)
+and the states of an urgent question (urgent-states.md). Tests hold both fresh.
+"""
 
 from pathlib import Path
 from typing import Final
 
+from hub.domain.rules import picture
 from hub.plumbing.settings.settings import variables
 
 PAGE: Final = Path(__file__).with_name("env-keys.md")
@@ -34,3 +37,4 @@ def text() -> str:
 
 if __name__ == "__main__":
     PAGE.write_text(text(), "utf-8")
+    PAGE.with_name("urgent-states.md").write_text(picture.page(), "utf-8")

@@ -39,7 +39,9 @@ async def arrive(d: Domain, user_id: str) -> Arrival:
             "SELECT id FROM questions WHERE user_id = $1 AND status = 'active'"
             " AND created_at > $2 UNION SELECT question_id FROM answers a JOIN questions q"
             " ON q.id = a.question_id WHERE a.user_id = $1 AND q.status = 'active'"
-            " AND a.created_at > $2 LIMIT 20",
+            " AND a.created_at > $2 UNION SELECT question_id FROM question_claims c"
+            " JOIN questions q ON q.id = c.question_id WHERE c.user_id = $1"
+            " AND c.released_at IS NULL AND q.status = 'active' AND c.claimed_at > $2 LIMIT 20",
             user_id,
             d.now() - timedelta(days=1),
         )

@@ -7,6 +7,7 @@ from hub.cluster.server import Server
 from hub.domain.context import Domain, Policy
 from hub.domain.places.atlas import load_atlas
 from hub.domain.publishing import Publisher
+from hub.domain.rules.audience import PlannedWave
 from hub.domain.service_keys import ServiceKeys
 from hub.plumbing.http.jwks import PublicKeys
 from hub.plumbing.http.outbound import Outbound, PushServices
@@ -82,11 +83,12 @@ def policy(settings: Settings) -> Policy:
     """Figures of the rules as the settings say."""
     part, auth, channels = settings.questions, settings.auth, settings.channels
     key = channels.vapid_private_key
-    first_radius = part.urgent_waves[0].radius_m
     return Policy(
-        wave_radius_m=first_radius or part.nearby_radius_m,
+        waves=tuple(PlannedWave(*wave) for wave in part.urgent_waves),
         urgent_deadline_s=part.urgent_deadline_s,
         urgent_max_recipients=part.urgent_max_recipients,
+        urgent_claims=part.urgent_claims,
+        urgent_claim_lease_s=part.urgent_claim_lease_s,
         urgent_open_per_asker=part.urgent_per_asker.open,
         urgent_per_asker_day=part.urgent_per_asker.a_day,
         unseen_push_urgent_s=part.unseen_push_urgent_s,

@@ -7,6 +7,7 @@ from typing import Protocol
 from redis.asyncio import Redis
 
 from hub.domain.places.atlas import Atlas
+from hub.domain.rules.audience import PlannedWave
 from hub.domain.rules.kinds import Channel, Pace, Timers
 from hub.domain.service_keys import ServiceKeys
 from hub.plumbing.http.jwks import PublicKeys
@@ -28,9 +29,15 @@ class Presence(Protocol):
 class Policy:
     """Figures of the rules: seconds, metres, points."""
 
-    wave_radius_m: int = 2000
+    waves: tuple[PlannedWave, ...] = (
+        PlannedWave(0, 2000),
+        PlannedWave(180, 5000),
+        PlannedWave(420, None),
+    )
     urgent_deadline_s: int = 600
     urgent_max_recipients: int = 200
+    urgent_claims: int = 3
+    urgent_claim_lease_s: int = 180
     urgent_open_per_asker: int = 1
     urgent_per_asker_day: int = 3
     unseen_push_urgent_s: int = 30
@@ -45,6 +52,11 @@ class Policy:
     public_base_url: str = ""
     push_services: PushServices = field(default_factory=PushServices)
     web_key: str | None = None
+
+    @property
+    def widest_circle_m(self) -> int:
+        """Of the waves that reach cells; the region is a room of its own."""
+        return max((wave.radius_m or 0 for wave in self.waves), default=0)
 
     def timers(self, pace: Pace) -> Timers:
         push_s, email_s = {

@@ -1,4 +1,4 @@
-"""Open urgent questions for sockets that enter a cell later, by connecting or by moving."""
+"""Open urgent questions for sockets that enter a place later, by connecting or by moving."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -14,17 +14,18 @@ from protocol.errors import HubError
 from protocol.events import Emit
 from protocol.names import room_kind
 
-CELL: Final = "cell:"
+PLACES: Final = ("cell:", "region:")
+"""Kinds of rooms that waves are told to."""
 
 log = structlog.get_logger(__name__)
 
 _untold = Lasting(
-    log, "open questions of a cell could not be told", "open questions of cells are told again"
+    log, "open questions of a place could not be told", "open questions of places are told again"
 )
 
 
 async def tell(node: Node, room: str, members: Sequence[Member]) -> None:
-    """What is open in the cell of this room, to members who have just entered it."""
+    """What is open in the place of this room, to members who have just entered it."""
     try:
         await confirmed(node, (room,))
     except HubError as error:
@@ -37,17 +38,17 @@ async def tell(node: Node, room: str, members: Sequence[Member]) -> None:
 
 
 async def near(node: Node, member: Member) -> list[tuple[str, Emit]]:
-    """What is open in the cells a socket is in, with the room of each."""
-    rooms = [name for name in map(str, member.room_names) if room_kind(name) == CELL]
+    """What is open in the places a socket is in, with the room of each."""
+    rooms = [name for name in map(str, member.room_names) if room_kind(name) in PLACES]
     found = [(room, one) for room in rooms for one in await _open_in(node, room)]
     return [(room, one) for room, one in found if _concerns(member, one)]
 
 
 async def _open_in(node: Node, room: str) -> list[Emit]:
-    """Open urgent questions whose waves cover the cell of this room; none while Postgres is away,
-    which is logged."""
+    """Open urgent questions that this room was told of; none while Postgres is away, which is
+    logged."""
     try:
-        events = await nearby.open_near(node.domain, int(room.removeprefix(CELL), 16))
+        events = await nearby.open_in(node.domain, room)
     except HubError as error:
         _untold.seen(code=error.code)
         return []

@@ -44,12 +44,12 @@ async def _obey(node: Node, order: Order) -> None:
     if order.leave and not order.keep_asked:
         node.spawn(_forget(node, order))
     moved = await asyncio.gather(*(_obey_one(node, member, order) for member in members))
-    cells: dict[str, list[Member]] = {}
+    places: dict[str, list[Member]] = {}
     for member, fresh in zip(members, moved, strict=True):
         for name in fresh:
-            if room_kind(name) == open_alerts.CELL and member.state == LIVE:
-                cells.setdefault(name, []).append(member)
-    for name, entered in cells.items():
+            if room_kind(name) in open_alerts.PLACES and member.state == LIVE:
+                places.setdefault(name, []).append(member)
+    for name, entered in places.items():
         node.spawn(open_alerts.tell(node, name, entered))
 
 

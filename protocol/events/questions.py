@@ -77,6 +77,40 @@ class QuestionAnswered(Message):
     first_answer_at: datetime
 
 
+class QuestionWave(Message):
+    """To the asker, once a wave's people are told: how many of all waves, and when the next one
+    begins unless an answer comes."""
+
+    question_id: str
+    wave: int
+    told: int
+    acknowledged: int
+    next_at: datetime | None
+
+
+class QuestionUnanswered(Message):
+    """`notified`: how many people had been told of it by name."""
+
+    question_id: str
+    deadline_at: datetime
+    notified: int
+
+
+class ClaimState(Message):
+    """How many are answering, and until when one's own place is kept (null: there is none)."""
+
+    claims: int
+    lease_until: datetime | None
+
+
+class QuestionClaimed(Message):
+    """How many are answering, and until when the last of them has said so (null: nobody is)."""
+
+    question_id: str
+    claims: int
+    lease_until: datetime | None
+
+
 class QuestionStatus(Message):
     question_id: str
     status: str
@@ -113,11 +147,21 @@ class PointsAwarded(Message):
 CLIENT: Final = (
     ClientEvent("question:join", QuestionRef, QuestionState),
     ClientEvent("question:leave", QuestionRef, Ok),
+    ClientEvent("question:claim", QuestionRef, ClaimState),
+    ClientEvent("question:release", QuestionRef, ClaimState),
 )
 
 SERVER: Final = (
     ServerEvent("question:created", QuestionCreated, "neighbourhood:{code}, tag:{hashtag}", "room"),
-    ServerEvent("question:urgent", QuestionUrgent, "cell:{h3} of the wave", "alert"),
+    ServerEvent(
+        "question:urgent",
+        QuestionUrgent,
+        "cell:{h3} of the wave that no earlier one told; the last wave: region:{code}",
+        "alert",
+    ),
+    ServerEvent("question:wave", QuestionWave, "user:{asker}", "alert"),
+    ServerEvent("question:claimed", QuestionClaimed, "question:{id}, user:{asker}", "room"),
+    ServerEvent("question:unanswered", QuestionUnanswered, "user:{asker}", "alert"),
     ServerEvent("question:retracted", QuestionRetracted, "whoever was woken", "alert"),
     ServerEvent("question:answered", QuestionAnswered, "whoever was woken, question:{id}", "alert"),
     ServerEvent("question:closed", QuestionStatus, "question:{id}, neighbourhood:{code}", "room"),

@@ -23,11 +23,6 @@ DOMAIN: Final[dict[str, dict[str, Any]]] = {row["name"]: row for row in CONTRACT
 SOCKET_NOT_BUILT: Final = {
     "tag:follow",
     "tag:unfollow",
-    "question:wave",
-    "question:claim",
-    "question:release",
-    "question:claimed",
-    "question:unanswered",
     "question:updated",
     "trending:updated",
     "chat:join-room",
@@ -45,7 +40,6 @@ DOMAIN_NOT_BUILT: Final = {
     "question.updated",
     "notification.delivered",
     "notification.seen",
-    "question.unanswered",
 }
 """Both lists name what later issues build: they only shrink."""
 

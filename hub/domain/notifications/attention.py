@@ -44,8 +44,10 @@ async def _acknowledge_questions(
     waves = await conn.fetch(
         "INSERT INTO question_recipients AS r"
         " (question_id, user_id, wave, told_at, acknowledged_at)"
-        " SELECT q.id, $1, 1, $3, $3 FROM questions q WHERE q.id = ANY($2::text[])"
-        " AND q.urgency = 'urgent' AND q.user_id <> $1 ORDER BY q.id"
+        " SELECT q.id, $1, w.wave, $3, $3 FROM questions q CROSS JOIN LATERAL"
+        "  (SELECT max(wave) AS wave FROM urgent_waves WHERE question_id = q.id"
+        "   AND started_at IS NOT NULL) w WHERE q.id = ANY($2::text[])"
+        " AND q.urgency = 'urgent' AND q.user_id <> $1 AND w.wave IS NOT NULL ORDER BY q.id"
         " ON CONFLICT (question_id, user_id) DO UPDATE SET acknowledged_at = $3"
         " WHERE r.acknowledged_at IS NULL RETURNING question_id, wave",
         user_id,

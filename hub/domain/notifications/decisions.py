@@ -29,21 +29,19 @@ class Decision:
 
 async def record(conn: Connection, now: datetime, decisions: Sequence[Decision]) -> None:
     """In the transaction of what was decided, or right after it."""
-    await conn.executemany(
-        "INSERT INTO decisions (id, created_at, user_id, question_id, notification_id, channel,"
-        " verdict, reason, detail) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
-        [
-            (
-                uuid4(),
-                now,
-                one.user_id,
-                one.question_id,
-                one.notification_id,
-                one.channel,
-                one.verdict,
-                one.reason,
-                to_json(dict(one.detail)),
-            )
-            for one in decisions
-        ],
+    if not decisions:
+        return
+    await conn.execute(  # a wave has thousands: one statement
+        "INSERT INTO decisions (created_at, id, user_id, question_id, notification_id, channel,"
+        " verdict, reason, detail) SELECT $1, * FROM unnest($2::uuid[], $3::text[], $4::text[],"
+        " $5::uuid[], $6::text[], $7::text[], $8::text[], $9::jsonb[])",
+        now,
+        [uuid4() for _ in decisions],
+        [one.user_id for one in decisions],
+        [one.question_id for one in decisions],
+        [one.notification_id for one in decisions],
+        [one.channel for one in decisions],
+        [one.verdict for one in decisions],
+        [one.reason for one in decisions],
+        [to_json(dict(one.detail)) for one in decisions],
     )

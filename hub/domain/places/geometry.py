@@ -49,8 +49,12 @@ def distance_to_cell_m(lat: float, lng: float, cell: int) -> float:
     return distance_m(lat, lng, middle_lat, middle_lng)
 
 
-def cells_touching(lat: float, lng: float, radius_m: float) -> list[int]:
-    """Every cell of resolution 8 that touches the circle, nearest row first; anywhere on earth."""
+@lru_cache(maxsize=256)
+def cells_touching(lat: float, lng: float, radius_m: float) -> tuple[int, ...]:
+    """Every cell of resolution 8 that touches the circle, nearest row first; anywhere on earth.
+
+    Kept, because all waves of a question ask, and whoever comes into one of its cells.
+    """
     centre = h3.latlng_to_cell(lat, lng, RESOLUTION)
     edge, reach = _edge_m(centre), _reach_m(centre) * 1.1  # the neighbours' differ a little
     rings = math.ceil((radius_m + edge) / (1.5 * edge)) + 1
@@ -62,11 +66,11 @@ def cells_touching(lat: float, lng: float, radius_m: float) -> list[int]:
             return middle <= radius_m
         return _gap_m(lat, lng, h3.cell_to_boundary(cell)) <= radius_m
 
-    return [
+    return tuple(
         int(h3.str_to_int(cell))
         for cell in h3.grid_disk(centre, rings)
         if cell == centre or touches(cell)
-    ]
+    )
 
 
 def _edge_m(cell: str) -> float:
@@ -116,4 +120,4 @@ def cells_around(cell: int, radius_m: float) -> tuple[int, ...]:
     Kept, because it costs 2 ms and every socket that connects asks.
     """
     lat, lng = h3.cell_to_latlng(cell_text(cell))
-    return tuple(cells_touching(lat, lng, radius_m + _reach_m(cell_text(cell))))
+    return cells_touching(lat, lng, radius_m + _reach_m(cell_text(cell)))

@@ -1,4 +1,4 @@
-"""Answers: given, read. The asker hears at once; the first one stops the clock."""
+"""Answers: given, taken back, read. The asker hears at once; the first one stops the clock."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,14 +9,16 @@ from hub.domain.context import Domain, Known
 from hub.domain.notifications.writing import News, notify
 from hub.domain.people import members
 from hub.domain.people.members import author_of
-from hub.domain.questions import urgent
+from hub.domain.questions import claims, urgent
+from hub.domain.questions.progress import advance
 from hub.domain.questions.question import Question, excerpt, locked, outgoing
 from hub.domain.rules.kinds import ANSWER_CREATED
+from hub.domain.rules.states import UrgentState
 from hub.plumbing.stores.outbox import Change
 from hub.plumbing.stores.postgres import Connection, Row, acquire
 from hub.plumbing.telemetry.metrics import ANSWERS_WITHIN_TARGET
 from protocol.domain_events import AnswerCreatedEvent
-from protocol.errors import conflict
+from protocol.errors import conflict, forbidden, not_found
 from protocol.events import emit
 from protocol.events.questions import AnswerCreated, Author
 from protocol.names import question_room, user_room
@@ -87,6 +89,7 @@ async def answer(
         raise conflict("The question is closed.")
     await members.ensure(conn, answerer)
     given = await _insert(conn, id, answerer, question, content, at)
+    await claims.free(conn, question.id, answerer, d.now())
     if answerer != question.user_id:  # an answer by the asker stops no clock
         await _tell_asker(d, change, question, given)
         if question.urgent:
@@ -94,6 +97,43 @@ async def answer(
     if not told:
         _tell_services(d, change, question, given)
     return given.shown()
+
+
+async def take_back(
+    d: Domain, change: Change, answer_id: str, *, writer: str | None = None
+) -> None:
+    """Delete an answer. If it was the only one that counted, and its urgent question's deadline has
+    not passed, the waves go on. `writer`: who must have written it.
+
+    Raises NOT_FOUND, FORBIDDEN for somebody else's, CONFLICT for an accepted one.
+    """
+    conn, now = change.conn, d.now()
+    question_id = await conn.fetchval(
+        "SELECT question_id FROM answers WHERE id = $1 AND deleted_at IS NULL", answer_id
+    )
+    if question_id is None:
+        raise not_found("answer")
+    question = await locked(conn, question_id)
+    row = await conn.fetchrow("SELECT * FROM answers WHERE id = $1", answer_id)
+    if row is None or row["deleted_at"] is not None:
+        raise not_found("answer")
+    if writer is not None and row["user_id"] != writer:
+        raise forbidden("Only its writer may do this.")
+    if row["is_accepted"]:
+        raise conflict("An accepted answer stays.")
+    await conn.execute(
+        "UPDATE answers SET deleted_at = $2, updated_at = $2 WHERE id = $1", answer_id, now
+    )
+    first = await conn.fetchval(
+        "UPDATE questions q SET answer_count = answer_count - 1,"
+        " updated_at = greatest(updated_at, $2), first_answer_at = (SELECT min(created_at)"
+        "  FROM answers a WHERE a.question_id = q.id AND a.deleted_at IS NULL"
+        "  AND a.user_id <> q.user_id) WHERE id = $1 RETURNING first_answer_at",
+        question.id,
+        now,
+    )
+    if first is None and question.urgent_state is UrgentState.ANSWERED and not question.late(now):
+        await advance(d, change, await urgent.resume(d, change, question))
 
 
 async def _check_new(conn: Connection, id: str, answerer: str, question_id: str) -> None:

@@ -7,7 +7,7 @@ from uuid import uuid4
 from hub.domain.context import Domain, Known
 from hub.domain.people import members
 from hub.domain.places import geometry
-from hub.domain.questions import waves
+from hub.domain.questions import progress
 from hub.domain.questions.question import Question, excerpt, outgoing
 from hub.domain.rules.states import UrgentState
 from hub.plumbing.stores.outbox import Change
@@ -30,7 +30,7 @@ async def ask(
     id: str | None = None,
     at: datetime | None = None,
 ) -> rest.Question:
-    """Write a question; if urgent, start its first wave in the same transaction. `id`, `at`: what
+    """Write a question; if urgent, begin its waves in the same transaction. `id`, `at`: what
     it is called and when it was asked, as another service tells it; then no service is told again.
 
     Raises INVALID_PAYLOAD for an urgent one without a place, CONFLICT while the asker's other
@@ -51,7 +51,7 @@ async def ask(
     shown = question.shown_by(who, with_place=True)
     _tell_rooms(change, shown)
     if question.urgent_state is UrgentState.OPEN:
-        await waves.start(d, change, question, who)
+        question = await progress.set_out(d, change, question)
     if not told:
         _tell_services(d, change, question)
     return shown

@@ -37,6 +37,7 @@ async def close(
         raise forbidden("Only its asker may do this.")
     if not question.active and status is QuestionStatus.CLOSED:
         raise conflict("The question is closed already.")
+    question = await urgent.overtaken(d, change, question, at or d.now())
     if question.urgent_state not in (None, UrgentState.CLOSED):
         await urgent.move(change.conn, question, UrgentState.CLOSED)
     row = await change.conn.fetchrow(

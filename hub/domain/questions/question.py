@@ -103,11 +103,15 @@ class Question:
             and not self.late(now)
         )
 
-    def cells(self, radius_m: float) -> list[int]:
+    def cells(self, radius_m: float) -> tuple[int, ...]:
         """The cells that touch a circle around it; none once its place is forgotten."""
-        if self.lat is None or self.lng is None:
-            return []
+        if self.lat is None or self.lng is None or not radius_m:
+            return ()
         return geometry.cells_touching(self.lat, self.lng, radius_m)
+
+    def rooms_within(self, radius_m: float) -> tuple[str, ...]:
+        """The rooms of those cells."""
+        return tuple(geometry.room_of_cell(cell) for cell in self.cells(radius_m))
 
     def unwoken(self) -> tuple[str, ...]:
         """Rooms that hear none of its waves: its asker's, and who muted its neighbourhood."""

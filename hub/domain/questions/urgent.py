@@ -1,42 +1,52 @@
 """The alert of an urgent question: from state to state, and how it is taken back."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Literal
-from uuid import uuid4
+from uuid import NAMESPACE_URL, uuid4, uuid5
 
 from hub.domain.context import Domain
-from hub.domain.places import geometry
-from hub.domain.questions.question import Question
-from hub.domain.rules.states import UrgentState, follow
+from hub.domain.questions.question import Question, outgoing
+from hub.domain.rules.states import AWAITING, UrgentState, follow
 from hub.plumbing.stores.outbox import Change
 from hub.plumbing.stores.postgres import Connection
+from hub.plumbing.telemetry.metrics import URGENT_UNANSWERED
+from protocol.domain_events import QuestionUnansweredEvent
 from protocol.events import emit
-from protocol.events.questions import QuestionAnswered, QuestionRetracted
-from protocol.names import question_room, user_room
+from protocol.events.questions import QuestionAnswered, QuestionRetracted, QuestionUnanswered
+from protocol.jobs import retract_job
+from protocol.names import question_room, region_room, user_room
 
 End = Literal["answered", "closed", "expired"]
 """Why an alert is taken back, as the sockets are told."""
 
 
-async def move(conn: Connection, question: Question, then: UrgentState) -> None:
+async def move(conn: Connection, question: Question, then: UrgentState) -> Question:
     """The one way from state to state, as the table says; whoever calls it holds the question's
-    row (`questions.question.locked`), or has just written it.
+    row (`questions.question.locked`), or has just written it. Returns the question as it is then.
 
     Raises IllegalMove for a state that may not follow, and for an ordinary question.
     """
     assert question.urgent_state is not None
-    await conn.execute(
-        "UPDATE questions SET urgent_state = $2 WHERE id = $1",
-        question.id,
-        follow(question.urgent_state, then),
-    )
+    state = follow(question.urgent_state, then)
+    await conn.execute("UPDATE questions SET urgent_state = $2 WHERE id = $1", question.id, state)
+    return replace(question, urgent_state=state)
+
+
+async def overtaken(d: Domain, change: Change, question: Question, at: datetime) -> Question:
+    """Whatever happened `at` a time after the deadline finds the question expired, even if that
+    comes to us before the deadline's own alarm."""
+    if question.urgent_state in AWAITING and question.late(at):
+        return await expire(d, change, question)
+    return question
 
 
 async def answered(d: Domain, change: Change, question: Question, at: datetime) -> None:
     """The first answer ends the waves; whoever was woken is told within the second, unless the
     deadline has passed meanwhile.
     """
+    question = await overtaken(d, change, question, at)
     await move(change.conn, question, UrgentState.ANSWERED)
     if question.late(d.now()):
         await end(d, change, question, "answered")
@@ -57,22 +67,25 @@ async def end(
     reason: End,
     woken: Sequence[str] | None = None,
 ) -> None:
-    """Cancel the waves and take the alert back. Pending jobs end by themselves: `ladder.ended`.
+    """Cancel the waves and take the alert back: sockets with the commit, what is pending or out on
+    other channels by a job of its own.
 
     Nothing of an urgent question leaves after its deadline: then the alert is over by itself.
     """
     rows = await change.conn.fetch(
         "UPDATE urgent_waves SET cancelled_at = $2 WHERE question_id = $1 AND cancelled_at IS NULL"
-        " RETURNING radius_m",
+        " RETURNING radius_m, started_at",
         question.id,
         d.now(),
     )
+    change.enqueue(retract_job(question.id, reason))
     if question.late(d.now()):
         return
+    begun = [row["radius_m"] for row in rows if row["started_at"] is not None]
     rooms = list(await _woken(change.conn, question.id) if woken is None else woken)
-    widest_m = max((row["radius_m"] or 0 for row in rows), default=0)
-    if widest_m:
-        rooms += [geometry.room_of_cell(cell) for cell in question.cells(widest_m)]
+    rooms += question.rooms_within(max((radius_m or 0 for radius_m in begun), default=0))
+    if None in begun:
+        rooms.append(region_room(question.region_code))
     if not rooms:
         return
     event = emit(
@@ -83,6 +96,39 @@ async def end(
         except_rooms=(user_room(question.user_id),),
     )
     change.tell(question.id, event)
+
+
+async def expire(d: Domain, change: Change, question: Question) -> Question:
+    """The deadline has passed without an answer: the asker and other services are told."""
+    deadline = question.deadline_at
+    assert deadline is not None
+    question = await move(change.conn, question, UrgentState.EXPIRED)
+    await end(d, change, question, "expired")
+    told = await _woken(change.conn, question.id)
+    unanswered = QuestionUnanswered(
+        question_id=question.id, deadline_at=deadline, notified=len(told)
+    )
+    event = QuestionUnansweredEvent(
+        question_id=question.id, deadline_at=deadline, notified=len(told)
+    )
+    rooms = (user_room(question.user_id),)
+    id = str(uuid5(NAMESPACE_URL, f"question:unanswered:{question.id}"))
+    change.tell(
+        question.id,
+        emit("question:unanswered", unanswered, id=id, rooms=rooms),
+        outgoing(d, "question.unanswered", event),
+    )
+    URGENT_UNANSWERED.inc()
+    return question
+
+
+async def resume(d: Domain, change: Change, question: Question) -> Question:
+    """Its only answer is gone again before the deadline: those waves that had not begun go on.
+    Whoever was told before has been told."""
+    await change.conn.execute(
+        "UPDATE urgent_waves SET cancelled_at = NULL WHERE question_id = $1", question.id
+    )
+    return await move(change.conn, question, UrgentState.WAVE)
 
 
 async def _woken(conn: Connection, question_id: str) -> list[str]:

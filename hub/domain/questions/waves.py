@@ -1,7 +1,8 @@
-"""Waves: one broadcast to the cells that touch a circle, and rows for the ranked people in it.
+"""Waves: one broadcast to the cells that touch a circle, or to the region; and rows for the ranked
+people in it.
 
-The broadcast goes out with the question itself; the ranking is a worker's job, which writes what
-people are told in batches of 100.
+The broadcast goes out when the wave begins; the ranking is a worker's job, which writes what people
+are told in batches of 100.
 """
 
 from collections.abc import Sequence
@@ -15,54 +16,67 @@ from hub.domain.notifications.decisions import Decision, record
 from hub.domain.notifications.writing import News, notify
 from hub.domain.people import members
 from hub.domain.places import geometry
-from hub.domain.questions import urgent
 from hub.domain.questions.question import Question, excerpt
-from hub.domain.rules.audience import Candidate, rank
+from hub.domain.rules.audience import WIDEST_M, Audience, Candidate, rank
 from hub.domain.rules.kinds import QUESTION_URGENT
-from hub.domain.rules.reasons import Reason, verdict_of
-from hub.domain.rules.states import UrgentState
+from hub.domain.rules.reasons import Cause, Reason, Verdict, verdict_of
 from hub.plumbing.stores.outbox import Change
 from hub.plumbing.stores.postgres import Connection, Row, acquire
-from hub.plumbing.telemetry.metrics import URGENT_QUESTIONS, URGENT_RECIPIENTS
+from hub.plumbing.telemetry.metrics import URGENT_RECIPIENTS
 from protocol.events import Emit, emit
-from protocol.events.questions import Author, QuestionUrgent
-from protocol.jobs import wave_job
+from protocol.events.questions import Author, QuestionUrgent, QuestionWave
+from protocol.names import region_room, user_room
 
 BATCH: Final = 100
+READ: Final = 1000
+"""Candidates read at once, until the wave is full or there are no more."""
+
 EXPLAINED: Final = 2000
-"""Candidates of one wave, the nearest first, whose decision is kept."""
+"""Candidates of one wave, the first in rank, whose decision is kept."""
+
+WAVE: Final = (
+    "w.wave, w.radius_m, coalesce((SELECT max(e.radius_m) FROM urgent_waves e"
+    " WHERE e.question_id = w.question_id AND e.wave < w.wave AND e.started_at IS NOT NULL), 0)"
+    " AS covered_m"
+)
+"""SQL: what a Wave is made of, of urgent_waves w."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wave:
+    """One widening. `radius_m`: None is the region. `covered_m`: the widest circle that began
+    before it; its cells have heard of the question.
+    """
+
     number: int
-    radius_m: int
+    radius_m: int | None
+    covered_m: int
 
     @classmethod
     def of(cls, row: Row) -> "Wave":
-        return cls(number=row["wave"], radius_m=row["radius_m"])
+        return cls(number=row["wave"], radius_m=row["radius_m"], covered_m=row["covered_m"])
+
+    @property
+    def reach_m(self) -> int:
+        """How far it ranks people: in a region, as far as anybody asks to be woken for."""
+        return WIDEST_M if self.radius_m is None else self.radius_m
+
+    def rooms(self, question: Question) -> tuple[str, ...]:
+        """Who hears its broadcast: the cells that no earlier wave told, or the region."""
+        if self.radius_m is None:
+            return (region_room(question.region_code),)
+        told = frozenset(question.rooms_within(self.covered_m))
+        return tuple(room for room in question.rooms_within(self.radius_m) if room not in told)
+
+    def excepted(self, question: Question) -> tuple[str, ...]:
+        """Who does not, although they are in those rooms (a region is full of cells)."""
+        told = question.rooms_within(self.covered_m) if self.radius_m is None else ()
+        return (*question.unwoken(), *told)
 
 
 def broadcast_id(question_id: str, wave: int) -> str:
     """The same for every repeat of one wave's broadcast, so that clients show it once."""
     return str(uuid5(NAMESPACE_URL, f"question:urgent:{question_id}:{wave}"))
-
-
-async def start(d: Domain, change: Change, question: Question, who: Author) -> None:
-    """Wave 1: the broadcast goes out with the commit, the ranking is a worker's job."""
-    wave = Wave(1, d.policy.wave_radius_m)
-    await change.conn.execute(
-        "INSERT INTO urgent_waves (question_id, wave, radius_m, due_at, started_at)"
-        " VALUES ($1, $2, $3, $4, $4)",
-        question.id,
-        wave.number,
-        wave.radius_m,
-        d.now(),
-    )
-    await urgent.move(change.conn, question, UrgentState.WAVE)
-    change.tell(question.id, broadcast(question, who, wave))
-    change.enqueue(wave_job(question.id, wave.number))
-    URGENT_QUESTIONS.inc()
 
 
 def broadcast(question: Question, who: Author, wave: Wave) -> Emit:
@@ -88,22 +102,24 @@ def broadcast(question: Question, who: Author, wave: Wave) -> Emit:
         "question:urgent",
         message,
         id=broadcast_id(question.id, wave.number),
-        rooms=tuple(geometry.room_of_cell(cell) for cell in question.cells(wave.radius_m)),
-        except_rooms=question.unwoken(),
+        rooms=wave.rooms(question),
+        except_rooms=wave.excepted(question),
         deadline=question.deadline_at,
     )
 
 
 async def tell_audience(d: Domain, question_id: str, number: int) -> int:
-    """Rank the people in the wave's circle and write what they are told; returns how many.
+    """Rank the people in reach of a wave that has begun, write what they are told, and tell the
+    asker how many they are; returns how many were told now.
 
-    Safe to run again: whoever was told is not ranked twice.
+    Safe to run again, and by two workers at once: whoever was told is not told twice, and the
+    wave's places are counted with those that an earlier run has filled.
     """
-    async with acquire(d.pool) as conn:
+    async with acquire(d.pool) as conn, conn.transaction():
         found = await conn.fetchrow("SELECT * FROM questions WHERE id = $1", question_id)
         row = await conn.fetchrow(
-            "SELECT wave, radius_m FROM urgent_waves WHERE question_id = $1 AND wave = $2"
-            " AND cancelled_at IS NULL",
+            f"SELECT {WAVE}, w.recipients FROM urgent_waves w WHERE question_id = $1"  # noqa: S608 - a constant
+            " AND wave = $2 AND started_at IS NOT NULL AND cancelled_at IS NULL",
             question_id,
             number,
         )
@@ -112,83 +128,123 @@ async def tell_audience(d: Domain, question_id: str, number: int) -> int:
         question, wave = Question.of(found), Wave.of(row)
         if not question.awaits_answer(d.now()):
             return 0
-        candidates = await _candidates(conn, question, wave, d.now())
-    audience = rank(candidates, wave.radius_m, d.policy.urgent_max_recipients)
+        places = max(0, d.policy.urgent_max_recipients - row["recipients"])
+        audience = await _audience(conn, question, wave, d.now(), places)
     URGENT_RECIPIENTS.observe(len(audience.chosen))
     told = 0
     for begin in range(0, len(audience.chosen), BATCH):
         batch = audience.chosen[begin : begin + BATCH]
         async with d.outbox.change() as change:
             told += await _tell(d, change, question_id, wave, batch)
-    await _record(d, question_id, wave, told, audience.withheld[:EXPLAINED])
+    await _conclude(d, question_id, wave, audience.withheld[:EXPLAINED])
     return told
 
 
-async def _candidates(
-    conn: Connection, question: Question, wave: Wave, now: datetime
-) -> list[Candidate]:
+async def _audience(
+    conn: Connection, question: Question, wave: Wave, now: datetime, places: int
+) -> Audience:
+    """Read candidates in order of rank until the wave is full: those outside the circle cost
+    nothing, those behind the last one chosen are sorted and not read.
+    """
     assert question.place is not None
     lat, lng = question.place.lat, question.place.lng
-    rows = await conn.fetch(
-        "SELECT l.user_id, l.cell, u.is_local_verified, u.last_active_at, p.radius_m,"
-        " p.urgent_enabled, coalesce($2 = ANY(p.muted_neighbourhoods), false) AS muted"
-        " FROM user_locations l JOIN users u ON u.id = l.user_id"
+    cells = question.cells(wave.reach_m)
+    cursor = await conn.cursor(
+        "SELECT l.user_id, c.distance_m, u.is_local_verified, u.last_active_at, p.radius_m,"
+        " p.urgent_enabled, coalesce($3 = ANY(p.muted_neighbourhoods), false) AS muted,"
+        " r.notification_id IS NOT NULL AS told_before"
+        " FROM unnest($1::bigint[], $2::float8[]) AS c (cell, distance_m)"
+        " JOIN user_locations l ON l.cell = c.cell AND l.expires_at > $5"
+        " JOIN users u ON u.id = l.user_id"
         " JOIN notification_preferences p ON p.user_id = l.user_id"
-        " LEFT JOIN question_recipients r ON r.question_id = $3 AND r.user_id = l.user_id"
-        " WHERE l.cell = ANY($1::bigint[]) AND l.expires_at > $4 AND l.user_id <> $5"
-        " AND u.deleted_at IS NULL AND r.notification_id IS NULL",
-        question.cells(wave.radius_m),
+        " LEFT JOIN question_recipients r ON r.question_id = $4 AND r.user_id = l.user_id"
+        " WHERE l.user_id <> $6 AND u.deleted_at IS NULL AND ($7::text IS NULL"
+        " OR l.region_code = $7) AND (r.notification_id IS NULL OR r.wave < $8)"
+        " ORDER BY c.distance_m <= least(p.radius_m, $9::float8) DESC, u.is_local_verified DESC,"
+        " c.distance_m, u.last_active_at DESC",
+        cells,
+        [geometry.distance_to_cell_m(lat, lng, cell) for cell in cells],
         question.neighbourhood_code,
         question.id,
         now,
         question.user_id,
+        question.region_code if wave.radius_m is None else None,
+        wave.number,
+        wave.reach_m,
     )
-    return [
-        Candidate(
-            row["user_id"],
-            geometry.distance_to_cell_m(lat, lng, row["cell"]),
-            row["is_local_verified"],
-            row["last_active_at"],
-            row["radius_m"],
-            row["urgent_enabled"],
-            row["muted"],
-        )
-        for row in rows
-    ]
+    audience = Audience()
+    while rows := await cursor.fetch(READ):
+        rank([_candidate(row) for row in rows], wave.reach_m, places, audience)
+        if len(audience.chosen) >= places:
+            break
+    return audience
+
+
+def _candidate(row: Row) -> Candidate:
+    return Candidate(
+        row["user_id"],
+        row["distance_m"],
+        row["is_local_verified"],
+        row["last_active_at"],
+        row["radius_m"],
+        row["urgent_enabled"],
+        row["muted"],
+        row["told_before"],
+    )
 
 
 async def _tell(
     d: Domain, change: Change, question_id: str, wave: Wave, people: Sequence[Candidate]
 ) -> int:
-    """Ranking took its time: whoever answers from here on waits for this."""
-    row = await change.conn.fetchrow("SELECT * FROM questions WHERE id = $1 FOR SHARE", question_id)
+    """Ranking took its time: whoever answers from here on waits for this, and so does another
+    worker with the same wave."""
+    conn = change.conn
+    row = await conn.fetchrow(
+        "SELECT * FROM questions WHERE id = $1 FOR NO KEY UPDATE", question_id
+    )
     if row is None:
         return 0
     question = Question.of(row)
     if not question.awaits_answer(d.now()):
         return 0
-    locales = await members.locales_of(change.conn, [one.user_id for one in people])
+    taken = await conn.fetchval(
+        "SELECT recipients FROM urgent_waves WHERE question_id = $1 AND wave = $2",
+        question_id,
+        wave.number,
+    )
+    people = people[: max(0, d.policy.urgent_max_recipients - taken)]
+    locales = await members.locales_of(conn, [one.user_id for one in people])
     news = [_news(question, one, locales.get(one.user_id, "ko")) for one in people]
     written = await notify(d, change, news)
-    await change.conn.execute(
+    users, ids = [one.news.user_id for one in written], [one.id for one in written]
+    await conn.execute(
         "INSERT INTO question_recipients AS r"
         " (question_id, user_id, wave, told_at, notification_id)"
         " SELECT $1, u, $2, $3, n FROM unnest($4::text[], $5::uuid[]) AS t (u, n) ORDER BY u"
-        " ON CONFLICT (question_id, user_id) DO UPDATE SET"
+        " ON CONFLICT (question_id, user_id) DO UPDATE SET wave = $2,"
         " notification_id = excluded.notification_id",
         question.id,
         wave.number,
         d.now(),
-        [one.news.user_id for one in written],
-        [one.id for one in written],
+        users,
+        ids,
     )
     # who acknowledged the broadcast before this row was written needs no push
-    await change.conn.execute(
+    await conn.execute(
         "UPDATE notifications n SET acknowledged_at = r.acknowledged_at"
         " FROM question_recipients r WHERE r.question_id = $1 AND r.notification_id = n.id"
         " AND n.id = ANY($2::uuid[]) AND r.acknowledged_at IS NOT NULL",
         question.id,
-        [one.id for one in written],
+        ids,
+    )
+    told = [one for one in people if one.user_id in frozenset(users)]
+    decisions = [_decision(question.id, wave, one, Verdict.TOLD, Cause.RANKED) for one in told]
+    await record(conn, d.now(), decisions)
+    await conn.execute(
+        "UPDATE urgent_waves SET recipients = recipients + $3 WHERE question_id = $1 AND wave = $2",
+        question.id,
+        wave.number,
+        len(written),
     )
     return len(written)
 
@@ -205,29 +261,45 @@ def _news(question: Question, one: Candidate, locale: str) -> News:
     )
 
 
-async def _record(
-    d: Domain,
-    question_id: str,
-    wave: Wave,
-    recipients: int,
-    withheld: Sequence[tuple[Candidate, Reason]],
+def _decision(
+    question_id: str, wave: Wave, one: Candidate, verdict: Verdict, reason: Reason | Cause
+) -> Decision:
+    return Decision(
+        one.user_id,
+        verdict,
+        reason,
+        question_id,
+        detail={"wave": wave.number, "distanceM": round(one.distance_m, -2)},
+    )
+
+
+async def _conclude(
+    d: Domain, question_id: str, wave: Wave, withheld: Sequence[tuple[Candidate, Reason]]
 ) -> None:
-    decisions = [
-        Decision(
-            one.user_id,
-            verdict_of(reason),
-            reason,
-            question_id,
-            detail={"wave": wave.number, "distanceM": round(one.distance_m, -2)},
-        )
-        for one, reason in withheld
-    ]
-    async with acquire(d.pool) as conn, conn.transaction():
-        await conn.execute(
-            "UPDATE urgent_waves SET recipients = recipients + $3"
-            " WHERE question_id = $1 AND wave = $2",
+    """Keep why others were not told, and tell the asker how far it came."""
+    async with d.outbox.change() as change:
+        decisions = [
+            _decision(question_id, wave, one, verdict_of(reason), reason)
+            for one, reason in withheld
+        ]
+        await record(change.conn, d.now(), decisions)
+        row = await change.conn.fetchrow(
+            "SELECT q.user_id, sum(w.recipients)::int AS told,"
+            " sum(w.acknowledged)::int AS acknowledged,"
+            " min(w.due_at) FILTER (WHERE w.started_at IS NULL AND w.wave > $2) AS next_at"
+            " FROM urgent_waves w JOIN questions q ON q.id = w.question_id"
+            " WHERE w.question_id = $1 GROUP BY q.user_id",
             question_id,
             wave.number,
-            recipients,
         )
-        await record(conn, d.now(), decisions)
+        assert row is not None
+        message = QuestionWave(
+            question_id=question_id,
+            wave=wave.number,
+            told=row["told"],
+            acknowledged=row["acknowledged"],
+            next_at=row["next_at"],
+        )
+        id = str(uuid5(NAMESPACE_URL, f"question:wave:{question_id}:{wave.number}"))
+        rooms = (user_room(row["user_id"]),)
+        change.tell(question_id, emit("question:wave", message, id=id, rooms=rooms))

@@ -1,15 +1,26 @@
-"""Whom a wave wakes."""
+"""Whom a wave wakes, and when waves begin."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final, NamedTuple
 
 from hub.domain.rules.reasons import Reason
+
+WIDEST_M: Final = 20_000
+"""Nobody asks to be woken for what is farther away (notification_preferences.radius_m)."""
+
+
+class PlannedWave(NamedTuple):
+    """One widening: seconds after the question was asked, and metres; None is the region."""
+
+    after_s: int
+    radius_m: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A person in the cells of a wave's circle."""
+    """A person in the cells of a wave's circle. `told_before`: by name, by an earlier wave."""
 
     user_id: str
     distance_m: float
@@ -18,36 +29,46 @@ class Candidate:
     radius_m: int
     urgent_enabled: bool
     muted: bool
+    told_before: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Audience:
-    chosen: list[Candidate]
-    withheld: list[tuple[Candidate, Reason]]
+    """Whom a wave wakes, and whom it does not, with the reason; both in order of rank."""
+
+    chosen: list[Candidate] = field(default_factory=list)
+    withheld: list[tuple[Candidate, Reason]] = field(default_factory=list)
 
 
-def rank(candidates: Sequence[Candidate], wave_radius_m: int, most: int) -> Audience:
-    """Verified locals first, then the nearest, then the most recently active (C26).
+def rank(
+    candidates: Sequence[Candidate],
+    wave_radius_m: int,
+    most: int,
+    audience: Audience | None = None,
+) -> Audience:
+    """Verified locals first, then the nearest, then the most recently active (C26); `audience` has
+    those who rank before all of these.
 
     People suppressed do not use up a wave's places.
     """
-    chosen: list[Candidate] = []
-    withheld: list[tuple[Candidate, Reason]] = []
+    audience = audience or Audience()
     for one in sorted(
         candidates,
         key=lambda c: (not c.is_local_verified, c.distance_m, -c.last_active_at.timestamp()),
     ):
         reason = _not_woken(one, wave_radius_m)
-        if reason is None and len(chosen) >= most:
+        if reason is None and len(audience.chosen) >= most:
             reason = Reason.CAP_WAVE
         if reason is None:
-            chosen.append(one)
+            audience.chosen.append(one)
         else:
-            withheld.append((one, reason))
-    return Audience(chosen, withheld)
+            audience.withheld.append((one, reason))
+    return audience
 
 
 def _not_woken(one: Candidate, wave_radius_m: int) -> Reason | None:
+    if one.told_before:
+        return Reason.TOLD_BEFORE
     if not one.urgent_enabled:
         return Reason.TOPIC_OFF
     if one.muted:

@@ -44,6 +44,7 @@ class Reason(StrEnum):
 class Cause(StrEnum):
     """Why something is sent, waits, or failed without a reason of the person's."""
 
+    RANKED = "ranked"
     NO_LIVE_SOCKET = "no_live_socket"
     UNSEEN = "unseen"
     UNACKNOWLEDGED = "unacknowledged"

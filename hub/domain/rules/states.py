@@ -1,9 +1,11 @@
 """States: of a question, of the alert of an urgent one, and of one delivery.
 
 `URGENT_STATES` is the whole automaton of an urgent question; `hub.domain.questions.urgent.move` is
-its one reader that writes, and pages that explain it are printed from it.
+its one reader that writes, and deploy/docs/urgent-states.md is printed from it
+(`hub.domain.rules.picture`).
 """
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final
 
@@ -15,11 +17,7 @@ class QuestionStatus(StrEnum):
 
 
 class UrgentState(StrEnum):
-    """Of an urgent question; an ordinary one has none.
-
-    OPEN: written, no wave has begun. WAVE: one has, and the next one has its time. CLAIMED: every
-    place of an answerer is taken. EXPIRED: the deadline passed without an answer.
-    """
+    """Of an urgent question; an ordinary one has none. MEANINGS says what each of them is."""
 
     OPEN = "open"
     WAVE = "wave"
@@ -29,37 +27,48 @@ class UrgentState(StrEnum):
     EXPIRED = "expired"
 
 
-URGENT_STATES: Final[dict[UrgentState, frozenset[UrgentState]]] = {
-    UrgentState.OPEN: frozenset(
-        {UrgentState.WAVE, UrgentState.ANSWERED, UrgentState.CLOSED, UrgentState.EXPIRED}
-    ),
-    UrgentState.WAVE: frozenset(
-        {
-            UrgentState.WAVE,  # the next one, wider
-            UrgentState.CLAIMED,
-            UrgentState.ANSWERED,
-            UrgentState.CLOSED,
-            UrgentState.EXPIRED,
-        }
-    ),
-    UrgentState.CLAIMED: frozenset(
-        {
-            UrgentState.WAVE,  # a claim lapsed or was released
-            UrgentState.ANSWERED,
-            UrgentState.CLOSED,
-            UrgentState.EXPIRED,
-        }
-    ),
-    UrgentState.ANSWERED: frozenset(
-        {
-            UrgentState.WAVE,  # the only answer was deleted before the deadline
-            UrgentState.CLOSED,
-        }
-    ),
-    UrgentState.CLOSED: frozenset(),
-    UrgentState.EXPIRED: frozenset({UrgentState.ANSWERED, UrgentState.CLOSED}),
+_ANSWERED, _CLOSED, _EXPIRED = "it is answered", "it is closed or deleted", "its deadline passes"
+
+URGENT_STATES: Final[Mapping[UrgentState, Mapping[UrgentState, str]]] = {
+    UrgentState.OPEN: {
+        UrgentState.WAVE: "the widest wave that is due begins",
+        UrgentState.ANSWERED: _ANSWERED,
+        UrgentState.CLOSED: _CLOSED,
+        UrgentState.EXPIRED: _EXPIRED,
+    },
+    UrgentState.WAVE: {
+        UrgentState.WAVE: "the next wave begins, wider",
+        UrgentState.CLAIMED: "every place of an answerer is taken",
+        UrgentState.ANSWERED: _ANSWERED,
+        UrgentState.CLOSED: _CLOSED,
+        UrgentState.EXPIRED: _EXPIRED,
+    },
+    UrgentState.CLAIMED: {
+        UrgentState.WAVE: "a claim lapses or is released, and a wave that is due begins at once",
+        UrgentState.ANSWERED: _ANSWERED,
+        UrgentState.CLOSED: _CLOSED,
+        UrgentState.EXPIRED: _EXPIRED,
+    },
+    UrgentState.ANSWERED: {
+        UrgentState.WAVE: "its only answer is deleted before the deadline",
+        UrgentState.CLOSED: _CLOSED,
+    },
+    UrgentState.CLOSED: {},
+    UrgentState.EXPIRED: {
+        UrgentState.ANSWERED: "an answer comes after the deadline, and wakes nobody",
+        UrgentState.CLOSED: _CLOSED,
+    },
 }
-"""From a state of an urgent question to those that may follow."""
+"""From a state of an urgent question to those that may follow, each with what makes it follow."""
+
+MEANINGS: Final[Mapping[UrgentState, str]] = {
+    UrgentState.OPEN: "It is written, and no wave has begun.",
+    UrgentState.WAVE: "A wave has begun, and the next one has its time.",
+    UrgentState.CLAIMED: "Every place of an answerer is taken: no wave begins.",
+    UrgentState.ANSWERED: "Somebody has answered in time: all that was told is taken back.",
+    UrgentState.CLOSED: "It was closed or deleted.",
+    UrgentState.EXPIRED: "The deadline passed without an answer: it is an ordinary question now.",
+}
 
 AWAITING: Final = frozenset({UrgentState.OPEN, UrgentState.WAVE, UrgentState.CLAIMED})
 """An answer is awaited: what was told is to be taken back once one is there."""

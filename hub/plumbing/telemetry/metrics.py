@@ -186,6 +186,11 @@ DELIVERIES = Counter(
     registry=REGISTRY,
 )
 URGENT_QUESTIONS = Counter("urgent_questions_total", "Urgent questions asked.", registry=REGISTRY)
+URGENT_UNANSWERED = Counter(
+    "urgent_unanswered_total",
+    "Urgent questions whose deadline passed without an answer.",
+    registry=REGISTRY,
+)
 ANSWERS_WITHIN_TARGET = Counter(
     "answers_within_target_total",
     "Urgent questions whose first answer came within 600 s.",

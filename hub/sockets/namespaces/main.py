@@ -6,7 +6,7 @@ from hub.domain import rooms as domain_rooms
 from hub.domain.arrival import arrive
 from hub.domain.notifications import attention, inbox
 from hub.domain.people import positions
-from hub.domain.questions import nearby
+from hub.domain.questions import claiming, nearby
 from hub.engine import Event, Member
 from hub.sockets import orders, presence, rooms, token_life
 from hub.sockets.context import Entrance, Namespace, Node, event_of
@@ -28,7 +28,7 @@ from protocol.events.places import (
     NeighbourhoodRef,
     NeighbourhoodState,
 )
-from protocol.events.questions import QuestionRef, QuestionState, UrgentCard
+from protocol.events.questions import ClaimState, QuestionRef, QuestionState, UrgentCard
 from protocol.events.rooms import PresenceUpdate, RoomRef
 from protocol.events.row import Count, Ok
 from protocol.events.session import Ready
@@ -97,6 +97,18 @@ async def question_leave(node: Node, member: Member, form: QuestionRef) -> Ok:
     return Ok()
 
 
+async def question_claim(node: Node, member: Member, form: QuestionRef) -> ClaimState:
+    d, user_id = node.domain, guest_of(member).user_id
+    async with d.outbox.change() as change:
+        return await claiming.claim(d, change, user_id, form.question_id)
+
+
+async def question_release(node: Node, member: Member, form: QuestionRef) -> ClaimState:
+    d, user_id = node.domain, guest_of(member).user_id
+    async with d.outbox.change() as change:
+        return await claiming.release(d, change, user_id, form.question_id)
+
+
 async def inbox_sync(node: Node, member: Member, form: InboxSync) -> InboxPage:
     return await inbox.sync(node.domain, guest_of(member).user_id, form.after, form.limit)
 
@@ -151,7 +163,7 @@ async def presence_get(node: Node, member: Member, form: RoomRef) -> Count:
 
 
 def _greet(node: Node, member: Member, entrance: Entrance) -> None:
-    """`ready` first, then the open urgent questions of its cells, then what was held back."""
+    """`ready` first, then the open urgent questions of its places, then what was held back."""
     guest, welcome = guest_of(member), entrance.welcome
     ready = Ready(
         sid=member.sid,
@@ -184,6 +196,8 @@ MAIN: Final = Namespace(
         "neighbourhood:leave": neighbourhood_leave,
         "question:join": question_join,
         "question:leave": question_leave,
+        "question:claim": question_claim,
+        "question:release": question_release,
         "join:stream": join_stream,
         "leave:stream": leave_stream,
         "presence:get": presence_get,

@@ -197,7 +197,9 @@ async def test_a_close_after_the_deadline_wakes_nobody(
     before = await last(d)
     clock.advance(600)
     await verbs.close(d, "mina", id, status)
-    assert set(await told_since(d, before)) == {"question:closed"}
+    told = await told_since(d, before)
+    assert set(told) == {"question:closed", "question:unanswered"}
+    assert told["question:unanswered"] == ("user:mina",), "its time was over before it was closed"
 
 
 async def expiring(d: Domain, user_id: str, seconds: float | None, kind: str = "sale") -> None:

@@ -1,0 +1,2 @@
+DROP INDEX questions_urgent_region;
+DROP TABLE question_claims;
