@@ -51,6 +51,7 @@ ROUTES: Final = (
     get("/devices", USER, DEFAULT, devices.listed),
     post("/devices", USER, DEFAULT, devices.add),
     delete("/devices/{id}", USER, DEFAULT, devices.remove),
+    get("/push/web-key", NOBODY, ANONYMOUS, devices.web_key),
     post("/locations", USER, DEFAULT, places.locate),
     delete("/locations/me", USER, DEFAULT, places.forget),
     get("/regions", NOBODY, ANONYMOUS, places.regions, cache_s=HOUR),

@@ -1,4 +1,7 @@
-"""Jobs: queue names, payloads, priorities. A job repeats what it needs to find its rows."""
+"""Jobs: one row a job and one row a queue, and nowhere else.
+
+A job repeats what it needs to find its rows in the database.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,16 +12,12 @@ from protocol.payload import Message
 
 URGENT_PRIORITY: Final = 10
 NORMAL_PRIORITY: Final = 0
+LOW_PRIORITY: Final = -10
 
 
-class NotificationJob(Message):
-    """Take the next step for one notification (push); `createdAt` finds its partition."""
+class DeliveryJob(Message):
+    """Take the next step for one notification; `createdAt` finds its partition."""
 
-    notification_id: str
-    created_at: datetime
-
-
-class EmailJob(Message):
     notification_id: str
     created_at: datetime
 
@@ -27,13 +26,6 @@ class FirstLookJob(Message):
     """Of a batch of notifications just written: push those now whose people have no live socket."""
 
     notification_ids: tuple[str, ...]
-    created_at: datetime
-
-
-class UnseenCheckJob(Message):
-    """Look again whether somebody acknowledged or saw it."""
-
-    notification_id: str
     created_at: datetime
 
 
@@ -64,8 +56,80 @@ class EventJob(Message):
     event_id: str
 
 
+class ScheduledJob(Message):
+    """One firing of a schedule; `dueAt` is when it should have begun."""
+
+    due_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class QueueRow:
+    """A queue as it is unless settings say otherwise (QUEUE_NAME_CONCURRENCY, _RATE, _ATTEMPTS).
+
+    `concurrency`: jobs at once in one worker process. `tries` of one job. `rate`: people a minute
+    over all workers, none for what asks nobody outside; `reserve`: the share of the bucket that is
+    kept for jobs with a reserved row.
+    """
+
+    concurrency: int
+    tries: int
+    rate: int | None = None
+    reserve: float = 0.0
+
+
+QUEUES: Final[Mapping[str, QueueRow]] = {
+    "notification": QueueRow(concurrency=10, tries=3, rate=1000, reserve=0.5),
+    "email": QueueRow(concurrency=5, tries=5, rate=100, reserve=0.25),
+    "analytics": QueueRow(concurrency=3, tries=2),
+    # these only ask Postgres, at once: they never stand behind a provider that hangs
+    "follow-up": QueueRow(concurrency=5, tries=3),
+    # the first of an event's five tries was made where it arrived
+    "event": QueueRow(concurrency=5, tries=4),
+}
+"""The name is the label of a queue's metrics."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobRow:
+    """`channel`: the one it sends on. `reserved`: may take the last tokens of its queue's rate.
+    `priority`: of those that wait the highest goes first; what is about an urgent question goes
+    with URGENT_PRIORITY, whatever its row says.
+    """
+
+    form: type[Message]
+    queue: str
+    priority: int = NORMAL_PRIORITY
+    channel: str | None = None
+    reserved: bool = False
+
+
+JOBS: Final[Mapping[str, JobRow]] = {
+    "notification:urgent": JobRow(
+        DeliveryJob, "notification", URGENT_PRIORITY, channel="push", reserved=True
+    ),
+    "notification:normal": JobRow(DeliveryJob, "notification", channel="push"),
+    "kakao": JobRow(DeliveryJob, "notification", channel="kakao"),
+    "email": JobRow(DeliveryJob, "email", channel="email", reserved=True),
+    "email:bulk": JobRow(DeliveryJob, "email", LOW_PRIORITY, channel="email"),
+    "first-look": JobRow(FirstLookJob, "follow-up"),
+    "unseen-check": JobRow(DeliveryJob, "follow-up"),
+    "urgent-clock": JobRow(ClockJob, "follow-up", URGENT_PRIORITY),
+    "urgent-wave": JobRow(WaveJob, "follow-up", URGENT_PRIORITY),
+    "urgent-retract": JobRow(RetractJob, "follow-up", URGENT_PRIORITY),
+    "event": JobRow(EventJob, "event"),
+    "trending": JobRow(ScheduledJob, "analytics"),
+    "digest": JobRow(ScheduledJob, "analytics"),
+    "roll-up": JobRow(ScheduledJob, "analytics", LOW_PRIORITY),
+    "retention": JobRow(ScheduledJob, "analytics", LOW_PRIORITY),
+    "job-log": JobRow(ScheduledJob, "analytics", LOW_PRIORITY),
+}
+"""The name is the job engine's entry point."""
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
+    """One job to be enqueued; `delay_s` from now."""
+
     entrypoint: str
     payload: Message
     priority: int = NORMAL_PRIORITY
@@ -73,75 +137,66 @@ class Job:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-JOBS: Final[dict[str, type[Message]]] = {
-    "notification:urgent": NotificationJob,
-    "notification:normal": NotificationJob,
-    "email": EmailJob,
-    "first-look": FirstLookJob,
-    "unseen-check": UnseenCheckJob,
-    "urgent-clock": ClockJob,
-    "urgent-wave": WaveJob,
-    "urgent-retract": RetractJob,
-    "event": EventJob,
-}
+def row_of(entrypoint: str) -> JobRow:
+    """Raises LookupError for a name nobody works on (S2-132)."""
+    row = JOBS.get(entrypoint)
+    if row is None:
+        raise LookupError(f"Queue {entrypoint} not found")
+    return row
 
 
 def form_of(entrypoint: str) -> type[Message]:
-    """Form of a queue's payload. Raises LookupError for a name nobody works on (S2-132)."""
-    form = JOBS.get(entrypoint)
-    if form is None:
-        raise LookupError(f"Queue {entrypoint} not found")
-    return form
+    """Form of a job's payload. Raises LookupError for a name nobody works on (S2-132)."""
+    return row_of(entrypoint).form
 
 
-def notification_job(notification_id: str, created_at: datetime, *, urgent: bool) -> Job:
-    return Job(
-        "notification:urgent" if urgent else "notification:normal",
-        NotificationJob(notification_id=notification_id, created_at=created_at),
-        URGENT_PRIORITY if urgent else NORMAL_PRIORITY,
-    )
-
-
-def email_job(notification_id: str, created_at: datetime, *, urgent: bool) -> Job:
-    return Job(
-        "email",
-        EmailJob(notification_id=notification_id, created_at=created_at),
-        URGENT_PRIORITY if urgent else NORMAL_PRIORITY,
-    )
+def delivery_job(
+    channel: str,
+    notification_id: str,
+    created_at: datetime,
+    *,
+    urgent: bool,
+    bulk: bool = False,
+) -> Job:
+    """To send one notification on `channel`; `bulk`: one of many mails that nobody waits for."""
+    name = {
+        "push": "notification:urgent" if urgent else "notification:normal",
+        "email": "email:bulk" if bulk else "email",
+    }.get(channel, channel)
+    return _job(name, DeliveryJob(notification_id=notification_id, created_at=created_at), urgent)
 
 
 def first_look_job(ids: tuple[str, ...], created_at: datetime, *, urgent: bool) -> Job:
-    return Job(
-        "first-look",
-        FirstLookJob(notification_ids=ids, created_at=created_at),
-        URGENT_PRIORITY if urgent else NORMAL_PRIORITY,
-    )
+    payload = FirstLookJob(notification_ids=ids, created_at=created_at)
+    return _job("first-look", payload, urgent)
 
 
 def unseen_check(
     notification_id: str, created_at: datetime, *, delay_s: float, urgent: bool
 ) -> Job:
-    return Job(
-        "unseen-check",
-        UnseenCheckJob(notification_id=notification_id, created_at=created_at),
-        URGENT_PRIORITY if urgent else NORMAL_PRIORITY,
-        delay_s,
-    )
+    payload = DeliveryJob(notification_id=notification_id, created_at=created_at)
+    return _job("unseen-check", payload, urgent, delay_s)
 
 
 def clock_job(question_id: str, due_at: datetime, *, delay_s: float) -> Job:
-    payload = ClockJob(question_id=question_id, due_at=due_at)
-    return Job("urgent-clock", payload, URGENT_PRIORITY, delay_s)
+    return _job("urgent-clock", ClockJob(question_id=question_id, due_at=due_at), True, delay_s)
 
 
 def wave_job(question_id: str, wave: int) -> Job:
-    return Job("urgent-wave", WaveJob(question_id=question_id, wave=wave), URGENT_PRIORITY)
+    return _job("urgent-wave", WaveJob(question_id=question_id, wave=wave), True)
 
 
 def retract_job(question_id: str, reason: Literal["answered", "closed", "expired"]) -> Job:
-    payload = RetractJob(question_id=question_id, reason=reason)
-    return Job("urgent-retract", payload, URGENT_PRIORITY)
+    return _job("urgent-retract", RetractJob(question_id=question_id, reason=reason), True)
 
 
 def event_job(event_id: str) -> Job:
-    return Job("event", EventJob(event_id=event_id))
+    return _job("event", EventJob(event_id=event_id), urgent=False)
+
+
+def scheduled_job(name: str, due_at: datetime) -> Job:
+    return _job(name, ScheduledJob(due_at=due_at), urgent=False)
+
+
+def _job(name: str, payload: Message, urgent: bool, delay_s: float = 0.0) -> Job:
+    return Job(name, payload, URGENT_PRIORITY if urgent else row_of(name).priority, delay_s)

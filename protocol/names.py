@@ -118,6 +118,14 @@ class Keys:
     def rate(self, scope: str, key: str) -> str:
         return f"{self.prefix}rl:{scope}:{key}"
 
+    def trending(self) -> str:
+        """A sorted set: hashtags of the last 24 hours by number of questions (S2-071)."""
+        return f"{self.prefix}trending:tags:24h"
+
+    def alert(self, dependency: str) -> str:
+        """Held by the worker that says of a dependency that it is away, for all of them."""
+        return f"{self.prefix}alert:{dependency}"
+
     def queue_limit(self, queue: str) -> str:
         """Token bucket of a queue over all workers."""
         return f"{self.prefix}limit:{queue}"

@@ -69,6 +69,10 @@ _KO: Final[dict[str, Text]] = {
         title=("{nickname}님, 환영해요!", "환영해요!"),
         body=("궁금한 게 생기면 동네 사람들에게 물어보세요.",),
     ),
+    "digest": Text(
+        title=("어제 우리 동네에 올라온 질문 {count}개", "어제 우리 동네에 올라온 질문"),
+        body=("가장 많은 답을 받은 질문은 ‘{title}’예요.", "어떤 질문이 있었는지 둘러보세요."),
+    ),
     GENERIC: Text(title=("{title}", "새 알림이 있어요"), body=("{body}", "내용을 확인해 보세요.")),
 }
 
@@ -110,6 +114,17 @@ _EN: Final[dict[str, Text]] = {
     "welcome": Text(
         title=("Welcome, {nickname}!", "Welcome!"),
         body=("Whenever you wonder about something, ask your neighbours.",),
+    ),
+    "digest": Text(
+        title=(
+            Plural(
+                "count",
+                "{count} question in your area since yesterday",
+                "{count} questions in your area since yesterday",
+            ),
+            "Questions in your area since yesterday",
+        ),
+        body=("Most answered: “{title}”.", "See what your neighbours asked."),
     ),
     GENERIC: Text(
         title=("{title}", "You have a new notification"), body=("{body}", "Have a look.")

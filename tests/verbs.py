@@ -67,7 +67,7 @@ async def mark_read(
 
 async def add_device(d: Domain, user_id: str, form: DeviceRequest) -> Device:
     async with d.outbox.change() as change:
-        return await devices.add_device(change, user_id, form)
+        return await devices.add_device(change, user_id, form, d.policy.push_services)
 
 
 async def locate(

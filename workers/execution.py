@@ -13,7 +13,6 @@ import structlog
 from pgqueuer.domain.errors import RetryRequested
 from pgqueuer.domain.models import Job, utc_now
 
-from hub.domain.rules.reasons import Reason
 from hub.plumbing.life.lasting import Lasting
 from hub.plumbing.settings.product import Jobs
 from hub.plumbing.stores import postgres, redis_client
@@ -21,13 +20,12 @@ from hub.plumbing.telemetry.metrics import JOBS, MESSAGE_PROCESSING_TIME
 from hub.plumbing.telemetry.trace import traced
 from protocol.errors import Code, HubError
 from protocol.jobs import form_of
-from workers.attempt import Attempt, TryAgain, backoff_s
-from workers.breaker import Blocked, Breaker
-from workers.gate import Gate
+from workers.ending import Again, Attempt, Done, Ending, Held, backoff_s
 from workers.jobs import HANDLERS, Desk
 from workers.queue import HELD_BEFORE, JobQueries
 from workers.seats import Seats
 from workers.sending import URGENT_PUSH_S
+from workers.turns import Turns
 
 _AWAY: Final = (
     *(kind for kind in (*postgres.AWAY, *redis_client.AWAY) if kind is not OSError),
@@ -45,19 +43,19 @@ log = structlog.get_logger(__name__)
 _waiting = Lasting(log, "jobs wait: a store is away", "jobs run again")
 
 
-class KillsWorkers(Exception):
-    """Every try of this job ended with the death of its worker."""
+CUT_OFF: Final = Again(0.0, "cut off", counts=False)
+"""This process gives the job back."""
 
 
-class Released(Exception):
-    """This process gives the job back."""
+class HeldJob(Exception):
+    """Tells the engine to keep a job as a dead letter; its text says why, in a word of ours."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lane:
     """Entry points that are claimed together. `tries` of one job; `batch` jobs a claim.
 
-    `patient`: waits for an open breaker however long; otherwise URGENT_PUSH_S in all.
+    `patient`: waits for a provider however long; otherwise URGENT_PUSH_S in all.
     """
 
     queue: str
@@ -65,13 +63,12 @@ class Lane:
     seats: Seats
     tries: int
     batch: int
-    gate: Gate | None = None
-    breaker: Breaker | None = None
+    turns: Turns | None = None
     patient: bool = True
 
 
 @dataclass(slots=True)
-class Ending:
+class Closing:
     """`closing`: nothing new begins; `giving_up`: what runs is cut off."""
 
     closing: asyncio.Event = field(default_factory=asyncio.Event)
@@ -82,102 +79,96 @@ class Execution:
     """Runs the jobs of one lane on one connection's claims."""
 
     def __init__(
-        self, desk: Desk, lane: Lane, figures: Jobs, queries: JobQueries, ending: Ending
+        self, desk: Desk, lane: Lane, figures: Jobs, queries: JobQueries, closing: Closing
     ) -> None:
         self._desk = desk
         self._lane = lane
         self._figures = figures
         self._queries = queries
-        self._ending = ending
+        self._closing = closing
 
     async def run(self, job: Job) -> None:
-        """Raises RetryRequested to put the job back, anything else to hold it."""
+        """Raises RetryRequested to put the job back, HeldJob to hold it: the engine's words."""
         headers = {k: v for k, v in (job.headers or {}).items() if isinstance(v, str)}
         with traced(headers):
+            if not await unless(self._closing.closing, self._enter(job), False):
+                raise RetryRequested(reason="given back before it began")
             try:
-                withhold = await unless(self._ending.closing, self._enter(job))
-            except Released:
-                raise RetryRequested(reason="released before it began") from None
-            try:
-                await unless(self._ending.giving_up, self._try(job, withhold))
-            except Released:
-                raise self._put_back(job, 0.0, "cut off") from None
+                ending = await unless(self._closing.giving_up, self._try(job), CUT_OFF)
             finally:
                 self._lane.seats.leave()
+            await self._end(job, ending)
 
-    async def _enter(self, job: Job) -> Reason | None:
-        lane, withhold = self._lane, None
-        if lane.gate is not None:
+    async def _enter(self, job: Job) -> bool:
+        lane = self._lane
+        if lane.turns is not None:
             patience = float("inf") if lane.patient else URGENT_PUSH_S - _age_s(job)
-            withhold = await lane.gate.enter(job.priority, patience)
+            await lane.turns.take(job.priority, patience)
         await lane.seats.take(job.priority)
-        return withhold
+        return True
 
-    async def _try(self, job: Job, withhold: Reason | None) -> None:
+    async def _try(self, job: Job) -> Ending | None:
+        """How it ended; None when the job is gone, or somebody else's by now."""
         try:
             begun = await self._queries.begin(job)
         except Exception as error:
             if not is_away(error):
                 raise
-            raise self._put_back(job, AWAY_S, "not begun") from None
+            return Again(AWAY_S, "not begun", counts=False)
         if begun is None:
-            return
+            return None
         if begun.redelivered:
             self._count("redelivered")
         if begun.number > self._lane.tries:
-            await self._hold(job, "every try killed its worker")
-            raise KillsWorkers(f"{job.entrypoint} {job.id}")
+            return Held("every try killed its worker")
         again = HELD_BEFORE in (job.headers or {})
         retry_s = backoff_s(self._figures, begun.number)
-        this = Attempt(begun.number, self._lane.tries, job.created, retry_s, withhold, again)
+        this = Attempt(begun.number, self._lane.tries, job.created, retry_s, again)
         start = time.perf_counter()
         try:
-            self._count(await self._handle(job, this))
+            payload = msgspec.json.decode(job.payload or b"", type=form_of(job.entrypoint))
+            ending = await HANDLERS[job.entrypoint](self._desk, payload, this)
             _waiting.over()
         except Exception as error:
-            await self._ended(job, this, error)
+            ending = _ending_by(error, job, this)
         finally:
             took_ms = (time.perf_counter() - start) * 1000
             MESSAGE_PROCESSING_TIME.labels(queue=self._lane.queue).observe(took_ms)
+        return ending
 
-    async def _handle(self, job: Job, this: Attempt) -> str:
-        payload = msgspec.json.decode(job.payload or b"", type=form_of(job.entrypoint))
-        handler = HANDLERS[job.entrypoint]
-        if self._lane.breaker is None or this.withhold is not None:
-            return await handler(self._desk, payload, this)
-        with self._lane.breaker.admission():
-            return await handler(self._desk, payload, this)
-
-    async def _ended(self, job: Job, this: Attempt, error: Exception) -> None:
-        """Raises what tells the engine how the try ended."""
-        if isinstance(error, Blocked):
-            raise self._put_back(job, error.seconds, "breaker open") from None
-        if is_away(error):
-            _waiting.seen(job=job.entrypoint, kind=_kind(error))
-            raise self._put_back(job, AWAY_S * random.uniform(1, 2), "away") from None  # noqa: S311
-        if isinstance(error, TryAgain):
-            self._count("retried")
-            raise RetryRequested(timedelta(seconds=error.seconds), str(error)) from None
-        if this.last or isinstance(error, msgspec.DecodeError):
-            await self._hold(job, _kind(error))
-            raise error
-        self._count("retried")
-        log.warning("a job failed", job=job.entrypoint, attempt=this.number, exc_info=error)
-        raise RetryRequested(timedelta(seconds=this.retry_s), _kind(error)) from None
-
-    async def _hold(self, job: Job, why: str) -> None:
-        self._count("held")
-        log.error("a job is held", job=job.entrypoint, id=job.id, reason=why)
-        await self._queries.mark_held(job)
-
-    def _put_back(self, job: Job, seconds: float, why: str) -> RetryRequested:
-        """As if the try had not begun."""
-        self._queries.forgive(job.id)
-        self._count("delayed")
-        return RetryRequested(timedelta(seconds=seconds), why)
+    async def _end(self, job: Job, ending: Ending | None) -> None:
+        """Count it, and tell the engine."""
+        match ending:
+            case Done(word):
+                self._count(word)
+            case Again(seconds, why, counts):
+                self._count("retried" if counts else "delayed")
+                if not counts:
+                    self._queries.forgive(job.id)
+                    if self._lane.turns is not None:
+                        await self._lane.turns.give_back()
+                raise RetryRequested(timedelta(seconds=seconds), why)
+            case Held(why):
+                self._count("held")
+                log.error("a job is held", job=job.entrypoint, id=job.id, reason=why)
+                await self._queries.mark_held(job)
+                raise HeldJob(why)
 
     def _count(self, outcome: str) -> None:
         JOBS.labels(queue=self._lane.queue, outcome=outcome).inc()
+
+
+def _ending_by(error: Exception, job: Job, this: Attempt) -> Ending:
+    """Of a try that ended by an error, which no handler expects."""
+    kind = type(error).__name__
+    if is_away(error):
+        _waiting.seen(job=job.entrypoint, kind=kind)
+        return Again(AWAY_S * random.uniform(1, 2), "away", counts=False)  # noqa: S311 - no secret
+    if this.last or isinstance(error, msgspec.DecodeError):
+        log.error("a job failed for good", job=job.entrypoint, id=job.id, exc_info=error)
+        return Held(kind)
+    log.warning("a job failed", job=job.entrypoint, attempt=this.number, exc_info=error)
+    return Again(this.retry_s, kind)
 
 
 def is_away(error: Exception) -> bool:
@@ -191,12 +182,8 @@ def _age_s(job: Job) -> float:
     return max(0.0, (utc_now() - job.created).total_seconds())
 
 
-def _kind(error: Exception) -> str:
-    return type(error).__name__
-
-
-async def unless(event: asyncio.Event, work: Coroutine[Any, Any, T]) -> T:
-    """What `work` returns; Released when `event` comes first, and then `work` is cut off."""
+async def unless(event: asyncio.Event, work: Coroutine[Any, Any, T], otherwise: T) -> T:
+    """What `work` returns; `otherwise` when `event` comes first, and then `work` is cut off."""
     task = asyncio.create_task(work)
     bell = asyncio.create_task(event.wait())
     try:
@@ -207,6 +194,4 @@ async def unless(event: asyncio.Event, work: Coroutine[Any, Any, T]) -> T:
     finally:
         bell.cancel()
         task.cancel()
-    if task.cancelled():
-        raise Released
-    return task.result()
+    return otherwise if task.cancelled() else task.result()

@@ -1,9 +1,12 @@
 """What each job does: one entry point, one function. How often and when it runs is the runner's."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from hub.domain import intake
 from hub.domain.context import Domain
@@ -13,17 +16,18 @@ from hub.domain.questions import progress, waves
 from hub.domain.rules.kinds import Channel
 from hub.domain.rules.reasons import Reason
 from protocol.jobs import (
+    JOBS,
     ClockJob,
-    EmailJob,
+    DeliveryJob,
     EventJob,
     FirstLookJob,
-    NotificationJob,
     RetractJob,
-    UnseenCheckJob,
+    ScheduledJob,
     WaveJob,
 )
-from workers.attempt import Attempt, TryAgain
-from workers.providers import Senders
+from workers.channels.provider import Providers
+from workers.ending import Again, Attempt, Done, Ending, Held
+from workers.schedules import SCHEDULES, Plan
 from workers.sending import deliver
 
 LEASE_SLACK_S: Final = 2.0
@@ -35,83 +39,85 @@ class Desk:
     """What a job works with."""
 
     domain: Domain
-    senders: Senders
+    providers: Providers
+    plan: Plan = field(default_factory=Plan)
 
 
-async def push(desk: Desk, job: NotificationJob, this: Attempt) -> str:
-    ready, lease_s = desk.senders.push.configured, desk.senders.push_timeout_s
-    return await _send(desk, job, this, Channel.PUSH, ready, lease_s)
-
-
-async def email(desk: Desk, job: EmailJob, this: Attempt) -> str:
-    ready, lease_s = desk.senders.mail.configured, desk.senders.mail_timeout_s
-    return await _send(desk, job, this, Channel.EMAIL, ready, lease_s)
-
-
-async def _send(
-    desk: Desk,
-    job: NotificationJob | EmailJob,
-    this: Attempt,
-    channel: Channel,
-    configured: bool,
-    timeout_s: float,
-) -> str:
+async def send(desk: Desk, job: DeliveryJob, this: Attempt, channel: Channel) -> Ending:
+    """Follow the rules for one notification, and send what is due on `channel`."""
+    providers = desk.providers
     order = await delivery.take_steps(
         desk.domain,
         UUID(job.notification_id),
         job.created_at,
         channel,
-        timeout_s + LEASE_SLACK_S,
-        withhold=this.withhold if configured else Reason.NOT_CONFIGURED,
+        providers.timeout_s(channel) + LEASE_SLACK_S,
+        withhold=None if providers.has(channel) else Reason.NOT_CONFIGURED,
         again=this.again and this.number == 1,
     )
     if order is None:
-        return "done"
-    return await deliver(desk.domain, desk.senders, order, this)
+        return Done()
+    return await deliver(desk.domain, providers, order, this)
 
 
-async def first_look(desk: Desk, job: FirstLookJob, this: Attempt) -> str:
-    await looks.look(desk.domain, [UUID(id) for id in job.notification_ids], job.created_at)
-    return "done"
-
-
-async def unseen_check(desk: Desk, job: UnseenCheckJob, this: Attempt) -> str:
+async def unseen_check(desk: Desk, job: DeliveryJob, this: Attempt) -> Ending:
+    """Look again whether somebody acknowledged or saw it."""
     id = UUID(job.notification_id)
     await delivery.take_steps(desk.domain, id, job.created_at, channel=None, lease_s=0)
-    return "done"
+    return Done()
 
 
-async def urgent_wave(desk: Desk, job: WaveJob, this: Attempt) -> str:
-    await waves.tell_audience(desk.domain, job.question_id, job.wave)
-    return "done"
+async def first_look(desk: Desk, job: FirstLookJob, this: Attempt) -> Ending:
+    await looks.look(desk.domain, [UUID(id) for id in job.notification_ids], job.created_at)
+    return Done()
 
 
-async def urgent_clock(desk: Desk, job: ClockJob, this: Attempt) -> str:
+async def urgent_clock(desk: Desk, job: ClockJob, this: Attempt) -> Ending:
     await progress.look(desk.domain, job.question_id, job.due_at)
-    return "done"
+    return Done()
 
 
-async def urgent_retract(desk: Desk, job: RetractJob, this: Attempt) -> str:
+async def urgent_wave(desk: Desk, job: WaveJob, this: Attempt) -> Ending:
+    await waves.tell_audience(desk.domain, job.question_id, job.wave)
+    return Done()
+
+
+async def urgent_retract(desk: Desk, job: RetractJob, this: Attempt) -> Ending:
     await retraction.settle_pending(desk.domain, job.question_id, Reason(job.reason))
-    return "done"
+    return Done()
 
 
-async def event(desk: Desk, job: EventJob, this: Attempt) -> str:
+async def scheduled(desk: Desk, job: ScheduledJob, this: Attempt, name: str) -> Ending:
+    """One firing, within its time; what it had done by then is done, and it goes on from there."""
+    schedule, plan = SCHEDULES[name], desk.plan
+    day = job.due_at.astimezone(ZoneInfo(plan.zone)).date()
+    try:
+        async with asyncio.timeout(schedule.limit_s) as limit:
+            await schedule.work(desk.domain, plan, day)
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        return Held("over_time") if this.last else Again(this.retry_s, "over_time")
+    return Done()
+
+
+async def event(desk: Desk, job: EventJob, this: Attempt) -> Ending:
     """After the last try its error stays in inbox_events."""
     applied = await intake.apply(desk.domain, UUID(job.event_id))
-    if not applied and not this.last:
-        raise TryAgain("not_applied", this.retry_s)
-    return "done"
+    return Done() if applied or this.last else Again(this.retry_s, "not_applied")
 
 
-HANDLERS: Final[dict[str, Callable[[Desk, Any, Attempt], Awaitable[str]]]] = {
-    "notification:urgent": push,
-    "notification:normal": push,
-    "email": email,
+HANDLERS: Final[dict[str, Callable[[Desk, Any, Attempt], Awaitable[Ending]]]] = {
+    **{
+        name: partial(send, channel=Channel(row.channel))
+        for name, row in JOBS.items()
+        if row.channel
+    },
     "first-look": first_look,
     "unseen-check": unseen_check,
     "urgent-clock": urgent_clock,
     "urgent-wave": urgent_wave,
     "urgent-retract": urgent_retract,
     "event": event,
+    **{name: partial(scheduled, name=name) for name in SCHEDULES},
 }

@@ -7,6 +7,7 @@ can soon begin, so a worker's death, or a provider that hangs, holds up few jobs
 import asyncio
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -17,7 +18,8 @@ from pgqueuer.adapters.drivers.asyncpg import AsyncpgDriver
 from pgqueuer.core.qm import QueueManager
 
 from hub.domain.context import Domain
-from hub.domain.intake import MAX_TRIES
+from hub.domain.retention import Ages
+from hub.domain.rules.kinds import Channel
 from hub.plumbing.life.lasting import Lasting
 from hub.plumbing.life.lifecycle import Lifecycle
 from hub.plumbing.limits.fleet import Bucket, Limits
@@ -25,20 +27,16 @@ from hub.plumbing.settings.product import Jobs
 from hub.plumbing.settings.settings import Settings
 from hub.plumbing.stores.outbox import run_sweeper
 from hub.plumbing.stores.postgres import AWAY, dial
-from workers.execution import Ending, Execution, Lane
-from workers.gate import Gate
+from protocol.jobs import JOBS, URGENT_PRIORITY, JobRow, QueueRow
+from workers.channels.provider import Providers
+from workers.execution import Closing, Execution, Lane
 from workers.jobs import Desk
-from workers.providers import Senders
+from workers.monitor import open_monitor, watch
 from workers.queue import JobQueries
+from workers.schedules import Plan, run_schedules
 from workers.seats import Seats
-from workers.upkeep import ensure_partitions_daily, measure, prune_hourly
-
-HEARTBEAT: Final = timedelta(seconds=10)
-"""A claim not renewed for so long is somebody else's (seen: redelivered after 11.3 s)."""
-
-POLL: Final = timedelta(seconds=5)
-FOLLOW_UPS: Final = 5
-"""Jobs that only ask Postgres, at once: they never stand behind a provider that hangs."""
+from workers.turns import Turns
+from workers.upkeep import ensure_partitions_once, measure
 
 LONGEST_WAIT_S: Final = 10.0
 GIVE_UP_AFTER_S: Final = 300.0
@@ -49,77 +47,96 @@ RELEASE_S: Final = 2.0
 log = structlog.get_logger(__name__)
 
 
-async def run_worker(life: Lifecycle, settings: Settings, domain: Domain, senders: Senders) -> None:
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """A claim not renewed for `heartbeat_s` is somebody else's (seen: redelivered after 11.3 s);
+    each lane looks for jobs when it is told of some, and every `poll_s`."""
+
+    heartbeat_s: float = 10.0
+    poll_s: float = 5.0
+
+
+async def run_worker(
+    life: Lifecycle,
+    settings: Settings,
+    domain: Domain,
+    providers: Providers,
+    pace: Pace = Pace(),
+) -> None:
     """Start claiming jobs, sweeping the outbox, and measuring both; all of it ends with `life`.
 
     Raises asyncpg or OS errors when Postgres cannot be reached.
     """
-    runner = Runner(settings, domain, senders)
+    runner = Runner(settings, domain, providers, pace)
     await runner.open()
+    await ensure_partitions_once(domain.pool)
     life.spawn("outbox sweeper", run_sweeper(domain.outbox, domain.pool))
     life.spawn("queue figures", measure(domain.pool))
-    life.spawn("partitions", ensure_partitions_daily(domain.pool))
-    life.spawn("job log", prune_hourly(domain.pool))
+    life.spawn("monitor", watch(await open_monitor(life, settings, domain, providers)))
+    life.spawn("schedules", run_schedules(domain.pool, settings.jobs, domain.now))
     runner.task = life.spawn("jobs", runner.run())
     life.spawn("jobs closing", runner.close_after(life.stopping))
     life.on_stop("jobs", runner.stop)
 
 
-def lanes(figures: Jobs, senders: Senders, limits: Limits) -> list[Lane]:
-    """S2-127, design §7: seats are per process, rates hold over all workers."""
-    seats = Seats(figures.notification_concurrency)
-    pushes = Bucket.a_minute("notification", figures.notification_rate, 0.5)
-    mails = Bucket.a_minute("email", figures.email_rate, 0.25)
-    push, mail = senders.push_breaker, senders.mail_breaker
-    return [
-        Lane(
-            "notification",
-            ("notification:urgent",),
-            seats,
-            figures.notification_attempts,
-            figures.notification_concurrency,
-            Gate(push, limits, pushes, reserved=True) if senders.push.configured else None,
-            push,
-            patient=False,
-        ),
-        Lane(
-            "notification",
-            ("notification:normal",),
-            seats,
-            figures.notification_attempts,
-            figures.notification_concurrency,
-            Gate(push, limits, pushes, reserved=False) if senders.push.configured else None,
-            push,
-        ),
-        Lane(
-            "email",
-            ("email",),
-            Seats(figures.email_concurrency),
-            figures.email_attempts,
-            figures.email_concurrency,
-            Gate(mail, limits, mails, reserved=True) if senders.mail.configured else None,
-            mail,
-        ),
-        Lane(
-            "follow-up",
-            ("first-look", "unseen-check", "urgent-clock", "urgent-wave", "urgent-retract"),
-            Seats(FOLLOW_UPS),
-            figures.notification_attempts,
-            100,
-        ),
-        # the first of an event's tries was made where it arrived
-        Lane("event", ("event",), Seats(FOLLOW_UPS), MAX_TRIES - 1, 100),
-    ]
+def _plan(settings: Settings) -> Plan:
+    part = settings.retention
+    ages = Ages(**{item.name: getattr(part, item.name) for item in fields(Ages)})
+    return Plan(ages, settings.jobs.scheduler_tz)
+
+
+def lanes(figures: Jobs, providers: Providers, limits: Limits) -> list[Lane]:
+    """S2-127, design §7: seats are per process, rates hold over all workers.
+
+    Jobs that send have a lane for each entry point, as a provider may hang; those of one queue
+    share its seats and its bucket.
+    """
+    found = []
+    for name, row in figures.queues().items():
+        seats = Seats(row.concurrency)
+        rows = {entry: job for entry, job in JOBS.items() if job.queue == name}
+        sending = [entry for entry, job in rows.items() if job.channel is not None]
+        others = tuple(entry for entry in rows if entry not in sending)
+        for entry in sending:
+            found.append(
+                Lane(
+                    name,
+                    (entry,),
+                    seats,
+                    row.tries,
+                    batch=row.concurrency,
+                    turns=_turns(name, row, rows[entry], providers, limits),
+                    patient=rows[entry].priority < URGENT_PRIORITY,
+                )
+            )
+        if others:
+            found.append(Lane(name, others, seats, row.tries, batch=100))
+    return found
+
+
+def _turns(
+    queue: str, row: QueueRow, job: JobRow, providers: Providers, limits: Limits
+) -> Turns | None:
+    if job.channel is None or row.rate is None:
+        return None
+    channel = Channel(job.channel)
+    if not providers.has(channel):
+        return None
+    bucket = Bucket.a_minute(queue, row.rate, row.reserve)
+    return Turns(lambda: providers.blocked_s(channel), limits, bucket, reserved=job.reserved)
 
 
 class Runner:
     """One process's claims. `open` once, `run` until `stop`."""
 
-    def __init__(self, settings: Settings, domain: Domain, senders: Senders) -> None:
+    def __init__(
+        self, settings: Settings, domain: Domain, providers: Providers, pace: Pace
+    ) -> None:
+        self._pace = pace
         self._settings = settings
-        self._desk = Desk(domain, senders)
-        self._lanes = lanes(settings.jobs, senders, Limits(domain.redis, domain.keys))
-        self._ending = Ending()
+        self._desk = Desk(domain, providers, _plan(settings))
+        self._lanes = lanes(settings.jobs, providers, Limits(domain.redis, domain.keys))
+        self._closing = Closing()
         self._shutdown = asyncio.Event()
         self._stopping = asyncio.Event()
         self._cut_at = 0.0
@@ -165,7 +182,7 @@ class Runner:
     async def _session(self) -> None:
         """Claim on one connection until it is lost or the process stops."""
         self._shutdown = asyncio.Event()
-        self._ending.closing = asyncio.Event()
+        self._closing.closing = asyncio.Event()
         if self._stopping.is_set():
             return
         queries = JobQueries(AsyncpgDriver(self._conn))
@@ -184,7 +201,7 @@ class Runner:
     def _manager(self, lane: Lane, queries: JobQueries) -> QueueManager:
         manager = QueueManager(queries)
         manager.shutdown = self._shutdown
-        execution = Execution(self._desk, lane, self._settings.jobs, queries, self._ending)
+        execution = Execution(self._desk, lane, self._settings.jobs, queries, self._closing)
         for name in lane.entrypoints:
             manager.entrypoint(name, on_failure="hold", accepts_context=False)(execution.run)
         return manager
@@ -195,11 +212,11 @@ class Runner:
         tasks = [
             asyncio.create_task(
                 manager.run(
-                    dequeue_timeout=POLL,
+                    dequeue_timeout=timedelta(seconds=self._pace.poll_s),
                     batch_size=batch,
                     max_concurrent_tasks=2 * batch,
                     shutdown_on_listener_failure=True,
-                    heartbeat_timeout=HEARTBEAT,
+                    heartbeat_timeout=timedelta(seconds=self._pace.heartbeat_s),
                     log_aggregation_interval=timedelta(0),
                 )
             )
@@ -227,7 +244,7 @@ class Runner:
             return
         left_s = self._cut_at - time.monotonic()
         await asyncio.wait([self.task], timeout=max(0.0, left_s))
-        self._ending.giving_up.set()
+        self._closing.giving_up.set()
         await asyncio.wait([self.task], timeout=RELEASE_S)
 
     def _begin_stop(self) -> None:
@@ -240,7 +257,7 @@ class Runner:
 
     def _close(self) -> None:
         self._shutdown.set()
-        self._ending.closing.set()
+        self._closing.closing.set()
 
     def _shut(self) -> None:
         """Drop the connection without a word: it may hang."""

@@ -9,82 +9,60 @@ from urllib.parse import quote
 from hub.domain.context import Domain
 from hub.domain.notifications import delivery
 from hub.domain.notifications.orders import Order, Target
-from hub.domain.rules.kinds import CHANNELS, Channel
+from hub.domain.rules.kinds import CHANNELS, Channel, kind_of
 from hub.domain.rules.reasons import Reason
 from hub.domain.rules.states import DeliveryStatus
-from hub.plumbing.telemetry.metrics import PROVIDER_DURATION
-from hub.plumbing.telemetry.trace import outgoing_headers
-from workers.attempt import Attempt, GaveUp, TryAgain
-from workers.providers import Senders
-from workers.senders import (
+from workers.channels.message import Message, Recipient
+from workers.channels.outcome import (
+    Blocked,
     Expired,
     Gone,
-    MailMessage,
     NotConfigured,
     Outcome,
     Permanent,
-    PushMessage,
     Sent,
     Temporary,
 )
-from workers.templates.mails import render_mail
+from workers.channels.provider import Providers
+from workers.ending import Again, Attempt, Done, Ending, Held, ending_of
 
 URGENT_PUSH_S: Final = 15.0
 """An urgent push that no try can hand over by then leaves the field to the next channel."""
 
 
+DONE: Final = Done()
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What is written about one try; `again_s`: when the next one is due.
-
-    `gave_up`: a later try might have passed, but there is none left.
-    """
+    """What is written about one try, and what it asks of the job."""
 
     status: DeliveryStatus
     reason: Reason | None = None
     error_code: str | None = None
     provider_message_id: str | None = None
-    again_s: float = 0.0
-    gave_up: bool = False
+    ending: Ending = DONE
 
 
-async def deliver(d: Domain, senders: Senders, order: Order, this: Attempt) -> str:
-    """Send to all targets at once, settle each as its answer comes; `done` or `expired`.
-
-    Raises TryAgain when a target is to be tried again, GaveUp after the last try.
-    """
+async def deliver(d: Domain, providers: Providers, order: Order, this: Attempt) -> Ending:
+    """Send to all targets at once, settle each as its answer comes."""
     results = await asyncio.gather(
-        *(_deliver_to(d, senders, order, target, this) for target in order.targets),
+        *(_deliver_to(d, providers, order, target, this) for target in order.targets),
         return_exceptions=True,
     )
     for result in results:
         if isinstance(result, BaseException):
             raise result
-    verdicts = [result for result in results if isinstance(result, Verdict)]
-    waiting = [verdict for verdict in verdicts if verdict.status is DeliveryStatus.QUEUED]
-    if waiting:
-        longest = max(waiting, key=lambda verdict: verdict.again_s)
-        raise TryAgain(longest.error_code or "", longest.again_s)
-    if order.channel is Channel.PUSH:
+    ending = ending_of(result for result in results if not isinstance(result, BaseException))
+    if not isinstance(ending, Again) and not _is_last(order):
         await delivery.follow_up(d, order)
-    lost = next((verdict for verdict in verdicts if verdict.gave_up), None)
-    if lost is not None:
-        raise GaveUp(lost.error_code)
-    return (
-        "expired"
-        if all(verdict.status is DeliveryStatus.EXPIRED for verdict in verdicts)
-        else "done"
-    )
+    return ending
 
 
 async def _deliver_to(
-    d: Domain, senders: Senders, order: Order, target: Target, this: Attempt
-) -> Verdict:
-    if order.channel is Channel.PUSH:
-        outcome = await _push(d, senders, order, target)
-    else:
-        outcome = await _mail(d, senders, order, target)
-    verdict = judge(d, order, outcome, this)
+    d: Domain, providers: Providers, order: Order, target: Target, this: Attempt
+) -> Ending:
+    verdict = judge(d, order, await _send(d, providers, order, target), this)
     still = await delivery.settle(
         d,
         order,
@@ -96,38 +74,59 @@ async def _deliver_to(
         last=this.last,
     )
     if still:
-        return verdict
-    status = DeliveryStatus.FAILED if this.last else DeliveryStatus.QUEUED
-    return Verdict(status, None, verdict.error_code, again_s=this.retry_s, gave_up=this.last)
+        return verdict.ending
+    why = verdict.error_code or ""
+    return Held(why) if this.last else Again(this.retry_s, why)
+
+
+async def _send(d: Domain, providers: Providers, order: Order, target: Target) -> Outcome:
+    if not target.address:
+        return Gone()
+    to = Recipient(target.address, target.platform, target.environment, target.registered_at)
+    provider = providers.serving(order.channel, to)
+    if provider is None:
+        return NotConfigured()
+    return await provider.send(to, message_of(order, target, d.policy.public_base_url))
 
 
 def judge(d: Domain, order: Order, outcome: Outcome, this: Attempt) -> Verdict:
-    """What an outcome means for the row."""
+    """What an outcome means for the row, and for the job."""
     match outcome:
         case Sent(id):
             return Verdict(DeliveryStatus.SENT, provider_message_id=id or None)
+        case Blocked(seconds, code):
+            if _waits(d, order, this, seconds):
+                return Verdict(DeliveryStatus.QUEUED, ending=Again(seconds, code, counts=False))
+            return Verdict(DeliveryStatus.SUPPRESSED, Reason.BREAKER_OPEN)
         case Temporary(code, wait):
             again_s = max(this.retry_s, wait or 0.0)
             if _worth_a_retry(d, order, this, again_s):
-                return Verdict(DeliveryStatus.QUEUED, error_code=code, again_s=again_s)
-            return Verdict(DeliveryStatus.FAILED, error_code=code, gave_up=this.last)
+                return Verdict(DeliveryStatus.QUEUED, error_code=code, ending=Again(again_s, code))
+            ending: Ending = Held(code) if this.last else Done()
+            return Verdict(DeliveryStatus.FAILED, error_code=code, ending=ending)
         case Permanent(code, token_dead):
-            dead = Reason.TOKEN_DEAD if order.channel is Channel.PUSH else Reason.ADDRESS_SUPPRESSED
+            dead = (
+                Reason.ADDRESS_SUPPRESSED if order.channel is Channel.EMAIL else Reason.TOKEN_DEAD
+            )
             return Verdict(DeliveryStatus.FAILED, dead if token_dead else None, code)
         case Gone(code):
             return Verdict(DeliveryStatus.SUPPRESSED, Reason.NO_DEVICE, code)
         case Expired():
-            return Verdict(DeliveryStatus.EXPIRED, Reason.EXPIRED)
+            return Verdict(DeliveryStatus.EXPIRED, Reason.EXPIRED, ending=Done("expired"))
         case NotConfigured():
             return Verdict(DeliveryStatus.SUPPRESSED, Reason.NOT_CONFIGURED)
 
 
+def _waits(d: Domain, order: Order, this: Attempt, seconds: float) -> bool:
+    """Whether there is patience for it: an urgent push leaves the field to the next channel."""
+    if not order.urgent or _is_last(order):
+        return True
+    return d.now() + timedelta(seconds=seconds) <= this.made_at + timedelta(seconds=URGENT_PUSH_S)
+
+
 def _worth_a_retry(d: Domain, order: Order, this: Attempt, again_s: float) -> bool:
     then = d.now() + timedelta(seconds=again_s)
-    if this.last:
-        return False
-    patience = timedelta(seconds=URGENT_PUSH_S)
-    if order.urgent and order.channel is Channel.PUSH and then > this.made_at + patience:
+    if this.last or not _waits(d, order, this, again_s):
         return False
     if order.deadline_at is None:
         return True
@@ -135,34 +134,17 @@ def _worth_a_retry(d: Domain, order: Order, this: Attempt, again_s: float) -> bo
     return then + max(needs, timedelta(seconds=1)) <= order.deadline_at
 
 
-async def _push(d: Domain, senders: Senders, order: Order, target: Target) -> Outcome:
-    if target.platform == "web":
-        return NotConfigured()
-    if not target.address:
-        return Gone()
-    message = push_message(order, target, d.policy.public_base_url)
-
-    async def send() -> Outcome:
-        return await senders.push.send(target.address, message, headers=outgoing_headers())
-
-    with PROVIDER_DURATION.labels(provider="fcm").time():
-        outcome = await senders.push_breaker.call(send)
-    senders.push_refusals.note(outcome)
-    return outcome
+def _is_last(order: Order) -> bool:
+    """Whether no other channel of its kind comes after this one."""
+    return order.channel is kind_of(order.kind).channels[-1]
 
 
-async def _mail(d: Domain, senders: Senders, order: Order, target: Target) -> Outcome:
-    message = mail_message(d, order, target)
-    with PROVIDER_DURATION.labels(provider="smtp").time():
-        outcome = await senders.mail_breaker.call(lambda: senders.mail.send(message))
-    senders.mail_refusals.note(outcome)
-    return outcome
-
-
-def push_message(order: Order, target: Target, base_url: str) -> PushMessage:
-    return PushMessage(
+def message_of(order: Order, target: Target, base_url: str) -> Message:
+    return Message(
         notification_id=str(order.notification_id),
+        delivery_id=str(target.id),
         kind=order.kind,
+        locale=target.locale,
         title=target.title,
         body=target.body,
         unread=order.unread,
@@ -172,32 +154,9 @@ def push_message(order: Order, target: Target, base_url: str) -> PushMessage:
         question_id=order.question_id,
         answer_id=order.answer_id,
         deadline_at=order.deadline_at,
-    )
-
-
-def mail_message(d: Domain, order: Order, target: Target) -> MailMessage:
-    url = link(order, d.policy.public_base_url)
-    deadline_at = order.deadline_at if order.urgent else None
-    words = render_mail(
-        order.kind,
-        target.locale,
-        title=target.title,
-        body=target.body,
-        url=url,
-        now=d.now(),
-        created_at=order.created_at,
-        deadline_at=deadline_at,
+        urgent=order.urgent,
         timezone=order.timezone,
-    )
-    return MailMessage(
-        notification_id=str(order.notification_id),
-        to=target.address,
-        locale=target.locale,
-        subject=words.subject,
-        text=words.text,
-        html=words.html,
-        message_id=str(target.id),
-        deadline_at=deadline_at,
+        data=order.data,
     )
 
 

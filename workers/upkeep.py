@@ -1,7 +1,6 @@
 """What a worker sees to beside its jobs: figures of the queues, partitions, the engine's log."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Final
 
@@ -11,23 +10,9 @@ from hub.plumbing.stores.migrations import LOCK_ID, ensure_partitions
 from hub.plumbing.stores.postgres import Pool, acquire
 from hub.plumbing.telemetry.metrics import OUTBOX_UNPUBLISHED, QUEUE_DEPTH, UNKNOWN
 from protocol.errors import HubError
-
-QUEUES: Final = {
-    "notification:urgent": "notification",
-    "notification:normal": "notification",
-    "email": "email",
-    "first-look": "follow-up",
-    "unseen-check": "follow-up",
-    "urgent-clock": "follow-up",
-    "urgent-wave": "follow-up",
-    "urgent-retract": "follow-up",
-    "event": "event",
-}
-"""The queue, as label of metrics, of each entry point."""
+from protocol.jobs import JOBS, QUEUES
 
 EVERY_S: Final = 5.0
-HOUR_S: Final = 3600.0
-DAY_S: Final = 86400.0
 KEPT_DONE: Final = 100
 KEPT_FAILED: Final = 50
 
@@ -35,8 +20,13 @@ log = structlog.get_logger(__name__)
 
 
 async def measure(pool: Pool) -> None:
-    """queue_depth and outbox_unpublished, until cancelled."""
-    await _every(EVERY_S, lambda: measure_once(pool))
+    """queue_depth and outbox_unpublished, until cancelled: each worker is asked for its own."""
+    while True:
+        try:
+            await measure_once(pool)
+        except HubError as error:
+            log.debug("figures.wait", code=error.code)
+        await asyncio.sleep(EVERY_S)
 
 
 async def measure_once(pool: Pool) -> None:
@@ -49,33 +39,28 @@ async def measure_once(pool: Pool) -> None:
         late = await conn.fetchval(
             "SELECT count(*) FROM outbox WHERE published_at IS NULL AND available_at <= now()"
         )
-    depths = dict.fromkeys((*QUEUES.values(), UNKNOWN), 0)
+    depths = dict.fromkeys((*QUEUES, UNKNOWN), 0)
     for row in rows:
-        depths[QUEUES.get(row["entrypoint"], UNKNOWN)] += row["jobs"]
+        known = JOBS.get(row["entrypoint"])
+        depths[known.queue if known else UNKNOWN] += row["jobs"]
     for queue, depth in depths.items():
         QUEUE_DEPTH.labels(queue=queue).set(depth)
     OUTBOX_UNPUBLISHED.set(late)
 
 
-async def ensure_partitions_daily(pool: Pool) -> None:
-    """So that no row meets a month without its table."""
-    await _every(DAY_S, lambda: ensure_partitions_once(pool))
-
-
 async def ensure_partitions_once(pool: Pool) -> None:
+    """So that no row meets a month without its table, however long no worker was there."""
     async with acquire(pool) as conn, conn.transaction():
         # beside another worker, or a migration
         if await conn.fetchval("SELECT pg_try_advisory_xact_lock($1)", LOCK_ID):
             await ensure_partitions(conn, datetime.now(UTC))
 
 
-async def prune_hourly(pool: Pool) -> None:
-    """The engine's log grows by three rows a job and is never shortened by itself."""
-    await _every(HOUR_S, lambda: prune(pool))
-
-
 async def prune(pool: Pool) -> None:
-    """Keep the last 100 completed jobs, the last 50 failed ones, and those that still live."""
+    """The engine's log grows by three rows a job and is never shortened by itself.
+
+    Keep the last 100 completed jobs, the last 50 failed ones, and those that still live.
+    """
     async with acquire(pool) as conn:
         await conn.execute(
             "WITH kept AS ((SELECT job_id FROM pgqueuer_log WHERE status = 'successful'"
@@ -87,15 +72,3 @@ async def prune(pool: Pool) -> None:
             KEPT_DONE,
             KEPT_FAILED,
         )
-
-
-async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
-    """Until cancelled; while Postgres is away it is tried again soon."""
-    while True:
-        try:
-            await work()
-            wait_s = seconds
-        except HubError as error:
-            log.debug("upkeep waits", code=error.code)
-            wait_s = min(seconds, EVERY_S)
-        await asyncio.sleep(wait_s)

@@ -2,7 +2,7 @@
 
 from api.route import Call
 from hub.domain.people import devices
-from protocol.rest.devices import Device, DeviceRequest, Devices
+from protocol.rest.devices import Device, DeviceRequest, Devices, WebKey
 
 
 async def listed(call: Call[None, None]) -> Devices:
@@ -12,11 +12,18 @@ async def listed(call: Call[None, None]) -> Devices:
 
 async def add(call: Call[DeviceRequest, None]) -> Device:
     """Register a device for push; a known token moves to you."""
-    user_id = call.person.user_id
-    return await call.change(Device, lambda change: devices.add_device(change, user_id, call.body))
+    user_id, services = call.person.user_id, call.domain.policy.push_services
+    return await call.change(
+        Device, lambda change: devices.add_device(change, user_id, call.body, services)
+    )
 
 
 async def remove(call: Call[None, None]) -> None:
     """Forget a device."""
     async with call.domain.outbox.change() as change:
         await devices.remove_device(change, call.person.user_id, call.path["id"])
+
+
+async def web_key(call: Call[None, None]) -> WebKey:
+    """The key a browser subscribes with for Web Push."""
+    return WebKey(public_key=call.domain.policy.web_key)

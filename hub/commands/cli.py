@@ -201,6 +201,23 @@ def _bus_settings() -> "Settings":
 
 
 @app.command()
+def requeue(
+    what: Annotated[str, typer.Argument(help="job, event, or list.")],
+    id: Annotated[str, typer.Argument(help="A job's number, or an event's id.")] = "",
+    queue: Annotated[str, typer.Option(help="Only of this queue.")] = "",
+) -> None:
+    """Put a held job or a failed event back; `list` shows what is held."""
+    import asyncio
+
+    from hub.commands.queues import requeue_command
+
+    if what not in ("job", "event", "list") or (what == "list") == bool(id):
+        raise typer.BadParameter("dongne requeue job ID, event ID, or list")
+    settings = load_settings(os.environ)
+    raise typer.Exit(asyncio.run(requeue_command(settings, what, id, queue or None)))
+
+
+@app.command()
 def emit(
     room: Annotated[str, typer.Argument(help="As question:42 or user:somebody.")],
     event: Annotated[str, typer.Argument(help="Any name; the table's ones keep their class.")],

@@ -20,7 +20,7 @@ from hub.plumbing.life.lifecycle import Lifecycle
 from hub.plumbing.settings.settings import Settings, development_secrets
 from hub.plumbing.telemetry.logs import configure
 from hub.sockets.assembly import open_hub
-from workers.providers import open_senders
+from workers.channels.provider import open_providers
 from workers.runner import run_worker
 
 
@@ -36,7 +36,7 @@ async def open_all(life: Lifecycle, settings: Settings, environ: Mapping[str, st
     configure(settings)
     await migrate_database(settings.database)
     domain = await open_domain(life, settings)
-    await run_worker(life, settings, domain, await open_senders(life, settings.channels))
+    await run_worker(life, settings, domain, await open_providers(life, settings.channels))
     door = await open_hub(life, settings, domain)
     database, redis = checks(domain)
     vitals = Vitals({**database, **redis, **door.needed}, leaving=life.stopping.is_set)

@@ -7,13 +7,16 @@ from hub.commands.ports import checks, plain_address, serve_metrics
 from hub.domain.assembly import open_domain
 from hub.plumbing.life.lifecycle import Lifecycle
 from hub.plumbing.settings.settings import Settings
-from workers.providers import open_senders
-from workers.runner import run_worker
+from workers.channels.provider import open_providers
+from workers.runner import Pace, run_worker
 
 
-async def open_worker_alone(life: Lifecycle, settings: Settings, environ: object) -> None:
+async def open_worker_alone(
+    life: Lifecycle, settings: Settings, environ: object, pace: Pace | None = None
+) -> None:
     domain = await open_domain(life, settings)
-    await run_worker(life, settings, domain, await open_senders(life, settings.channels))
+    providers = await open_providers(life, settings.channels)
+    await run_worker(life, settings, domain, providers, pace or Pace())
     database, redis = checks(domain)
     port = await serve_metrics(
         life, settings, Vitals({**database, **redis}, leaving=life.stopping.is_set)

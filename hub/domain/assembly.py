@@ -10,12 +10,14 @@ from hub.domain.publishing import Publisher
 from hub.domain.rules.audience import PlannedWave
 from hub.domain.service_keys import ServiceKeys
 from hub.plumbing.http.jwks import PublicKeys
+from hub.plumbing.http.outbound import Outbound, PushServices
 from hub.plumbing.life.clock import Clock, SystemClock
 from hub.plumbing.life.lifecycle import Lifecycle
 from hub.plumbing.settings.settings import Settings
 from hub.plumbing.stores import postgres, redis_client
 from hub.plumbing.stores.outbox import Outbox
 from protocol.names import Channels, Keys
+from protocol.web_push import public_text, read_vapid_key
 
 
 async def open_domain(life: Lifecycle, settings: Settings, clock: Clock | None = None) -> Domain:
@@ -79,7 +81,8 @@ def pool_options(settings: Settings) -> postgres.PoolOptions:
 
 def policy(settings: Settings) -> Policy:
     """Figures of the rules as the settings say."""
-    part, auth = settings.questions, settings.auth
+    part, auth, channels = settings.questions, settings.auth, settings.channels
+    key = channels.vapid_private_key
     return Policy(
         waves=tuple(PlannedWave(*wave) for wave in part.urgent_waves),
         urgent_deadline_s=part.urgent_deadline_s,
@@ -98,4 +101,6 @@ def policy(settings: Settings) -> Policy:
         access_ttl_s=auth.access_ttl_s,
         refresh_ttl_s=auth.refresh_ttl_s,
         public_base_url=settings.web.public_base_url or "",
+        push_services=PushServices(channels.webpush_hosts, Outbound(channels.outbound_allow)),
+        web_key=None if key is None else public_text(read_vapid_key(key.get_secret_value())),
     )

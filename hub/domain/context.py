@@ -11,6 +11,7 @@ from hub.domain.rules.audience import PlannedWave
 from hub.domain.rules.kinds import Channel, Pace, Timers
 from hub.domain.service_keys import ServiceKeys
 from hub.plumbing.http.jwks import PublicKeys
+from hub.plumbing.http.outbound import PushServices
 from hub.plumbing.life.clock import Clock
 from hub.plumbing.stores.outbox import Outbox
 from hub.plumbing.stores.postgres import Pool
@@ -49,6 +50,8 @@ class Policy:
     access_ttl_s: int = 900
     refresh_ttl_s: int = 604_800
     public_base_url: str = ""
+    push_services: PushServices = field(default_factory=PushServices)
+    web_key: str | None = None
 
     @property
     def widest_circle_m(self) -> int:
@@ -56,12 +59,12 @@ class Policy:
         return max((wave.radius_m or 0 for wave in self.waves), default=0)
 
     def timers(self, pace: Pace) -> Timers:
-        if pace is Pace.URGENT:
-            return {
-                Channel.PUSH: self.unseen_push_urgent_s,
-                Channel.EMAIL: self.unseen_email_urgent_s,
-            }
-        return {Channel.PUSH: self.unseen_push_s, Channel.EMAIL: self.unseen_email_s}
+        push_s, email_s = {
+            Pace.URGENT: (self.unseen_push_urgent_s, self.unseen_email_urgent_s),
+            Pace.PERSONAL: (self.unseen_push_s, self.unseen_email_s),
+            Pace.AT_ONCE: (0, 0),
+        }[pace]
+        return {Channel.PUSH: push_s, Channel.KAKAO: push_s, Channel.EMAIL: email_s}
 
 
 @dataclass(frozen=True, slots=True)

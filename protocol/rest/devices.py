@@ -6,11 +6,13 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from protocol.payload import Message, Request
+from protocol.web_push import read_subscription
 
 
 class DeviceRequest(Request):
     """A token is printable ASCII, as every provider's is, and no longer than its index takes
-    (2,704 bytes a row of PostgreSQL's B-tree).
+    (2,704 bytes a row of PostgreSQL's B-tree). Of a browser it is the subscription as JSON, as
+    `JSON.stringify(subscription)` makes it, and it is kept in one normal form.
     """
 
     platform: Literal["ios", "android", "web"]
@@ -18,6 +20,10 @@ class DeviceRequest(Request):
     environment: Literal["production", "sandbox"] = "production"
     app_version: Annotated[str, Meta(max_length=50)] | None = None
     locale: Annotated[str, Meta(max_length=35)] | None = None
+
+    def __post_init__(self) -> None:
+        if self.platform == "web":
+            self.token = read_subscription(self.token).text()
 
 
 class Device(Message):
@@ -34,3 +40,11 @@ class Device(Message):
 
 class Devices(Message):
     items: tuple[Device, ...]
+
+
+class WebKey(Message):
+    """`publicKey` is what a browser subscribes with: its `applicationServerKey`; null where nothing
+    is sent to browsers.
+    """
+
+    public_key: str | None

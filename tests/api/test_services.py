@@ -1,6 +1,7 @@
 """What other services do over REST: events, broadcasts; and devices and places of people."""
 
 import asyncio
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
@@ -15,6 +16,11 @@ from tests import verbs
 from tests.api.conftest import JEJU, PREFIX, Door, Reply
 
 EVENTS = f"{PREFIX}/events"
+BROWSER_KEYS = {  # those of RFC 8291's own example
+    "p256dh": "BCVxsr7N_eNgVRqvHtD0zTZsEc6-VV-JvLexhqUzORcx"
+    "aOzi6-AYWXvTBHm4bjyPjs7Vd8pZGH6SRpkNtoIAiw4",
+    "auth": "BTBZMqHH6r4Tts7J_aSIgg",
+}
 
 
 def event(event_type: str, payload: dict[str, Any], **changes: Any) -> dict[str, Any]:
@@ -148,6 +154,36 @@ async def test_a_device_moves_to_who_registers_it(door: Door) -> None:
     assert len((await door.call("GET", path, as_="haru")).body["items"]) == 1
     assert (await door.call("DELETE", f"{path}/{moved.body['id']}", as_="haru")).status == 204
     assert await door.count("devices") == 0
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        "token",
+        "{}",
+        json.dumps(
+            {"endpoint": "https://fcm.googleapis.com/x", "keys": {"p256dh": "", "auth": ""}}
+        ),
+        json.dumps({"endpoint": "https://evil.example/x", "keys": BROWSER_KEYS}),
+        json.dumps({"endpoint": "http://fcm.googleapis.com/x", "keys": BROWSER_KEYS}),
+        json.dumps({"endpoint": "https://127.0.0.1/x", "keys": BROWSER_KEYS}),
+        json.dumps({"endpoint": "https://u:p@fcm.googleapis.com/x", "keys": BROWSER_KEYS}),
+    ],
+)
+async def test_a_browser_registers_a_subscription_and_nothing_else(door: Door, token: str) -> None:
+    right = json.dumps({"endpoint": "https://fcm.googleapis.com/x", "keys": BROWSER_KEYS})
+    path = f"{PREFIX}/devices"
+    refused = await door.call("POST", path, {"platform": "web", "token": token}, as_="asker")
+    assert (refused.status, refused.code) == (400, "INVALID_PAYLOAD")
+    assert "evil" not in str(refused.body)
+    taken = await door.call("POST", path, {"platform": "web", "token": right}, as_="asker")
+    assert taken.status == 200
+    assert await door.count("devices") == 1
+
+
+async def test_without_a_key_for_browsers_there_is_none_to_subscribe_with(door: Door) -> None:
+    reply = await door.call("GET", f"{PREFIX}/push/web-key")
+    assert (reply.status, reply.body) == (200, {"publicKey": None})
 
 
 @pytest.mark.fault(30)

@@ -28,7 +28,6 @@ NOT_BUILT: Final = {
     "DELETE /api/v1/users/{}/block",
     "POST /api/v1/reports",
     "POST /api/v1/devices/{}/test",
-    "GET /api/v1/push/web-key",
     "GET /api/v1/locations/nearby",
     "PUT /api/v1/questions/{}/like",
     "DELETE /api/v1/questions/{}/like",

@@ -8,9 +8,10 @@ from typing import Any, Literal
 
 from aiohttp import web
 
-Action = Literal["answer", "hold", "hang", "close", "die"]
+Action = Literal["answer", "hold", "hang", "close", "die", "half", "goaway", "refuse"]
 """answer: with the fault's own answer. hold: until released, then as always. hang: never.
-close: the connection is cut. die: the whole server goes away."""
+close: the connection is cut. die: the whole server goes away. half: a part of the answer, then the
+connection is cut. goaway, refuse: HTTP/2's ways not to take a request up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ class Script:
 
     async def record(self, item: dict[str, Any]) -> None:
         self.received.append({"n": len(self.received) + 1, **item})
-        await self._notify()
+        await self.changed()
 
     async def next_message(self, timeout: float) -> dict[str, Any]:
         """The first message nobody has asked for yet. Raises TimeoutError."""
@@ -77,7 +78,7 @@ class Script:
     async def hold(self) -> bool:
         """Stands still until released (true), or until the server goes (false)."""
         self.held += 1
-        await self._notify()
+        await self.changed()
         try:
             await _first(self._gate.wait(), self._gone.wait())
         finally:
@@ -98,7 +99,8 @@ class Script:
     def revive(self) -> None:
         self._gone = asyncio.Event()
 
-    async def _notify(self) -> None:
+    async def changed(self) -> None:
+        """Whoever waits looks again."""
         async with self._changed:
             self._changed.notify_all()
 

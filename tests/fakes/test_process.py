@@ -8,22 +8,22 @@ import aiohttp
 
 from tests.fakes.process import ROOT, Provider, provider
 from tests.fakes.script import Fault
-from tests.workers.senders.conftest import MAIL, push
-from workers.senders import About, Sent, Temporary
-from workers.senders.fcm import FcmSender
-from workers.senders.smtp import SmtpSender
+from tests.workers.channels.conftest import MAIL, push, to
+from workers.channels.fcm.sender import FcmSender
+from workers.channels.outcome import About, Sent, Temporary
+from workers.channels.smtp.sender import SmtpSender
 
 WAIT = 10.0
 SENDER = """
 import asyncio, sys
 from pathlib import Path
 import aiohttp
-from tests.workers.senders.conftest import push
-from workers.senders.fcm import FcmSender
+from tests.workers.channels.conftest import push, to
+from workers.channels.fcm.sender import FcmSender
 
 async def main():
     async with aiohttp.ClientSession() as session:
-        await FcmSender(session, Path(sys.argv[2]), url=sys.argv[1]).send("device-1", push())
+        await FcmSender(session, Path(sys.argv[2]), url=sys.argv[1]).send(to("device-1"), push())
 
 asyncio.run(main())
 """
@@ -69,8 +69,8 @@ async def test_a_mail_server_of_its_own(tmp_path: Path) -> None:
     async with provider("tests.fakes.smtp") as smtp:
         await smtp.arm(Fault("rcpt", reply="450 4.2.1 later"), Fault("data", action="hold"))
         post = SmtpSender(smtp.url, "no-reply@dongne.example", timeout_s=WAIT)
-        assert await post.send(MAIL) == Temporary("450 4.2.1", about=About.RECIPIENT)
-        sending = asyncio.create_task(post.send(MAIL))
+        assert await post.post(MAIL) == Temporary("450 4.2.1", about=About.RECIPIENT)
+        sending = asyncio.create_task(post.post(MAIL))
         await smtp.wait_held(WAIT)
         assert await smtp.messages() == []
         await smtp.release()
@@ -87,8 +87,8 @@ async def test_a_provider_that_dies_is_gone(tmp_path: Path) -> None:
         await fcm.arm(Fault("send", action="die"))
         file = Path(fcm.announced["credentials_file"])
         sender = FcmSender(session, file, url=fcm.url)
-        assert await sender.send("device-1", push()) == Temporary("unreachable")
+        assert await sender.send(to("device-1"), push()) == Temporary("unreachable")
         async with asyncio.timeout(WAIT):
             assert await fcm.process.wait() == 0
-        assert await sender.send("device-1", push()) == Temporary("unreachable")
+        assert await sender.send(to("device-1"), push()) == Temporary("unreachable")
         await sender.close()

@@ -16,17 +16,15 @@ from hub.plumbing.life.clock import VirtualClock
 from hub.plumbing.life.lifecycle import Lifecycle
 from hub.plumbing.settings.settings import Settings
 from protocol.domain_events import UserUpdated
-from protocol.jobs import form_of
+from protocol.jobs import QUEUES, row_of
 from protocol.rest.devices import DeviceRequest
 from tests import verbs
 from tests.conftest import SECRETS
 from tests.fakes.fcm import FakeFcm
 from tests.fakes.smtp import FakeSmtp
-from workers.attempt import Attempt, GaveUp, TryAgain
+from workers.channels.provider import Providers, open_providers
+from workers.ending import Again, Attempt, Held
 from workers.jobs import HANDLERS, Desk
-from workers.providers import Senders, open_senders
-
-TRIES = {"email": 5, "event": 4}
 
 
 @pytest.fixture
@@ -85,8 +83,8 @@ async def domain(life: Lifecycle, settings: Settings) -> Domain:
 
 
 @pytest.fixture
-async def senders(life: Lifecycle, settings: Settings) -> Senders:
-    return await open_senders(life, settings.channels)
+async def providers(life: Lifecycle, settings: Settings) -> Providers:
+    return await open_providers(life, settings.channels)
 
 
 async def add_person(d: Domain, user_id: str, *, devices: int = 1, **changes: Any) -> list[str]:
@@ -169,15 +167,16 @@ class Shift:
     async def _run(self, job: Any) -> None:
         id, name = job["id"], job["entrypoint"]
         self._tries[id] = self._tries.get(id, 0) + 1
-        this = Attempt(self._tries[id], TRIES.get(name, 3), self._made[id], retry_s=1.0)
+        row = row_of(name)
+        this = Attempt(self._tries[id], QUEUES[row.queue].tries, self._made[id], retry_s=1.0)
         self.ran.append(name)
-        try:
-            payload = msgspec.json.decode(job["payload"], type=form_of(name))
-            await HANDLERS[name](self.desk, payload, this)
-        except TryAgain as again:
-            self._due[id] = self.clock.now() + timedelta(seconds=again.seconds)
+        payload = msgspec.json.decode(job["payload"], type=row.form)
+        ending = await HANDLERS[name](self.desk, payload, this)
+        if isinstance(ending, Again):
+            self._tries[id] -= not ending.counts
+            self._due[id] = self.clock.now() + timedelta(seconds=ending.seconds)
             return
-        except GaveUp:
+        if isinstance(ending, Held):
             self.held.append(name)
         await self.desk.domain.pool.execute("DELETE FROM pgqueuer WHERE id = $1", id)
 
@@ -186,4 +185,4 @@ class Shift:
 async def shift(life: Lifecycle, settings: Settings) -> Shift:
     clock = VirtualClock(datetime.now(UTC))
     domain = await open_domain(life, settings, clock)
-    return Shift(Desk(domain, await open_senders(life, settings.channels, clock)), clock)
+    return Shift(Desk(domain, await open_providers(life, settings.channels, clock)), clock)

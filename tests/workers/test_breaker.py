@@ -1,4 +1,4 @@
-"""Breakers, seats, gates: who waits for what, and in which order."""
+"""Breakers, seats, turns: who waits for what, and in which order."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -6,14 +6,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 from redis.asyncio import Redis
 
-from hub.domain.rules.reasons import Reason
 from hub.plumbing.limits.fleet import Bucket, Limits
 from hub.plumbing.telemetry.metrics import REGISTRY
 from protocol.names import Keys
-from workers.breaker import Blocked, Breaker
-from workers.gate import Gate
+from workers.channels.breaker import Breaker
+from workers.channels.outcome import About, Blocked, Outcome, Permanent, Sent, Temporary
 from workers.seats import Seats
-from workers.senders import About, Outcome, Permanent, Sent, Temporary
+from workers.turns import Turns
 
 
 def answers(outcome: Outcome) -> Callable[[], Awaitable[Outcome]]:
@@ -25,6 +24,18 @@ def answers(outcome: Outcome) -> Callable[[], Awaitable[Outcome]]:
 
 def state(provider: str) -> float | None:
     return REGISTRY.get_sample_value("breaker_state", {"provider": provider})
+
+
+async def never() -> Outcome:
+    raise AssertionError("an open breaker asks nobody")
+
+
+def answers_never() -> Callable[[], Awaitable[Outcome]]:
+    async def send() -> Outcome:
+        await asyncio.Event().wait()
+        return Sent("never")
+
+    return send
 
 
 FAILS = answers(Temporary("http_503"))
@@ -40,8 +51,9 @@ async def test_it_opens_after_errors_in_a_row_only() -> None:
     await breaker.call(FAILS)
     assert 29 < breaker.blocked_s() <= 30.1
     assert state("rows") == 2
-    with pytest.raises(Blocked), breaker.admission():
-        pass
+    blocked = await breaker.call(never)
+    assert isinstance(blocked, Blocked)
+    assert 29 < blocked.seconds <= 30.1
 
 
 @pytest.mark.fault(13)
@@ -83,11 +95,14 @@ async def test_a_call_of_before_neither_opens_nor_closes_it_again() -> None:
     await asyncio.sleep(0)
     await breaker.call(FAILS)
     await asyncio.sleep(0.06)
-    with breaker.admission():
+
+    async def tried() -> Outcome:
         late["works"].set()
         await working
         assert state("before") == 1
-        await breaker.call(WORKS)
+        return Sent("2")
+
+    await breaker.call(tried)
     late["fails"].set()
     await failing
     assert breaker.blocked_s() == 0
@@ -98,11 +113,9 @@ async def test_what_was_never_asked_closes_nothing() -> None:
     breaker = Breaker("unasked", 1, 0.05)
     await breaker.call(FAILS)
     await asyncio.sleep(0.06)
-    with breaker.admission():
-        await breaker.call(answers(Permanent("bad_address")))
+    await breaker.call(answers(Permanent("bad_address")))
     assert state("unasked") == 2
-    with breaker.admission():
-        await breaker.call(WORKS)
+    await breaker.call(WORKS)
     assert state("unasked") == 0
 
 
@@ -123,15 +136,17 @@ async def test_what_is_said_about_one_address_does_not_count(outcome: Outcome) -
     assert breaker.blocked_s() == 0
 
 
-async def test_half_open_one_job_tries_and_closes_it() -> None:
+async def test_half_open_one_call_tries_and_closes_it() -> None:
     breaker = Breaker("half", 1, 0.05)
     await breaker.call(FAILS)
     await asyncio.sleep(0.06)
-    with breaker.admission():
+
+    async def tried() -> Outcome:
         assert breaker.blocked_s() > 0
-        with pytest.raises(Blocked), breaker.admission():
-            pass
-        await breaker.call(WORKS)
+        assert isinstance(await breaker.call(never), Blocked)
+        return Sent("1")
+
+    await breaker.call(tried)
     assert breaker.blocked_s() == 0
     assert state("half") == 0
 
@@ -141,10 +156,23 @@ async def test_half_open_a_failure_opens_it_again() -> None:
     for _ in range(5):
         await breaker.call(FAILS)
     await asyncio.sleep(0.06)
-    with breaker.admission():
-        await breaker.call(FAILS)
+    await breaker.call(FAILS)
     assert breaker.blocked_s() > 0
     assert state("again") == 2
+
+
+async def test_half_open_a_call_that_is_cut_off_leaves_the_try_to_the_next() -> None:
+    breaker = Breaker("cut", 1, 0.05)
+    await breaker.call(FAILS)
+    await asyncio.sleep(0.06)
+    hangs = asyncio.create_task(breaker.call(answers_never()))
+    await asyncio.sleep(0)
+    assert state("cut") == 1
+    hangs.cancel()
+    await asyncio.gather(hangs, return_exceptions=True)
+    assert state("cut") == 2
+    await breaker.call(WORKS)
+    assert state("cut") == 0
 
 
 async def test_seats_go_to_the_most_urgent_then_by_arrival() -> None:
@@ -189,35 +217,58 @@ def limits(redis: Redis) -> Limits:
     return Limits(redis, Keys())
 
 
+def nobody_is_blocked() -> float:
+    return 0.0
+
+
 async def test_the_last_tokens_are_for_the_urgent(limits: Limits) -> None:
     bucket = Bucket("notification", 4, 0.5, 2)
-    normal = Gate(Breaker("gate", 5, 30), limits, bucket, reserved=False)
-    urgent = Gate(Breaker("gate", 5, 30), limits, bucket, reserved=True)
+    normal = Turns(nobody_is_blocked, limits, bucket, reserved=False)
+    urgent = Turns(nobody_is_blocked, limits, bucket, reserved=True)
     for _ in range(2):
-        await asyncio.wait_for(normal.enter(0), 1)
+        await asyncio.wait_for(normal.take(0), 1)
     with pytest.raises(TimeoutError):
-        await asyncio.wait_for(normal.enter(0), 0.2)
+        await asyncio.wait_for(normal.take(0), 0.2)
     for _ in range(2):
-        await asyncio.wait_for(urgent.enter(10), 1)
+        await asyncio.wait_for(urgent.take(10), 1)
     with pytest.raises(TimeoutError):
-        await asyncio.wait_for(urgent.enter(10), 0.2)
+        await asyncio.wait_for(urgent.take(10), 0.2)
+
+
+async def test_a_token_given_back_is_there_for_the_next(limits: Limits) -> None:
+    turns = Turns(nobody_is_blocked, limits, Bucket("notification", 2, 0.01, 0), reserved=True)
+    for _ in range(2):
+        await asyncio.wait_for(turns.take(0), 1)
+    await turns.give_back()
+    await asyncio.wait_for(turns.take(0), 1)
+    for _ in range(5):
+        await turns.give_back()
+    for _ in range(2):
+        await asyncio.wait_for(turns.take(0), 1)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(turns.take(0), 0.2)
 
 
 async def test_a_rate_holds_over_two_workers(redis: Redis) -> None:
     bucket = Bucket("email", 3, 0.5, 0)
-    gates = [
-        Gate(Breaker("two", 5, 30), Limits(redis, Keys()), bucket, reserved=True) for _ in range(2)
+    workers = [
+        Turns(nobody_is_blocked, Limits(redis, Keys()), bucket, reserved=True) for _ in range(2)
     ]
-    waiting = [asyncio.create_task(gate.enter(0)) for gate in gates for _ in range(3)]
+    waiting = [asyncio.create_task(turns.take(0)) for turns in workers for _ in range(3)]
     done, pending = await asyncio.wait(waiting, timeout=0.5)
     assert len(done) == 3
     for task in pending:
         task.cancel()
 
 
-async def test_who_has_no_patience_is_told_that_the_breaker_is_open(limits: Limits) -> None:
+async def test_who_has_no_patience_goes_on_without_a_token(limits: Limits) -> None:
     breaker = Breaker("patience", 1, 0.3)
-    gate = Gate(breaker, limits, Bucket("notification", 4, 10, 0), reserved=True)
+    bucket = Bucket("notification", 1, 0.01, 0)
+    turns = Turns(breaker.blocked_s, limits, bucket, reserved=True)
     await breaker.call(FAILS)
-    assert await gate.enter(10, patience_s=0.1) is Reason.BREAKER_OPEN
-    assert await asyncio.wait_for(gate.enter(10, patience_s=5), 2) is None
+    await turns.take(10, patience_s=0.1)
+    assert breaker.blocked_s() > 0
+    await asyncio.wait_for(turns.take(10, patience_s=5), 2)
+    assert breaker.blocked_s() == 0
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(turns.take(10), 0.2)

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -16,11 +17,10 @@ from hub.plumbing.settings.settings import Settings
 from tests.conftest import fresh_database
 from tests.fakes.fcm import FakeFcm
 from tests.fakes.script import Fault
-from tests.forked import Forked, dongne
 from tests.workers.conftest import add_person, deliveries, notify
 
-TAKEN_OVER_S = 25
-"""A claim is stale after 10 s, and looked at every 5."""
+TAKEN_OVER_S = 10
+"""A claim is stale after 1.5 s, and looked at every 0.5 (tests.workers.quick_worker)."""
 
 
 @dataclass
@@ -54,9 +54,15 @@ async def scene(environ: dict[str, str], postgres_url: str, folder: Path) -> Asy
 
 
 @asynccontextmanager
-async def worker(environ: dict[str, str]) -> AsyncIterator[Forked]:
-    """`dongne worker` as a process of its own, up and claiming."""
-    process = await dongne("worker", env={"PATH": os.environ["PATH"], **environ}, stderr=2)
+async def worker(environ: dict[str, str]) -> AsyncIterator[asyncio.subprocess.Process]:
+    """A worker as a process of its own, up and claiming."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "tests.workers.quick_worker",
+        env={"PATH": os.environ["PATH"], **environ},
+        stdout=asyncio.subprocess.PIPE,
+    )
     assert process.stdout is not None
     try:
         await asyncio.wait_for(_until_ready(process.stdout), 20)
@@ -79,7 +85,7 @@ async def _until_ready(output: asyncio.StreamReader) -> None:
     raise AssertionError("the worker ended before it was ready")
 
 
-async def _kill(process: Forked) -> None:
+async def _kill(process: asyncio.subprocess.Process) -> None:
     process.kill()
     await process.wait()
 

@@ -8,7 +8,9 @@ import pytest
 from hub.domain.notifications import delivery
 from hub.domain.rules.kinds import Channel
 from tests.workers.conftest import Shift, add_person, notify
-from workers.sending import mail_message, push_message
+from workers.channels.message import Recipient
+from workers.channels.smtp.message import mail_of
+from workers.sending import message_of
 
 Seen = Callable[[str, object], None]
 BASE = "https://dongne.example"
@@ -26,8 +28,9 @@ async def test_an_id_is_one_segment_of_the_link(
     told = await notify(d, "bora", question_id=id)
     order = await delivery.take_steps(d, told.id, told.created_at, Channel.PUSH, 15)
     assert order is not None
-    url = push_message(order, order.targets[0], BASE).url
-    assert mail_message(d, order, order.targets[0]).text.count(url) == 1
+    message = message_of(order, order.targets[0], BASE)
+    url = message.url
+    assert mail_of(Recipient("a@b.example"), message, d.now()).text.count(url) == 1
     parts = urlsplit(url)
     assert (parts.query, parts.fragment) == ("", "")
     assert url.isascii()

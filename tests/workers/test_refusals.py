@@ -14,10 +14,10 @@ from protocol.domain_events import UserUpdated
 from tests.fakes.fcm import FakeFcm
 from tests.fakes.script import Fault
 from tests.fakes.smtp import FakeSmtp
+from tests.workers.channels.conftest import push, to
 from tests.workers.conftest import Shift, add_person, deliveries, notify
-from tests.workers.senders.conftest import mail
-from workers.refusals import QUIET_S, Refusals
-from workers.senders import About, Permanent, Sent, Temporary
+from workers.channels.outcome import About, Permanent, Sent, Temporary
+from workers.channels.refusals import QUIET_S, Refusals
 
 US = Temporary("SENDER_ID_MISMATCH", about=About.US)
 
@@ -46,7 +46,7 @@ async def test_one_device_over_its_quota_stops_nobody_else(
     for _ in range(6):
         await notify(d, "noisy")
         await shift.advance()
-    assert shift.desk.senders.push_breaker.blocked_s() == 0
+    assert shift.desk.providers.named("fcm").breaker.blocked_s() == 0
     await notify(d, "calm", kind="question_urgent")
     await shift.advance()
     assert [message["token"] for message in fcm.received] == [calm]
@@ -106,11 +106,11 @@ async def test_a_server_that_refuses_us_suppresses_nobody(
 async def test_a_421_with_five_mails_under_way_opens_no_breaker(
     shift: Shift, smtp: FakeSmtp, record_property: Callable[[str, object], None]
 ) -> None:
-    senders = shift.desk.senders
+    post = shift.desk.providers.named("smtp")
     smtp.arm(Fault("rcpt", reply="421 4.3.2 closing", times=5))
-    sends = [senders.mail_breaker.call(lambda: senders.mail.send(mail())) for _ in range(5)]
+    sends = [post.send(to("minji@example.com"), push()) for _ in range(5)]
     assert await asyncio.gather(*sends) == [Temporary("421 4.3.2")] * 5
-    assert senders.mail_breaker.blocked_s() == 0
+    assert post.breaker.blocked_s() == 0
     record_property("seen", "five mails, one 421: counted once")
 
 
@@ -121,7 +121,7 @@ async def test_a_time_out_of_one_moment_opens_no_breaker(shift: Shift, fcm: Fake
     fcm.arm(Fault("send", action="hang", times=6))
     await notify(d, "bora")
     await shift.advance()
-    assert shift.desk.senders.push_breaker.blocked_s() == 0
+    assert shift.desk.providers.named("fcm").breaker.blocked_s() == 0
     await shift.advance(5)
     assert await deliveries(d, "push") == [("push", "sent", None)] * 6
 

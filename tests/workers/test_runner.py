@@ -15,18 +15,20 @@ from hub.plumbing.settings.settings import Settings
 from hub.plumbing.stores.outbox import enqueue
 from hub.plumbing.telemetry.metrics import REGISTRY
 from hub.plumbing.telemetry.trace import traced
-from protocol.jobs import Job, UnseenCheckJob, event_job, unseen_check
+from protocol.jobs import DeliveryJob, Job, event_job, unseen_check
 from tests.fakes.fcm import FakeFcm
 from tests.fakes.script import Fault
 from tests.fakes.smtp import FakeSmtp
 from tests.workers.conftest import add_person, deliveries, notify
-from workers.providers import Senders
+from workers.channels.provider import Providers
 from workers.runner import run_worker
 
 
 @pytest.fixture
-async def worker(life: Lifecycle, settings: Settings, domain: Domain, senders: Senders) -> Domain:
-    await run_worker(life, settings, domain, senders)
+async def worker(
+    life: Lifecycle, settings: Settings, domain: Domain, providers: Providers
+) -> Domain:
+    await run_worker(life, settings, domain, providers)
     return domain
 
 
@@ -189,8 +191,8 @@ async def _mail_now(d: Domain) -> None:
 
 
 async def test_an_unknown_queue_is_an_error_and_keeps_nothing(domain: Domain) -> None:
-    job = Job("analytics", UnseenCheckJob(notification_id=str(uuid4()), created_at=domain.now()))
-    with pytest.raises(LookupError, match="Queue analytics not found"):
+    job = Job("reports", DeliveryJob(notification_id=str(uuid4()), created_at=domain.now()))
+    with pytest.raises(LookupError, match="Queue reports not found"):
         async with domain.outbox.change() as change:
             change.enqueue(job)
     assert await domain.pool.fetchval("SELECT count(*) FROM pgqueuer") == 0
@@ -227,12 +229,12 @@ async def test_a_job_that_killed_its_worker_every_time_is_held(
 
 
 async def test_stopping_finishes_what_runs_and_gives_back_what_waits(
-    settings: Settings, fcm: FakeFcm, domain: Domain, senders: Senders
+    settings: Settings, fcm: FakeFcm, domain: Domain, providers: Providers
 ) -> None:
     life = Lifecycle()
     await add_person(domain, "bora")
     fcm.arm(Fault("send", "hold"))
-    await run_worker(life, settings, domain, senders)
+    await run_worker(life, settings, domain, providers)
     await notify(domain, "bora")
     await fcm.wait_held(5)
     stopping = asyncio.create_task(life.close())
@@ -249,14 +251,14 @@ async def test_stopping_finishes_what_runs_and_gives_back_what_waits(
 
 
 async def test_what_does_not_finish_in_time_is_given_back_without_losing_a_try(
-    environ: dict[str, str], fcm: FakeFcm, domain: Domain, senders: Senders
+    environ: dict[str, str], fcm: FakeFcm, domain: Domain, providers: Providers
 ) -> None:
     settings = Settings.load(environ | {"SHUTDOWN_TIMEOUT": "4200", "PUSH_TIMEOUT": "9000"})
-    object.__setattr__(senders.push, "_timeout_s", 9.0)
+    object.__setattr__(providers.named("fcm").sender, "_timeout_s", 9.0)
     life = Lifecycle()
     await add_person(domain, "bora")
     fcm.arm(Fault("send", "hang"))
-    await run_worker(life, settings, domain, senders)
+    await run_worker(life, settings, domain, providers)
     await notify(domain, "bora")
     await until(lambda: _true(fcm.sends == 1))
     await asyncio.wait_for(life.close(), 4)

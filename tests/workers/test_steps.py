@@ -9,6 +9,8 @@ from tests import verbs
 from tests.fakes.fcm import FakeFcm
 from tests.fakes.smtp import FakeSmtp
 from tests.workers.conftest import Shift, add_person, decisions, deliveries, notify
+from workers.channels.provider import Providers
+from workers.jobs import Desk
 
 SENT_PUSH = ("push", "sent", None)
 
@@ -118,7 +120,7 @@ async def test_the_time_to_live_is_worked_out_when_it_is_sent(shift: Shift, fcm:
 
 async def test_without_credentials_a_channel_says_so(shift: Shift, smtp: FakeSmtp) -> None:
     d = shift.desk.domain
-    shift.desk.senders.push._tokens = None
+    shift.desk = Desk(d, Providers([shift.desk.providers.named("smtp")]))
     await add_person(d, "bora")
     told = await notify(d, "bora")
     await shift.advance(700)

@@ -26,7 +26,7 @@ from tests.fakes.fcm import FakeFcm
 from tests.fakes.script import Fault
 from tests.workers.conftest import Shift, add_person, deliveries, notify
 from tests.workers.test_runner import held, idle, until
-from workers.providers import open_senders
+from workers.channels.provider import open_providers
 from workers.runner import run_worker
 
 SERVICE = Service("qa", frozenset(ALL_SCOPES), ("",), ("*",), 1000, 10000)
@@ -37,7 +37,7 @@ async def start(life: Lifecycle, environ: Mapping[str, str], **changes: str) -> 
     """A worker in this process, with other settings than the rest."""
     settings = Settings.load({**environ, **changes})
     domain = await open_domain(life, settings)
-    await run_worker(life, settings, domain, await open_senders(life, settings.channels))
+    await run_worker(life, settings, domain, await open_providers(life, settings.channels))
     return domain
 
 

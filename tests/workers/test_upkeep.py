@@ -8,8 +8,8 @@ from hub.plumbing.settings.product import Jobs
 from hub.plumbing.settings.settings import Settings
 from hub.plumbing.stores.outbox import enqueue, run_sweeper
 from hub.plumbing.telemetry.metrics import REGISTRY
-from protocol.jobs import email_job, notification_job, unseen_check
-from workers.attempt import backoff_s
+from protocol.jobs import delivery_job, unseen_check
+from workers.ending import backoff_s
 from workers.upkeep import ensure_partitions_once, measure_once, prune
 
 ID = "7b0c1c7e-4a5a-4d52-9d3c-0a8f6f3f8a01"
@@ -25,9 +25,9 @@ async def test_queue_depth_counts_what_is_due_or_runs(domain: Domain) -> None:
         await enqueue(
             conn,
             [
-                notification_job(ID, now, urgent=True),
-                notification_job(ID, now, urgent=False),
-                email_job(ID, now, urgent=False),
+                delivery_job("push", ID, now, urgent=True),
+                delivery_job("push", ID, now, urgent=False),
+                delivery_job("email", ID, now, urgent=False),
                 unseen_check(ID, now, delay_s=600, urgent=False),
             ],
         )
@@ -71,7 +71,7 @@ async def test_partitions_that_are_missing_are_made(domain: Domain) -> None:
 async def test_the_log_of_jobs_keeps_the_last_and_the_living(domain: Domain) -> None:
     now = datetime.now(UTC)
     async with domain.pool.acquire() as conn, conn.transaction():
-        await enqueue(conn, [email_job(ID, now, urgent=False)])
+        await enqueue(conn, [delivery_job("email", ID, now, urgent=False)])
         await conn.execute(
             "INSERT INTO pgqueuer_log (job_id, status, entrypoint, priority)"
             " SELECT 1000 + n, s::pgqueuer_status, 'email', 0 FROM generate_series(1, 300) n,"

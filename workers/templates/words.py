@@ -74,6 +74,7 @@ _KO: Final[dict[str, Words]] = {
         ),
         button="동네 둘러보기",
     ),
+    "digest": Words(subject=("{title}",), lines=(), button="질문 둘러보기"),
     GENERIC: Words(subject=("{title}",), lines=(), button="자세히 보기"),
 }
 
@@ -105,6 +106,7 @@ _EN: Final[dict[str, Words]] = {
         ),
         button="Look around",
     ),
+    "digest": Words(subject=("{title}",), lines=(), button="See the questions"),
     GENERIC: Words(subject=("{title}",), lines=(), button="See more"),
 }
 

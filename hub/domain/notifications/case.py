@@ -20,6 +20,7 @@ class Case:
 
     notification: Notification
     email: str | None
+    messenger_key: str | None
     locale: str
     timezone: str
     person_erased: bool
@@ -32,12 +33,21 @@ class Case:
 
     @classmethod
     def of(cls, row: Row) -> "Case":
-        switches = {Channel.PUSH: row["push_enabled"], Channel.EMAIL: row["email_enabled"]}
-        topics = {Topic.URGENT: row["urgent_enabled"], Topic.ANSWER: row["answer_enabled"]}
+        switches = {
+            Channel.PUSH: row["push_enabled"],
+            Channel.KAKAO: row["kakao_enabled"],
+            Channel.EMAIL: row["email_enabled"],
+        }
+        topics = {
+            Topic.URGENT: row["urgent_enabled"],
+            Topic.ANSWER: row["answer_enabled"],
+            Topic.DIGEST: row["digest_enabled"],
+        }
         status = row["question_status"]
         return cls(
             notification=Notification.of(row),
             email=row["email"],
+            messenger_key=row["kakao_user_key"],
             locale=row["locale"],
             timezone=row["timezone"],
             person_erased=row["user_deleted_at"] is not None,
@@ -82,7 +92,11 @@ class Case:
             comparison_key(self.email or ""),
         )
         assert row is not None
-        there = {Needs.DEVICE: row["device"], Needs.ADDRESS: bool(self.email)}
+        there = {
+            Needs.DEVICE: row["device"],
+            Needs.ADDRESS: bool(self.email),
+            Needs.MESSENGER: bool(self.messenger_key),
+        }
         return {
             channel: Reach(
                 on=channel in self.switched_on,
@@ -98,8 +112,9 @@ async def load(
 ) -> Case | None:
     """The notification, locked: two jobs for it follow the rules one after the other."""
     row = await conn.fetchrow(
-        "SELECT n.*, u.email, u.locale, u.timezone, u.deleted_at AS user_deleted_at,"  # noqa: S608 - a constant
-        " p.push_enabled, p.email_enabled, p.urgent_enabled, p.answer_enabled,"
+        "SELECT n.*, u.email, u.kakao_user_key, u.locale, u.timezone,"  # noqa: S608 - a constant
+        " u.deleted_at AS user_deleted_at, p.push_enabled, p.kakao_enabled, p.email_enabled,"
+        " p.urgent_enabled, p.answer_enabled, p.digest_enabled,"
         " q.status AS question_status, q.first_answer_at, q.deadline_at,"
         f" {UNREAD.format(now='$3')} AS unread"
         " FROM notifications n JOIN users u ON u.id = n.user_id"

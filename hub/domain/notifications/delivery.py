@@ -5,7 +5,7 @@ written before the provider is called and updated after, so a crash in between l
 the next try finds the same row.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID, uuid5
@@ -14,21 +14,20 @@ from hub.domain.context import Domain
 from hub.domain.notifications.case import Case, load
 from hub.domain.notifications.decisions import Decision, record
 from hub.domain.notifications.orders import Claimed, Order, Target, addressees, order_of
-from hub.domain.rules.kinds import Channel
+from hub.domain.rules.kinds import Channel, Kind
 from hub.domain.rules.ladder import Done, Send, Suppress, Wait, next_step
 from hub.domain.rules.reasons import Cause, Reason, Verdict, verdict_of
 from hub.domain.rules.states import DeliveryStatus
 from hub.plumbing.stores.outbox import Change
 from hub.plumbing.stores.postgres import Connection
 from hub.plumbing.telemetry.metrics import DELIVERIES
-from protocol.jobs import Job, email_job, notification_job, unseen_check
+from protocol.jobs import Job, delivery_job, unseen_check
 from protocol.mail_address import comparison_key
 
-JOB_ON: Final[Mapping[Channel, Callable[..., Job]]] = {
-    Channel.PUSH: notification_job,
-    Channel.EMAIL: email_job,
-}
-"""Which job sends on a channel: each has a queue, with a rate of its own."""
+
+def job_on(channel: Channel, id: UUID, created_at: datetime, kind: Kind) -> Job:
+    """The job that sends a notification of this kind on a channel."""
+    return delivery_job(channel, str(id), created_at, urgent=kind.urgent, bulk=kind.bulk)
 
 
 async def take_steps(
@@ -92,7 +91,7 @@ def _check_again(d: Domain, change: Change, case: Case, until: datetime) -> None
 
 def _hand_over(change: Change, case: Case, step: Send) -> None:
     one = case.notification
-    change.enqueue(JOB_ON[step.channel](str(one.id), one.created_at, urgent=one.kind.urgent))
+    change.enqueue(job_on(step.channel, one.id, one.created_at, one.kind))
 
 
 async def _suppress(d: Domain, conn: Connection, case: Case, step: Suppress) -> None:
@@ -163,7 +162,8 @@ async def _claim(
     if not rows:
         return None
     after = {} if step.after_s is None else {"afterS": step.after_s}
-    await _decide(d, conn, case, step.channel, Verdict.TOLD, step.cause, after)
+    if any(row["attempts"] == 1 for row in rows):  # further tries are no further decision
+        await _decide(d, conn, case, step.channel, Verdict.TOLD, step.cause, after)
     by_device = {target.device_id: target for target in targets}
     claimed = [
         Claimed(row["id"], row["attempts"], row["device_id"], by_device.get(row["device_id"]))
@@ -207,6 +207,12 @@ async def settle(
                 target.device_id,
                 d.now(),
             )
+        if reason is Reason.TOKEN_DEAD and order.channel is Channel.KAKAO:
+            await conn.execute(
+                "UPDATE users SET kakao_user_key = NULL WHERE id = $1 AND kakao_user_key = $2",
+                order.user_id,
+                target.address,
+            )
         if not still:
             status, reason = DeliveryStatus.FAILED if last else DeliveryStatus.QUEUED, None
         ours = await conn.fetchval(
@@ -236,6 +242,9 @@ _DEAD: Final = (Reason.TOKEN_DEAD, Reason.ADDRESS_SUPPRESSED)
 async def _is_still(conn: Connection, order: Order, target: Target) -> bool:
     """Whether the device is registered as it was when it was sent to, or the person still has this
     address. A device that another outcome has disabled since counts as the same."""
+    if order.channel is Channel.KAKAO:
+        key = await conn.fetchval("SELECT kakao_user_key FROM users WHERE id = $1", order.user_id)
+        return bool(key == target.address)
     if order.channel is Channel.EMAIL:
         email = await conn.fetchval("SELECT email FROM users WHERE id = $1", order.user_id)
         return comparison_key(email or "") == comparison_key(target.address)

@@ -14,7 +14,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from hub.domain.context import Domain
-from hub.domain.notifications.delivery import JOB_ON, delivery_id
+from hub.domain.notifications.delivery import delivery_id, job_on
 from hub.domain.rules.kinds import CHANNELS, Channel, kind_of
 from hub.plumbing.life.lasting import Lasting
 from hub.plumbing.stores.outbox import Change
@@ -79,5 +79,5 @@ def _next_job(d: Domain, id: UUID, created_at: datetime, kind_name: str, online:
         due += timedelta(seconds=d.policy.timers(kind.pace)[first.channel])
     delay_s = (due - d.now()).total_seconds()
     if delay_s <= 0:
-        return JOB_ON[first.channel](str(id), created_at, urgent=kind.urgent)
+        return job_on(first.channel, id, created_at, kind)
     return unseen_check(str(id), created_at, delay_s=delay_s, urgent=kind.urgent)

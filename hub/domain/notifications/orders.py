@@ -1,9 +1,9 @@
 """Orders: what a sender is to hand over for one notification, to whom, and in which language."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from hub.domain.notifications.case import Case
@@ -14,13 +14,19 @@ from hub.domain.rules.reasons import Cause
 from hub.plumbing.stores.postgres import Connection, Row
 from protocol.texts import language_of
 
-MOST_DEVICES = 20
+MOST_DEVICES: Final = 20
+_OWN_ADDRESS: Final[Mapping[Channel, str]] = {
+    Channel.EMAIL: "email",
+    Channel.KAKAO: "kakao_user_key",
+}
+"""The column of users with a person's address on a channel without devices."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One row of deliveries that this process has claimed; address is a token or a mail address,
-    empty where the device is gone. `title` and `body` are in the language of `locale`.
+    """One row of deliveries that this process has claimed; address is a device's token, a mail
+    address or a messenger's key, empty where the device is gone. `title` and `body` are in the
+    language of `locale`.
 
     `attempts` and `registered_at` (of the device's registration) say what an outcome is about: a
     row claimed again, or a token registered again, is something else.
@@ -29,6 +35,7 @@ class Target:
     id: UUID
     address: str
     platform: str
+    environment: str
     locale: str
     attempts: int
     device_id: UUID | None
@@ -62,11 +69,12 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Addressee:
-    """A device, or the one mail address (platform `mail`), as it stands now."""
+    """A device, or a person's one address (without a platform), as it stands now."""
 
     device_id: UUID | None
     address: str
     platform: str
+    environment: str
     locale: str | None
     registered_at: datetime | None
 
@@ -76,6 +84,7 @@ class Addressee:
             device_id=row["device_id"],
             address=row["address"] or "",
             platform=row["platform"],
+            environment=row["environment"],
             locale=row["locale"],
             registered_at=row["registered_at"],
         )
@@ -92,16 +101,18 @@ class Claimed:
 
 
 async def addressees(conn: Connection, user_id: str, channel: Channel) -> list[Addressee]:
-    """Devices (the last seen first), or the one mail address, of a person."""
-    if channel is Channel.EMAIL:
+    """Devices (the last seen first), or the one address, of a person."""
+    own = _OWN_ADDRESS.get(channel)
+    if own is not None:
         rows = await conn.fetch(
-            "SELECT NULL::uuid AS device_id, email AS address, 'mail' AS platform,"
-            " NULL AS locale, NULL::timestamptz AS registered_at FROM users WHERE id = $1",
+            f"SELECT NULL::uuid AS device_id, {own} AS address, '' AS platform,"  # noqa: S608 - a constant
+            " '' AS environment, NULL AS locale, NULL::timestamptz AS registered_at"
+            " FROM users WHERE id = $1",
             user_id,
         )
     else:
         rows = await conn.fetch(
-            "SELECT id AS device_id, token AS address, platform, locale,"
+            "SELECT id AS device_id, token AS address, platform, environment, locale,"
             " last_seen_at AS registered_at FROM devices WHERE user_id = $1"
             " AND disabled_at IS NULL ORDER BY last_seen_at DESC LIMIT $2",
             user_id,
@@ -113,7 +124,7 @@ async def addressees(conn: Connection, user_id: str, channel: Channel) -> list[A
 async def order_of(conn: Connection, case: Case, step: Send, claimed: Sequence[Claimed]) -> Order:
     one = case.notification
     spoken = case.locale
-    if step.channel is Channel.EMAIL:
+    if step.channel in _OWN_ADDRESS:
         spoken = await members.locale_of(conn, one.user_id)
     about_question = one.kind.collapse is Collapse.QUESTION
     return Order(
@@ -144,6 +155,7 @@ def _target(case: Case, claimed: Claimed, spoken: str) -> Target:
         id=claimed.id,
         address=there.address if there else "",
         platform=there.platform if there else "",
+        environment=there.environment if there else "",
         locale=language,
         attempts=claimed.attempts,
         device_id=claimed.device_id,

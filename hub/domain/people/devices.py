@@ -5,21 +5,28 @@ from uuid import uuid4
 
 from hub.domain.context import Domain
 from hub.domain.people import members
+from hub.plumbing.http.outbound import PushServices
 from hub.plumbing.stores.outbox import Change
 from hub.plumbing.stores.postgres import Row, acquire
-from protocol.errors import not_found
+from protocol.errors import invalid, not_found
 from protocol.rest.devices import Device, DeviceRequest
+from protocol.web_push import read_subscription
 
 DEVICES_MAX: Final = 20
 """Of one person: an app that registers a new token at each start, or somebody who makes tokens up,
 would otherwise get as many pushes for each notification."""
 
 
-async def add_device(change: Change, user_id: str, form: DeviceRequest) -> Device:
+async def add_device(
+    change: Change, user_id: str, form: DeviceRequest, services: PushServices
+) -> Device:
     """A known token moves to the caller: the phone has a new owner.
 
-    Of more than DEVICES_MAX the ones registered longest ago go, the disabled ones first.
+    Of more than DEVICES_MAX the ones registered longest ago go, the disabled ones first. Raises
+    INVALID_PAYLOAD for a browser's end point at a push service that we do not send to.
     """
+    if form.platform == "web" and not services.take(read_subscription(form.token)):
+        raise invalid("the subscription's endpoint is at no push service that we send to")
     conn = change.conn
     await members.ensure(conn, user_id)
     # one registration of a person after the other, or two at once would count past the end

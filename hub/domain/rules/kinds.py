@@ -17,6 +17,7 @@ class Channel(StrEnum):
     """Told by an emit; a row says only that the person had a live socket when they were told."""
 
     PUSH = "push"
+    KAKAO = "kakao"
     EMAIL = "email"
 
 
@@ -25,6 +26,8 @@ class Needs(StrEnum):
 
     DEVICE = "device"
     ADDRESS = "address"
+    MESSENGER = "messenger"
+    """A key that the messenger knows them by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,8 @@ class ChannelRow:
     `only_a_live_socket_delays`: it goes at once to whoever had no live socket; otherwise, and on
     every other channel, at its timer. `ended_by_acknowledgement`: for every kind; what is urgent
     is ended on every channel. `least_left`: of the time until the deadline of an urgent one.
+    `stands_in_for`: sent only to whom that channel did not get. `optional`: nothing is written
+    about it where the person has not switched it on.
     """
 
     channel: Channel
@@ -41,6 +46,8 @@ class ChannelRow:
     only_a_live_socket_delays: bool
     ended_by_acknowledgement: bool
     least_left: timedelta = timedelta(0)
+    stands_in_for: Channel | None = None
+    optional: bool = False
 
 
 CHANNELS: Final[Mapping[Channel, ChannelRow]] = {
@@ -51,6 +58,14 @@ CHANNELS: Final[Mapping[Channel, ChannelRow]] = {
             Needs.DEVICE,
             only_a_live_socket_delays=True,
             ended_by_acknowledgement=True,
+        ),
+        ChannelRow(
+            Channel.KAKAO,
+            Needs.MESSENGER,
+            only_a_live_socket_delays=True,
+            ended_by_acknowledgement=True,
+            stands_in_for=Channel.PUSH,
+            optional=True,
         ),
         ChannelRow(
             Channel.EMAIL,
@@ -70,6 +85,7 @@ class Topic(StrEnum):
 
     URGENT = "urgent"
     ANSWER = "answer"
+    DIGEST = "digest"
 
 
 class Pace(StrEnum):
@@ -77,6 +93,8 @@ class Pace(StrEnum):
 
     URGENT = "urgent"
     PERSONAL = "personal"
+    AT_ONCE = "at_once"
+    """None: nobody has seen it before."""
 
 
 Timers = Mapping[Channel, int]
@@ -95,7 +113,8 @@ class Collapse(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Kind:
     """One kind of notification. `channels` are tried in this order, each after the one before it
-    is settled. `announce`: also told as `notification:new` on the person's sockets.
+    is settled. `announce`: also told as `notification:new` on the person's sockets. `bulk`: one of
+    many that nobody waits for, so it stands behind all that is about one person.
     """
 
     name: str
@@ -104,7 +123,8 @@ class Kind:
     priority: Priority = "medium"
     announce: bool = False
     collapse: Collapse = Collapse.NOTHING
-    channels: tuple[Channel, ...] = (Channel.PUSH, Channel.EMAIL)
+    channels: tuple[Channel, ...] = (Channel.PUSH, Channel.KAKAO, Channel.EMAIL)
+    bulk: bool = False
 
     @property
     def urgent(self) -> bool:
@@ -122,11 +142,19 @@ QUESTION_URGENT: Final = Kind(
 ANSWER_CREATED: Final = Kind("answer_created", topic=Topic.ANSWER, priority="high")
 ANSWER_ACCEPTED: Final = Kind("answer_accepted", topic=Topic.ANSWER)
 WELCOME: Final = Kind("welcome", priority="low", announce=True)
+DIGEST: Final = Kind(
+    "digest",
+    topic=Topic.DIGEST,
+    pace=Pace.AT_ONCE,
+    priority="low",
+    channels=(Channel.EMAIL,),
+    bulk=True,
+)
 OTHER: Final = Kind("other", announce=True)
 """What services tell under names of their own."""
 
 KINDS: Final[Mapping[str, Kind]] = {
-    kind.name: kind for kind in (QUESTION_URGENT, ANSWER_CREATED, ANSWER_ACCEPTED, WELCOME)
+    kind.name: kind for kind in (QUESTION_URGENT, ANSWER_CREATED, ANSWER_ACCEPTED, WELCOME, DIGEST)
 }
 
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from hub.domain.rules.kinds import CHANNELS, Channel, ChannelRow, Kind, Timers
+from hub.domain.rules.kinds import CHANNELS, Channel, ChannelRow, Kind, Pace, Timers
 from hub.domain.rules.reasons import Cause, Reason
-from hub.domain.rules.states import FINAL, DeliveryStatus, QuestionStatus
+from hub.domain.rules.states import ARRIVED, FINAL, DeliveryStatus, QuestionStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,9 @@ Step = Done | Wait | Send | Suppress
 def next_step(facts: Facts, now: datetime) -> Step:
     """What to do next: the first channel of the kind that is not settled decides."""
     for channel in facts.kind.channels:
-        tried = [delivery for delivery in facts.deliveries if delivery.channel is channel]
+        tried = _on(facts, channel)
+        if CHANNELS[channel].optional and not tried and not _reach(facts, channel).on:
+            continue
         if not tried or any(delivery.status not in FINAL for delivery in tried):
             return _step_on(CHANNELS[channel], facts, tried, now)
     return Done(Cause.SETTLED)
@@ -131,17 +133,30 @@ def _step_on(row: ChannelRow, facts: Facts, tried: Sequence[Delivery], now: date
 
 def _withheld(row: ChannelRow, facts: Facts) -> Reason | None:
     """What keeps this one channel from being used."""
-    reach = facts.reach.get(row.channel, Reach())
+    reach = _reach(facts, row.channel)
     if facts.acknowledged and (row.ended_by_acknowledgement or facts.kind.urgent):
         return Reason.ACKNOWLEDGED
     if not facts.topic_on:
         return Reason.TOPIC_OFF
-    never = facts.timers[row.channel] == 0 and not row.only_a_live_socket_delays
+    waits = not row.only_a_live_socket_delays and facts.kind.pace is not Pace.AT_ONCE
+    never = facts.timers[row.channel] == 0 and waits
     if not reach.on or never:
         return Reason.CHANNEL_OFF
+    if row.stands_in_for is not None:
+        first = _on(facts, row.stands_in_for)
+        if any(delivery.status in ARRIVED for delivery in first):
+            return Reason.TOLD_BEFORE
     if not reach.there:
         return Reason.NO_DEVICE
     return Reason.ADDRESS_SUPPRESSED if reach.suppressed else None
+
+
+def _reach(facts: Facts, channel: Channel) -> Reach:
+    return facts.reach.get(channel, Reach(on=not CHANNELS[channel].optional))
+
+
+def _on(facts: Facts, channel: Channel) -> list[Delivery]:
+    return [delivery for delivery in facts.deliveries if delivery.channel is channel]
 
 
 def _comes_too_late(row: ChannelRow, facts: Facts, at: datetime) -> bool:

@@ -98,5 +98,8 @@ class DeliveryStatus(StrEnum):
     EXPIRED = "expired"
 
 
+ARRIVED: Final = frozenset({DeliveryStatus.SENT, DeliveryStatus.DELIVERED, DeliveryStatus.SEEN})
+"""A provider took it over, whatever came after."""
+
 FINAL: Final = frozenset(DeliveryStatus) - {DeliveryStatus.QUEUED, DeliveryStatus.SENDING}
 """After these nothing more is tried."""

@@ -127,6 +127,10 @@ class Limits:
 
         return await self._either(shared, alone)
 
+    async def give_back(self, bucket: Bucket, n: int = 1) -> None:
+        """Tokens that were taken and not used; the bucket never holds more than its capacity."""
+        await self.take(bucket, urgent=True, n=-n)
+
     async def _either(self, shared: Callable[[], Awaitable[T]], alone: Callable[[], T]) -> T:
         if self._returning is not None:
             return alone()

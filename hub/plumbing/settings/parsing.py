@@ -5,6 +5,7 @@ Each rule raises ValueError with a sentence that never repeats what it was given
 
 import re
 from collections.abc import Callable
+from ipaddress import ip_network
 from typing import Annotated, Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
@@ -20,6 +21,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from protocol.origins import parse_origin
+from protocol.web_push import read_vapid_key
 
 Environment = Literal["development", "test", "staging", "production"]
 ENVIRONMENTS: tuple[str, ...] = ("development", "test", "staging", "production")
@@ -120,11 +122,38 @@ def _base_url(text: str) -> str:
     return text.rstrip("/")
 
 
+def _networks(text: str) -> tuple[str, ...]:
+    for item in _items(text):
+        try:
+            ip_network(item)
+        except ValueError:
+            raise ValueError("must be addresses or networks, as 127.0.0.1,10.0.0.0/8") from None
+    return _items(text)
+
+
+def _vapid_key(value: SecretStr) -> SecretStr:
+    read_vapid_key(value.get_secret_value())
+    return value
+
+
+def _contact(text: str) -> str:
+    if not re.fullmatch(r"mailto:[^@\s]+@[^@\s]+|https://\S+", text):
+        raise ValueError("must be mailto:somebody@example.org or a URL with https")
+    return text
+
+
 def _time_zone(text: str) -> str:
     try:
         ZoneInfo(text)
     except (KeyError, ValueError, OSError):
         raise ValueError("must be a time zone, as Asia/Seoul") from None
+    return text
+
+
+def _cron(text: str) -> str:
+    """Five fields; what they mean is the scheduler's to read."""
+    if not re.fullmatch(r"[\d*/,A-Za-z-]+( [\d*/,A-Za-z-]+){4}", text):
+        raise ValueError("must be five fields of cron, as 0 9 * * *")
     return text
 
 
@@ -144,12 +173,16 @@ def _with_scheme(*schemes: str) -> Callable[[SecretStr], SecretStr]:
 
 
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_items)]
+Networks = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_networks)]
+VapidKey = Annotated[SecretStr, AfterValidator(_vapid_key)]
+Contact = Annotated[str, AfterValidator(_contact)]
 Seconds = Annotated[int, BeforeValidator(parse_duration), Field(ge=1)]
 Addresses = Annotated[tuple[Address, ...], NoDecode, BeforeValidator(parse_addresses)]
 Waves = Annotated[tuple[Wave, ...], NoDecode, BeforeValidator(_waves)]
 PerAskerLimit = Annotated[PerAsker, NoDecode, BeforeValidator(_per_asker)]
 Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_origins)]
 BaseUrl = Annotated[str, AfterValidator(_base_url)]
+Cron = Annotated[str, AfterValidator(_cron)]
 TimeZone = Annotated[str, AfterValidator(_time_zone)]
 StrongSecret = Annotated[SecretStr, AfterValidator(_long_enough)]
 PostgresUrl = Annotated[SecretStr, AfterValidator(_with_scheme("postgresql", "postgres"))]

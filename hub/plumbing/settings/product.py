@@ -3,20 +3,29 @@
 They are parts like those of `hub.plumbing.settings.process`, which hold what the process stands on.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
-from pydantic import ValidationInfo, field_validator
+from pydantic import SecretStr, ValidationInfo, field_validator
 
 from hub.plumbing.settings.parsing import (
+    BaseUrl,
+    Contact,
+    Cron,
     Names,
+    Networks,
     Part,
     PerAskerLimit,
     SmtpUrl,
+    StrongSecret,
     TimeZone,
+    VapidKey,
     Wave,
     Waves,
     env,
 )
+from protocol.jobs import QUEUES, QueueRow
+from protocol.web_push import BROWSERS_HOSTS
 
 
 class Sockets(Part):
@@ -114,21 +123,65 @@ class Questions(Part):
 
 class Jobs(Part):
     notification_concurrency: int = env(
-        "QUEUE_NOTIFICATION_CONCURRENCY", 10, "jobs of one worker process", ge=1
+        "QUEUE_NOTIFICATION_CONCURRENCY",
+        QUEUES["notification"].concurrency,
+        "jobs of one worker process",
+        ge=1,
     )
     notification_rate: int = env(
-        "QUEUE_NOTIFICATION_RATE", 1000, "a minute, over all workers", ge=10
+        "QUEUE_NOTIFICATION_RATE",
+        QUEUES["notification"].rate,
+        "people a minute, over all workers",
+        ge=10,
     )
-    notification_attempts: int = env("QUEUE_NOTIFICATION_ATTEMPTS", 3, "tries of a job", ge=1)
-    email_concurrency: int = env("QUEUE_EMAIL_CONCURRENCY", 5, "jobs of one worker process", ge=1)
-    email_rate: int = env("QUEUE_EMAIL_RATE", 100, "a minute, over all workers", ge=10)
-    email_attempts: int = env("QUEUE_EMAIL_ATTEMPTS", 5, "tries of a job", ge=1)
+    notification_attempts: int = env(
+        "QUEUE_NOTIFICATION_ATTEMPTS", QUEUES["notification"].tries, "tries of a job", ge=1
+    )
+    email_concurrency: int = env(
+        "QUEUE_EMAIL_CONCURRENCY", QUEUES["email"].concurrency, "jobs of one worker process", ge=1
+    )
+    email_rate: int = env(
+        "QUEUE_EMAIL_RATE", QUEUES["email"].rate, "people a minute, over all workers", ge=10
+    )
+    email_attempts: int = env("QUEUE_EMAIL_ATTEMPTS", QUEUES["email"].tries, "tries of a job", ge=1)
+    analytics_concurrency: int = env(
+        "QUEUE_ANALYTICS_CONCURRENCY",
+        QUEUES["analytics"].concurrency,
+        "jobs of one worker process",
+        ge=1,
+    )
+    analytics_attempts: int = env(
+        "QUEUE_ANALYTICS_ATTEMPTS", QUEUES["analytics"].tries, "tries of a job", ge=1
+    )
     retry_delay_ms: int = env("RETRY_DELAY", 1000, "ms before the second try", ge=1)
     retry_factor: float = env("RETRY_FACTOR", 2, "grows the delay", ge=1)
     retry_max_delay_ms: int = env("RETRY_MAX_DELAY", 10000, "ms, the longest delay", ge=1)
-    scheduler_tz: TimeZone = env(
-        "SCHEDULER_TZ", "Asia/Seoul", "time zone of schedules; not read yet"
-    )
+    trending_cron: Cron = env("TRENDING_CRON", "0 * * * *", "the last 24 hours are counted anew")
+    digest_cron: Cron = env("DIGEST_CRON", "0 9 * * *", "the daily mail; once a local day")
+    rollup_cron: Cron = env("ROLLUP_CRON", "0 2 * * *", "statistics of yesterday, and retention")
+    scheduler_tz: TimeZone = env("SCHEDULER_TZ", "Asia/Seoul", "time zone of schedules")
+
+    def queues(self) -> dict[str, QueueRow]:
+        """The queues' rows with what is set here in force."""
+        rows = dict(QUEUES)
+        rows["notification"] = replace(
+            rows["notification"],
+            concurrency=self.notification_concurrency,
+            tries=self.notification_attempts,
+            rate=self.notification_rate,
+        )
+        rows["email"] = replace(
+            rows["email"],
+            concurrency=self.email_concurrency,
+            tries=self.email_attempts,
+            rate=self.email_rate,
+        )
+        rows["analytics"] = replace(
+            rows["analytics"],
+            concurrency=self.analytics_concurrency,
+            tries=self.analytics_attempts,
+        )
+        return rows
 
     @field_validator("retry_max_delay_ms")
     @classmethod
@@ -138,6 +191,20 @@ class Jobs(Part):
         return value
 
 
+class Retention(Part):
+    """Days that something is kept; whole partitions go, so a row may stay up to a month longer."""
+
+    notifications: int = env("RETENTION_NOTIFICATIONS", 90, "days", ge=1)
+    deliveries: int = env("RETENTION_DELIVERIES", 90, "days; decisions and people of waves", ge=1)
+    seen: int = env("RETENTION_SEEN", 30, "days; deliveries of what was seen", ge=1)
+    chat: int = env("RETENTION_CHAT", 30, "days; not read yet", ge=1)
+    dedup: int = env("RETENTION_DEDUP", 7, "days", ge=1)
+    event_payloads: int = env("RETENTION_EVENT_PAYLOADS", 7, "days after processing", ge=1)
+    events: int = env("RETENTION_EVENTS", 90, "days", ge=1)
+    keys: int = env("RETENTION_KEYS", 1, "days; Idempotency-Key", ge=1)
+    outbox: int = env("RETENTION_OUTBOX", 1, "days after publishing", ge=1)
+
+
 class Channels(Part):
     """Push and mail. A channel without credentials is recorded as not_configured."""
 
@@ -145,16 +212,42 @@ class Channels(Part):
         "FCM_CREDENTIALS_FILE", None, "JSON key of a Google service account"
     )
     fcm_url: str | None = env("FCM_URL", None, "another end point than Google's")
+    apns_key_file: Path | None = env("APNS_KEY_FILE", None, "the .p8 key that Apple gave out")
+    apns_key_id: str | None = env("APNS_KEY_ID", None, "its id; needed with APNS_KEY_FILE")
+    apns_team_id: str | None = env("APNS_TEAM_ID", None, "needed with APNS_KEY_FILE")
+    apns_topic: str | None = env(
+        "APNS_TOPIC", None, "the app's bundle id; needed with APNS_KEY_FILE"
+    )
+    apns_url: str | None = env(
+        "APNS_URL", None, "another end point than Apple's, for both environments"
+    )
+    vapid_private_key: VapidKey | None = env(
+        "VAPID_PRIVATE_KEY", None, "32 bytes in base64url, the key browsers subscribe with"
+    )
+    vapid_subject: Contact | None = env(
+        "VAPID_SUBJECT", None, "mailto: or https: of ours; needed with VAPID_PRIVATE_KEY"
+    )
     push_timeout_ms: int = env("PUSH_TIMEOUT", 10000, "ms", ge=1)
+    webpush_hosts: Names = env(
+        "WEBPUSH_HOSTS",
+        ",".join(BROWSERS_HOSTS),
+        "push services that subscriptions may name; *.example.org for all below",
+    )
+    outbound_allow: Networks = env(
+        "OUTBOUND_ALLOW",
+        "",
+        "addresses or networks: exceptions to the private-address rule; refused in production",
+    )
     smtp_url: SmtpUrl | None = env("SMTP_URL", None, "smtp:// or smtps://user:password@host")
     mail_from: str | None = env("MAIL_FROM", None, "sender address; needed with SMTP_URL")
     mail_timeout_ms: int = env("MAIL_TIMEOUT", 30000, "ms", ge=1)
     breaker_errors: int = env("BREAKER_ERRORS", 5, "errors in a row that open a breaker", ge=1)
     breaker_reset_ms: int = env("BREAKER_RESET", 30000, "ms to the half-open try", ge=1)
-    outbound_allow: Names = env(
-        "OUTBOUND_ALLOW",
-        "",
-        "exceptions to the private-address rule; refused in production; not read yet",
+    kakao_message_url: BaseUrl | None = env(
+        "KAKAO_MESSAGE_URL", None, "where messages to users.kakao_user_key are posted"
+    )
+    kakao_message_token: SecretStr | None = env(
+        "KAKAO_MESSAGE_TOKEN", None, "its access token; needed with KAKAO_MESSAGE_URL"
     )
 
     @field_validator("mail_from")
@@ -162,6 +255,48 @@ class Channels(Part):
     def _sender(cls, value: str | None, info: ValidationInfo) -> str | None:
         if value is None and info.data.get("smtp_url") is not None:
             raise ValueError("is needed with SMTP_URL")
+        return value
+
+    @field_validator("apns_key_id", "apns_team_id", "apns_topic")
+    @classmethod
+    def _apns(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is None and info.data.get("apns_key_file") is not None:
+            raise ValueError("is needed with APNS_KEY_FILE")
+        return value
+
+    @field_validator("vapid_subject")
+    @classmethod
+    def _vapid(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is None and info.data.get("vapid_private_key") is not None:
+            raise ValueError("is needed with VAPID_PRIVATE_KEY")
+        return value
+
+    @field_validator("kakao_message_token")
+    @classmethod
+    def _kakao(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if value is None and info.data.get("kakao_message_url") is not None:
+            raise ValueError("is needed with KAKAO_MESSAGE_URL")
+        return value
+
+    alert_webhook_url: BaseUrl | None = env(
+        "ALERT_WEBHOOK_URL", None, "told what goes away and comes back; https in production"
+    )
+    alert_webhook_secret: StrongSecret | None = env(
+        "ALERT_WEBHOOK_SECRET", None, "signs what is told; needed with ALERT_WEBHOOK_URL"
+    )
+
+    @field_validator("alert_webhook_url")
+    @classmethod
+    def _https(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value and info.data.get("app_env") == "production" and not value.startswith("https:"):
+            raise ValueError("must be https in production")
+        return value
+
+    @field_validator("alert_webhook_secret")
+    @classmethod
+    def _signs(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if value is None and info.data.get("alert_webhook_url") is not None:
+            raise ValueError("is needed with ALERT_WEBHOOK_URL")
         return value
 
     @field_validator("outbound_allow")

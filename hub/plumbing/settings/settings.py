@@ -21,7 +21,7 @@ from pydantic_settings import EnvSettingsSource
 
 from hub.plumbing.settings.parsing import Environment, Part
 from hub.plumbing.settings.process import Auth, Database, Process, Redis, Web
-from hub.plumbing.settings.product import Channels, Jobs, Questions, Sockets
+from hub.plumbing.settings.product import Channels, Jobs, Questions, Retention, Sockets
 
 NEEDED = (
     ("DATABASE_URL", "DB_HOST"),
@@ -68,6 +68,7 @@ class Settings:
     sockets: Sockets
     questions: Questions
     jobs: Jobs
+    retention: Retention
     channels: Channels
     given: frozenset[str]
 

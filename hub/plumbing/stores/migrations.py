@@ -131,6 +131,23 @@ async def ensure_partitions(conn: Connection, now: datetime, months_ahead: int =
                 )
 
 
+async def drop_partitions(conn: Connection, table: str, before: datetime) -> int:
+    """Drop the months of `table` that ended before then; how many."""
+    rows = await conn.fetch(
+        "SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid"
+        " WHERE i.inhparent = $1::regclass ORDER BY c.relname",
+        table,
+    )
+    ended = []
+    for row in rows:
+        year, month = row["relname"].rsplit("_", 2)[1:]
+        if _month(int(year) * 12 + int(month)) <= before:  # its end: months count from 0 there
+            ended.append(row["relname"])
+    for name in ended:
+        await conn.execute(f"DROP TABLE {name}")
+    return len(ended)
+
+
 def _month(number: int) -> datetime:
     return datetime(number // 12, number % 12 + 1, 1, tzinfo=UTC)
 

@@ -147,6 +147,12 @@ JOBS = Counter(
 BREAKER_STATE = Gauge(
     "breaker_state", "0 closed, 1 half-open, 2 open (S4-10).", ["provider"], registry=REGISTRY
 )
+DEPENDENCY_UP = Gauge(
+    "dependency_up",
+    "1 while this worker reaches it: database, redis, or a provider whose breaker is not open.",
+    ["dependency"],
+    registry=REGISTRY,
+)
 PROVIDER_DURATION = Histogram(
     "provider_request_duration_seconds",
     "One call to a push or mail provider.",

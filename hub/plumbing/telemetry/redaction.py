@@ -38,13 +38,18 @@ _PRIVATE_TEXTS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"[\w.+%-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}"), CUT),  # an address of mail
     (re.compile(r"(?i)((?:token|secret|password|key|sig)=)[^\s&;,'\"]{1,4096}"), r"\1" + CUT),
     (re.compile(r"\b[\w-]{8,64}:APA91[\w-]{20,512}"), CUT),  # a token of FCM
+    (
+        re.compile(r"(/3/device|/fcm/send|/wpush/v\d|push\.apple\.com)/[^\s\"']{1,4096}"),
+        rf"\1/{CUT}",
+    ),
     (re.compile(rf"(?i)({_AXIS})-?\d{{1,3}}(?:\.\d{{1,20}})?"), r"\1" + CUT),
     (re.compile(rf"{_NUMBER}\s{{0,3}}[,;/ ]\s{{0,3}}{_NUMBER}"), CUT),  # a pair of coordinates
 )
 
 # One of these stands in whatever a pattern above finds: most texts are done after one look.
 _SUSPECT = re.compile(
-    r"@|=|eyJ|dk_|://|/unsubscribe/|APA91|(?i:bearer|basic|lat|lng|lon)|\d\.\d{3}"
+    r"@|=|eyJ|dk_|://|/unsubscribe/|APA91|/3/device/|/fcm/send/|/wpush/|push\.apple"
+    r"|(?i:bearer|basic|lat|lng|lon)|\d\.\d{3}"
 )
 
 _MAX_DEPTH = 8

@@ -11,10 +11,10 @@ import aiohttp
 import pytest
 
 from hub.console.catcher import KEPT, Catcher, catcher
-from tests.workers.senders.conftest import MAIL, push
-from workers.senders import Permanent, Sent, Temporary
-from workers.senders.fcm import FcmSender
-from workers.senders.smtp import SmtpSender
+from tests.workers.channels.conftest import MAIL, push, to
+from workers.channels.fcm.sender import FcmSender
+from workers.channels.outcome import Permanent, Sent, Temporary
+from workers.channels.smtp.sender import SmtpSender
 
 PAGE = "http://localhost:3001"
 WAIT = 5.0
@@ -42,9 +42,9 @@ async def test_the_page_sees_the_push_and_the_mail_newest_first(
     caught: Catcher, session: aiohttp.ClientSession
 ) -> None:
     sender = FcmSender(session, caught.fcm_credentials_file, url=caught.fcm_url)
-    assert isinstance(await sender.send("device-1", push()), Sent)
+    assert isinstance(await sender.send(to("device-1"), push()), Sent)
     post = SmtpSender(caught.smtp_url, "동네 <no-reply@dongne.example>", timeout_s=WAIT)
-    assert isinstance(await post.send(MAIL), Sent)
+    assert isinstance(await post.post(MAIL), Sent)
     mail, shown = await read(session, caught)
     assert (mail["n"], mail["channel"], mail["to"]) == (2, "mail", ["minji@example.com"])
     assert mail["subject"] == "질문에 답변이 달렸어요"
@@ -60,9 +60,9 @@ async def test_whoever_waits_hears_of_the_next_one_at_once(
     caught: Catcher, session: aiohttp.ClientSession
 ) -> None:
     post = SmtpSender(caught.smtp_url, "no-reply@dongne.example", timeout_s=WAIT)
-    await post.send(MAIL)
+    await post.post(MAIL)
     waiting = asyncio.create_task(read(session, caught, "?after=1"))
-    await post.send(MAIL)
+    await post.post(MAIL)
     async with asyncio.timeout(WAIT):
         assert [item["n"] for item in await waiting] == [2]
 
@@ -146,9 +146,9 @@ async def test_a_grant_of_another_catcher_is_worth_nothing_here(
     other.mkdir()
     async with catcher(other, PAGE) as newer:
         stranger = FcmSender(session, newer.fcm_credentials_file, url=caught.fcm_url)
-        assert isinstance(await stranger.send("device-1", push()), Temporary | Permanent)
+        assert isinstance(await stranger.send(to("device-1"), push()), Temporary | Permanent)
     assert await read(session, caught) == []
-    assert isinstance(await ours.send("device-1", push()), Sent)
+    assert isinstance(await ours.send(to("device-1"), push()), Sent)
     await ours.close()
     await stranger.close()
 
@@ -161,8 +161,7 @@ async def test_what_is_no_message_is_refused_and_not_shown(
     caught: Catcher, session: aiohttp.ClientSession, body: str
 ) -> None:
     grant = FcmSender(session, caught.fcm_credentials_file, url=caught.fcm_url)
-    assert isinstance(await grant.send("device-1", push()), Sent)
-    assert grant._tokens is not None
+    assert isinstance(await grant.send(to("device-1"), push()), Sent)
     headers = {"Authorization": f"Bearer {await grant._tokens.get()}"}
     url = f"{caught.fcm_url}/v1/projects/dongne-local/messages:send"
     async with session.post(url, data=body, headers=headers) as response:
@@ -175,7 +174,7 @@ async def test_what_is_no_message_is_refused_and_not_shown(
 
 async def test_a_mail_over_the_limit_is_refused_for_good(caught: Catcher) -> None:
     post = SmtpSender(caught.smtp_url, "no-reply@dongne.example", timeout_s=WAIT)
-    outcome = await post.send(replace(MAIL, text="x" * 1_200_000))
+    outcome = await post.post(replace(MAIL, text="x" * 1_200_000))
     assert isinstance(outcome, Permanent)
     assert not outcome.token_dead
 

@@ -14,7 +14,7 @@ from hub.domain.people import members
 from hub.domain.rules.kinds import QUESTION_URGENT
 from hub.plumbing.life.lifecycle import Lifecycle
 from hub.plumbing.settings.settings import Settings
-from protocol.jobs import FirstLookJob, UnseenCheckJob
+from protocol.jobs import DeliveryJob, FirstLookJob
 from tests import verbs
 from tests.conftest import SECRETS
 
@@ -66,7 +66,7 @@ async def test_who_is_here_is_pushed_later_and_who_is_away_now(
     assert later["entrypoint"] == "unseen-check"
     assert timedelta(seconds=timer_s - 5) < later["delay"] <= timedelta(seconds=timer_s)
     (here,) = [one for one in batch if one.news.user_id == HERE]
-    waits = msgspec.json.decode(later["payload"], type=UnseenCheckJob)
+    waits = msgspec.json.decode(later["payload"], type=DeliveryJob)
     assert waits.notification_id == str(here.id)
     rows = await domain.pool.fetch("SELECT user_id, channel, status FROM deliveries")
     assert [tuple(row) for row in rows] == [(HERE, "socket", "sent")]

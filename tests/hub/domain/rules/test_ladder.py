@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hub.domain.rules.kinds import (
     ANSWER_CREATED,
     CHANNELS,
+    DIGEST,
     OTHER,
     QUESTION_URGENT,
     WELCOME,
@@ -32,7 +33,7 @@ from hub.domain.rules.states import FINAL, DeliveryStatus, QuestionStatus
 
 START = datetime(2026, 11, 21, 9, 0, tzinfo=UTC)
 STEPS = 60
-"""More than any notification needs: two channels, each waited for, leased, tried and settled."""
+"""More than any notification needs: three channels, each waited for, leased, tried and settled."""
 
 seconds = st.integers(0, 1200)
 moments = seconds.map(lambda after: START + timedelta(seconds=after))
@@ -62,7 +63,12 @@ mostly = st.sampled_from([True, True, True, False])
 @st.composite
 def first_facts(draw: st.DrawFn) -> Facts:
     """Facts at the start: most allow something, and many deadlines lie about the email's time."""
-    timers = {Channel.PUSH: draw(st.integers(0, 120)), Channel.EMAIL: draw(st.integers(0, 700))}
+    push_s = draw(st.integers(0, 120))
+    timers = {
+        Channel.PUSH: push_s,
+        Channel.KAKAO: push_s,
+        Channel.EMAIL: draw(st.integers(0, 700)),
+    }
     about_the_email = st.integers(-90, 90).map(
         lambda off: START + timedelta(seconds=timers[Channel.EMAIL] + off)
     )
@@ -77,6 +83,7 @@ def first_facts(draw: st.DrawFn) -> Facts:
         topic_on=draw(mostly),
         reach={
             Channel.PUSH: Reach(on=draw(mostly), there=draw(mostly)),
+            Channel.KAKAO: Reach(on=not draw(mostly), there=draw(mostly)),
             Channel.EMAIL: Reach(on=draw(mostly), there=draw(mostly), suppressed=not draw(mostly)),
         },
     )
@@ -122,8 +129,9 @@ class Story:
     def _send(self, facts: Facts, step: Send) -> None:
         assert ended(facts, self.now) is None, "nothing leaves after the answer, the look, the end"
         assert facts.deadline_at is None or self.now < facts.deadline_at
-        if step.channel is Channel.PUSH:
+        if CHANNELS[step.channel].ended_by_acknowledgement:
             assert not facts.acknowledged
+            assert facts.reach[step.channel].on
         elif facts.kind.urgent:
             assert not facts.acknowledged
             least = CHANNELS[step.channel].least_left
@@ -153,9 +161,10 @@ def test_property_the_steps_end_and_send_only_what_may_be_sent(
     else:
         raise AssertionError("the steps do not end")
     statuses = {one.channel: one.status for one in story.facts.deliveries}
-    assert statuses.keys() == {Channel.PUSH, Channel.EMAIL}
+    assert statuses.keys() - {Channel.KAKAO} == {Channel.PUSH, Channel.EMAIL}
+    assert (Channel.KAKAO in statuses) == facts.reach[Channel.KAKAO].on
     assert set(statuses.values()) <= FINAL
-    assert len(story.suppressed) <= 2
+    assert len(story.suppressed) <= len(CHANNELS)
 
 
 @given(first_facts(), happenings)
@@ -167,8 +176,8 @@ def test_property_at_most_one_send_a_channel_when_nothing_fails(
         pass
     channels = [channel for channel, _ in story.sends]
     assert sorted(channels) == sorted(set(channels))
-    push, email = Channel.PUSH, Channel.EMAIL
-    assert channels in ([], [push], [email], [push, email])
+    assert channels == [channel for channel in facts.kind.channels if channel in channels]
+    assert not {Channel.PUSH, Channel.KAKAO} <= set(channels), "a messenger stands in for a push"
 
 
 @given(first_facts(), moments)
@@ -216,6 +225,18 @@ def test_a_kind_on_one_channel_knows_no_other_one() -> None:
     assert next_step(facts, due) == Send(Channel.EMAIL, Cause.UNSEEN, 600)
     sent = replace(facts, deliveries=[Delivery(Channel.EMAIL, DeliveryStatus.SENT)])
     assert next_step(sent, due) == Done(Cause.SETTLED)
+
+
+def test_a_digest_goes_at_once_and_by_mail_alone() -> None:
+    facts = Facts(
+        kind=DIGEST,
+        created_at=START,
+        timers={Channel.EMAIL: 0},
+        reach={Channel.EMAIL: Reach(there=True)},
+    )
+    assert next_step(facts, START) == Send(Channel.EMAIL, Cause.UNSEEN, 0)
+    off = replace(facts, topic_on=False)
+    assert next_step(off, START) == Suppress(Channel.EMAIL, Reason.TOPIC_OFF)
 
 
 def test_the_order_of_the_channels_is_the_kinds() -> None:

@@ -28,6 +28,7 @@ from hub.plumbing.settings.settings import (
 ROOT = Path(__file__).parents[4]
 SECRET = "a" * 32
 OTHER = "b" * 32
+VAPID_KEY = "A" * 42 + "E"
 WHOLE = {
     "DATABASE_URL": "postgresql://u:pw@db/hub",
     "REDIS_URL": "redis://r",
@@ -120,6 +121,12 @@ def test_every_problem_stands_in_one_message() -> None:
         ({"PUBLIC_BASE_URL": "hub.example"}, "PUBLIC_BASE_URL"),
         ({"APP_ENV": "production", "PUBLIC_BASE_URL": "http://h.kr"}, "PUBLIC_BASE_URL"),
         ({"SMTP_URL": "smtp://m", "PUBLIC_BASE_URL": "https://h.kr"}, "MAIL_FROM"),
+        ({"VAPID_PRIVATE_KEY": "x", "VAPID_SUBJECT": "mailto:a@b.kr"}, "VAPID_PRIVATE_KEY"),
+        ({"VAPID_PRIVATE_KEY": VAPID_KEY}, "VAPID_SUBJECT"),
+        ({"VAPID_SUBJECT": "people@b.kr"}, "VAPID_SUBJECT"),
+        ({"KAKAO_MESSAGE_URL": "https://k.kr/send"}, "KAKAO_MESSAGE_TOKEN"),
+        ({"OUTBOUND_ALLOW": "localhost"}, "OUTBOUND_ALLOW"),
+        ({"APP_ENV": "production", "OUTBOUND_ALLOW": "10.0.0.0/8"}, "OUTBOUND_ALLOW"),
         ({"QUEUE_EMAIL_RATE": "0"}, "QUEUE_EMAIL_RATE"),
         ({"QA_API_ENABLED": "perhaps"}, "QA_API_ENABLED"),
     ],
@@ -128,9 +135,20 @@ def test_one_wrong_value_is_named(environ: dict[str, str], name: str) -> None:
     assert names(problems({**WHOLE, **environ})) == {name}
 
 
+def test_a_key_for_apns_needs_what_belongs_to_it() -> None:
+    needed = {"APNS_KEY_ID", "APNS_TEAM_ID", "APNS_TOPIC"}
+    assert names(problems({**WHOLE, "APNS_KEY_FILE": "/run/key.p8"})) == needed
+
+
 def test_a_problem_never_repeats_a_secret() -> None:
-    text = "\n".join(problems({"JWT_SECRET": "tiny", "DATABASE_URL": "http://u:hunter2@h"}))
+    secrets = {
+        "JWT_SECRET": "tiny",
+        "DATABASE_URL": "http://u:hunter2@h",
+        "VAPID_PRIVATE_KEY": "wee",
+    }
+    text = "\n".join(problems(secrets))
     assert "tiny" not in text
+    assert "wee" not in text
     assert "hunter2" not in text
 
 
@@ -230,11 +248,17 @@ def test_any_secret_may_come_from_a_file(name: str, tmp_path: Path) -> None:
         "DATABASE_DIRECT_URL": "postgres://file/y",
         "REDIS_URL": "redis://file",
         "SMTP_URL": "smtp://file",
+        "VAPID_PRIVATE_KEY": VAPID_KEY,
     }
     value = values.get(name, "from-a-mounted-file-with-32-chars-or-more")
     file = tmp_path / "secret"
     file.write_text(f"{value}\n")
-    environ = {**WHOLE, "MAIL_FROM": "hub@h.kr", "PUBLIC_BASE_URL": "https://h.kr"}
+    environ = {
+        **WHOLE,
+        "MAIL_FROM": "hub@h.kr",
+        "PUBLIC_BASE_URL": "https://h.kr",
+        "VAPID_SUBJECT": "mailto:a@h.kr",
+    }
     environ.pop(name, None)
     settings = Settings.load({**environ, f"{name}_FILE": str(file)})
     assert value in settings.secrets()
@@ -371,6 +395,7 @@ BY_ENVIRONMENT = {  # the table's words; the values themselves are tested above
     "DB_POOL_MAX": "5/10/20",
 }
 FALLS_BACK = {"DATABASE_DIRECT_URL": "DATABASE_URL"}
+IN_WORDS = {"WEBPUSH_HOSTS": "the browsers' push services"}
 
 
 def test_names_and_defaults_are_those_of_the_contract() -> None:
@@ -381,7 +406,7 @@ def test_names_and_defaults_are_those_of_the_contract() -> None:
     assert ours.keys() - contract.keys() == set()
     assert {name for name, default in ours.items() if default is None} == BY_ENVIRONMENT.keys()
     expected = {name: contract[name] for name in ours}
-    assert {**ours, **BY_ENVIRONMENT, **FALLS_BACK} == expected
+    assert {**ours, **BY_ENVIRONMENT, **FALLS_BACK, **IN_WORDS} == expected
 
 
 def test_aliases_are_those_of_the_contract() -> None:

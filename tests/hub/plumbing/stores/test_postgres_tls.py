@@ -23,8 +23,8 @@ from hub.plumbing.stores.migrations import migrate
 from hub.plumbing.stores.postgres import Connection
 from tests.conftest import FLAVOUR, SECRETS, fresh_database
 from tests.tls import handed_on, self_signed, serving
-from workers.providers import open_senders
-from workers.runner import Runner, run_worker
+from workers.channels.provider import open_providers
+from workers.runner import Pace, Runner, run_worker
 
 pytestmark = pytest.mark.fault(29)
 
@@ -116,7 +116,7 @@ async def open_worker(given: Settings, domain: Domain) -> None:
     """The claims, and their LISTEN."""
     life = Lifecycle()
     try:
-        runner = Runner(given, domain, await open_senders(life, given.channels))
+        runner = Runner(given, domain, await open_providers(life, given.channels), Pace())
         await runner.open()
         await runner.stop()
         await runner.run()  # closes what was opened
@@ -141,7 +141,7 @@ async def test_every_connection_of_a_production_process_is_verified(
         conn = await migrating(given.database)
         life.on_stop("conn", conn.close)
         domain = await open_domain(life, given)
-        await run_worker(life, given, domain, await open_senders(life, given.channels))
+        await run_worker(life, given, domain, await open_providers(life, given.channels))
         rows = await conn.fetch(
             "SELECT application_name AS name, bool_and(ssl) AS ssl FROM pg_stat_activity"
             " JOIN pg_stat_ssl USING (pid) WHERE application_name LIKE 'dongne-%'"

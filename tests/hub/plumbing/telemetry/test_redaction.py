@@ -56,6 +56,10 @@ def test_what_an_operator_needs_stays(name: str) -> None:
         ("GET /api/v1/unsubscribe/AbC-123_x.yZ", "AbC-123_x.yZ"),
         ("GET /x?token=s3cr3t&a=1", "s3cr3t"),
         ("fcm refused dGVzdGluZw12:APA91bHun4MxP5egoKMwt2KZFBaFUH-1RYqx", "APA91bHun4MxP5"),
+        ("POST /3/device/00fc13adff785122 failed", "00fc13adff785122"),
+        ("no answer of https://fcm.googleapis.com/fcm/send/dGVz:x", "dGVz"),
+        ("no answer of https://updates.push.services.mozilla.com/wpush/v2/gAAA", "gAAA"),
+        ("no answer of https://web.push.apple.com/QGuQyavX", "QGuQyavX"),
     ],
 )
 def test_private_texts_are_cut_out_of_any_field(text: str, private: str) -> None:

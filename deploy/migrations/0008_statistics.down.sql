@@ -1,0 +1,10 @@
+DROP INDEX questions_age;
+DROP INDEX questions_places;
+DROP INDEX inbox_events_payload;
+DROP INDEX question_recipients_age;
+DROP INDEX inbox_events_age;
+DROP INDEX idempotency_keys_age;
+DROP INDEX notification_dedup_age;
+DROP TABLE digest_runs;
+DROP TABLE answer_stats;
+DROP TABLE delivery_stats;

@@ -1,0 +1,82 @@
+"""What is counted over a day or over the last 24 hours, for lists and for whoever runs the hub."""
+
+from datetime import date, datetime, time, timedelta
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from hub.domain.context import Domain
+from hub.plumbing.stores.postgres import acquire
+
+TRENDING_MOST: Final = 20
+TRENDING_WINDOW: Final = timedelta(hours=24)
+TRENDING_KEPT_S: Final = 3600
+"""S2-071."""
+
+
+def day_of(day: date, zone: str) -> tuple[datetime, datetime]:
+    """From the first moment of a local day to the first of the next, be it 23 or 25 hours."""
+    tz = ZoneInfo(zone)
+    return datetime.combine(day, time(), tz), datetime.combine(day + timedelta(days=1), time(), tz)
+
+
+async def roll_up(d: Domain, day: date, zone: str) -> None:
+    """The figures of one local day, anew each time it is asked for.
+
+    `sent` counts what a provider took over, whatever came after; `seen`: the notification was seen
+    or read. Times: from the notification to the moment the provider had it.
+    """
+    begin, end = day_of(day, zone)
+    async with acquire(d.pool) as conn, conn.transaction():
+        await conn.execute("DELETE FROM delivery_stats WHERE day = $1", day)
+        await conn.execute(
+            "INSERT INTO delivery_stats SELECT $1, u.region_code, n.kind, one.channel,"
+            " count(*) FILTER (WHERE one.out), count(*) FILTER (WHERE one.status = 'delivered'),"
+            " count(*) FILTER (WHERE one.status = 'seen' OR one.out"
+            "  AND (n.seen_at IS NOT NULL OR n.read_at IS NOT NULL)),"
+            " count(*) FILTER (WHERE one.status = 'failed'),"
+            " percentile_cont(0.5) WITHIN GROUP (ORDER BY one.ms) FILTER (WHERE one.out),"
+            " percentile_cont(0.95) WITHIN GROUP (ORDER BY one.ms) FILTER (WHERE one.out)"
+            " FROM (SELECT *, status IN ('sent', 'delivered', 'seen') AS out,"
+            "  extract(epoch FROM updated_at - created_at) * 1000 AS ms FROM deliveries"
+            "  WHERE created_at >= $2 AND created_at < $3) one"
+            " JOIN notifications n ON n.id = one.notification_id AND n.created_at = one.created_at"
+            " JOIN users u ON u.id = one.user_id GROUP BY u.region_code, n.kind, one.channel",
+            day,
+            begin,
+            end,
+        )
+        await conn.execute("DELETE FROM answer_stats WHERE day = $1", day)
+        await conn.execute(
+            "INSERT INTO answer_stats SELECT $1, region_code, count(*),"
+            " count(*) FILTER (WHERE first_answer_at <= deadline_at),"
+            " percentile_cont(0.5) WITHIN GROUP (ORDER BY took_s),"
+            " percentile_cont(0.95) WITHIN GROUP (ORDER BY took_s)"
+            " FROM (SELECT *, extract(epoch FROM first_answer_at - created_at) AS took_s"
+            "  FROM questions WHERE created_at >= $2 AND created_at < $3) one"
+            " WHERE urgency = 'urgent' GROUP BY region_code",
+            day,
+            begin,
+            end,
+        )
+
+
+async def count_trending(d: Domain) -> list[tuple[str, int]]:
+    """The hashtags of the last 24 hours (C28), most used first, kept for an hour where GET
+    /trending reads them: a sorted set, made anew in one step."""
+    async with acquire(d.pool) as conn:
+        rows = await conn.fetch(
+            "SELECT tag, count(*)::int AS questions FROM questions, unnest(hashtags) AS tag"
+            " WHERE created_at > $1 AND status <> 'deleted'"
+            " GROUP BY tag ORDER BY questions DESC, tag LIMIT $2",
+            d.now() - TRENDING_WINDOW,
+            TRENDING_MOST,
+        )
+    tags = [(row["tag"], row["questions"]) for row in rows]
+    key = d.keys.trending()
+    async with d.redis.pipeline(transaction=True) as pipe:
+        pipe.delete(key)
+        if tags:
+            pipe.zadd(key, dict(tags))
+            pipe.expire(key, TRENDING_KEPT_S)
+        await pipe.execute()
+    return tags

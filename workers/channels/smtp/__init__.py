@@ -1,0 +1,1 @@
+"""Mail through one SMTP server (RFC 5321)."""

@@ -1,0 +1,83 @@
+"""One try of a job, and how it ends: one word for handlers, for the queue and for its figures."""
+
+import random
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from hub.plumbing.settings.product import Jobs
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """`number` counts from 1 to `most`; `made_at` is when the job was enqueued.
+
+    `retry_s`: how long to wait before the next one. `again`: the job was held as a dead letter and
+    put back.
+    """
+
+    number: int
+    most: int
+    made_at: datetime
+    retry_s: float
+    again: bool = False
+
+    @property
+    def last(self) -> bool:
+        return self.number >= self.most
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """There is nothing more to do; `expired`: because it was too late for all of it."""
+
+    word: Literal["done", "expired"] = "done"
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """Everything is recorded, and the job is to run again after `seconds`.
+
+    `counts`: whether a try is used up; it is not where nothing could be tried.
+    """
+
+    seconds: float
+    why: str
+    counts: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The last try failed, or no other one can pass: the job is kept as a dead letter."""
+
+    why: str
+
+
+Ending = Done | Again | Held
+
+
+def ending_of(parts: Iterable[Ending]) -> Ending:
+    """Of a job with several parts: while one is to run again the whole job is, after the longest
+    of their waits; otherwise it is held for one that failed, and expired only if all were late."""
+    parts = list(parts)
+    again = [part for part in parts if isinstance(part, Again)]
+    if again:
+        longest = max(again, key=lambda part: part.seconds)
+        return Again(longest.seconds, longest.why, any(part.counts for part in again))
+    held = next((part for part in parts if isinstance(part, Held)), None)
+    if held is not None:
+        return held
+    expired = bool(parts) and all(part == Done("expired") for part in parts)
+    return Done("expired" if expired else "done")
+
+
+def backoff_s(figures: Jobs, number: int) -> float:
+    """Seconds after try `number`: RETRY_DELAY × RETRY_FACTOR … RETRY_MAX_DELAY, half of it jitter.
+
+    Jitter only shortens, so that no wait is longer than the setting says.
+    """
+    longest = figures.retry_max_delay_ms / 1000
+    # an exponent without bound would overflow
+    grown = figures.retry_delay_ms / 1000 * figures.retry_factor ** min(number - 1, 64)
+    return min(grown, longest) * random.uniform(0.5, 1.0)  # noqa: S311 - no secret

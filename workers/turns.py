@@ -1,0 +1,50 @@
+"""What a job waits for before it gets a seat: a provider that may be asked, its queue's rate."""
+
+import asyncio
+import math
+from collections.abc import Callable
+from typing import Final
+
+from hub.plumbing.limits.fleet import Bucket, Limits
+from workers.seats import Seats
+
+STEP_S: Final = 1.0
+
+
+class Turns:
+    """One by one, the most urgent first: only whoever stands in front asks for a token.
+
+    Waiting here loses no try and takes no seat; the job's claim is kept alive meanwhile. A token is
+    one person.
+    """
+
+    def __init__(
+        self, blocked_s: Callable[[], float], limits: Limits, bucket: Bucket, *, reserved: bool
+    ) -> None:
+        """`blocked_s`: seconds until somebody can be asked at all, 0 when somebody can; what is
+        claimed meanwhile would only be put back. `reserved`: may take the bucket's last tokens."""
+        self._blocked_s = blocked_s
+        self._limits = limits
+        self._bucket = bucket
+        self._reserved = reserved
+        self._front = Seats(1)
+
+    async def take(self, priority: int, patience_s: float = math.inf) -> None:
+        """Wait for one token. After `patience_s` behind breakers a job goes on without a token: it
+        will ask nobody."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + patience_s
+        await self._front.take(priority)
+        try:
+            while blocked_s := self._blocked_s():
+                if loop.time() + blocked_s > until:
+                    return
+                await asyncio.sleep(min(blocked_s, STEP_S))
+            while wait_ms := await self._limits.take(self._bucket, urgent=self._reserved):  # noqa: ASYNC110
+                await asyncio.sleep(wait_ms / 1000)
+        finally:
+            self._front.leave()
+
+    async def give_back(self) -> None:
+        """The token of a job that asked nobody after all."""
+        await self._limits.give_back(self._bucket)
