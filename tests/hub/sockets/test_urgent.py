@@ -6,8 +6,8 @@ from hub.domain.questions.waves import broadcast_id
 from hub.plumbing.settings.parsing import Wave
 from hub.plumbing.settings.settings import Settings
 from tests import verbs
-from tests.hub.sockets.conftest import Connect, Running, running, settle_in
-from tests.hub.sockets.test_main import JEJU, SEOGWIPO, is_about, urgent
+from tests.hub.sockets.conftest import JEJU, Connect, Running, running, settle_in
+from tests.hub.sockets.test_main import SEOGWIPO, is_about, urgent
 
 
 async def test_who_claims_is_told_and_so_are_the_asker_and_the_room(
