@@ -179,8 +179,7 @@ def unseen_check(
 
 
 def clock_job(question_id: str, due_at: datetime, *, delay_s: float) -> Job:
-    payload = ClockJob(question_id=question_id, due_at=due_at)
-    return _job("urgent-clock", payload, True, delay_s)
+    return _job("urgent-clock", ClockJob(question_id=question_id, due_at=due_at), True, delay_s)
 
 
 def wave_job(question_id: str, wave: int) -> Job:

@@ -72,8 +72,18 @@ async def first_look(desk: Desk, job: FirstLookJob, this: Attempt) -> Ending:
     return Done()
 
 
+async def urgent_clock(desk: Desk, job: ClockJob, this: Attempt) -> Ending:
+    await progress.look(desk.domain, job.question_id, job.due_at)
+    return Done()
+
+
 async def urgent_wave(desk: Desk, job: WaveJob, this: Attempt) -> Ending:
     await waves.tell_audience(desk.domain, job.question_id, job.wave)
+    return Done()
+
+
+async def urgent_retract(desk: Desk, job: RetractJob, this: Attempt) -> Ending:
+    await retraction.settle_pending(desk.domain, job.question_id, Reason(job.reason))
     return Done()
 
 
@@ -88,16 +98,6 @@ async def scheduled(desk: Desk, job: ScheduledJob, this: Attempt, name: str) -> 
         if not limit.expired():
             raise
         return Held("over_time") if this.last else Again(this.retry_s, "over_time")
-    return Done()
-
-
-async def urgent_clock(desk: Desk, job: ClockJob, this: Attempt) -> Ending:
-    await progress.look(desk.domain, job.question_id, job.due_at)
-    return Done()
-
-
-async def urgent_retract(desk: Desk, job: RetractJob, this: Attempt) -> Ending:
-    await retraction.settle_pending(desk.domain, job.question_id, Reason(job.reason))
     return Done()
 
 

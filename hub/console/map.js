@@ -7,6 +7,9 @@ import { lang, placeName } from "./texts.js";
 const NAMED = ["chuja", "udo", "hallim", "aewol", "jocheon", "gujwa", "seongsan", "pyoseon",
   "namwon", "andeok", "daejeong", "hangyeong", "jungmun"];
 
+/** How far the last wave's circle is drawn: all of the island from anywhere on it. */
+const REGION_M = 75_000;
+
 const above = ({ x, y }, height) => ({ x, y: y - height });
 
 export class IslandMap {
@@ -145,6 +148,6 @@ export class IslandMap {
   #wave({ location, radiusM, state }) {
     const { x, y } = jeju.project(location);
     const open = state === "wave" ? "wave open" : "wave";
-    return s("circle", { class: open, cx: x, cy: y, r: jeju.units(radiusM), "stroke-width": 1.5 * this.px });
+    return s("circle", { class: open, cx: x, cy: y, r: jeju.units(radiusM ?? REGION_M), "stroke-width": 1.5 * this.px });
   }
 }

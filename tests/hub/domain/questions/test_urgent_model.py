@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from hub.domain.context import Domain
 from hub.domain.questions import claims
+from hub.domain.rules.kinds import QUESTION_URGENT
 from protocol.errors import Code, HubError
 from tests import verbs
 from tests.conftest import examples
@@ -186,11 +187,12 @@ async def check(town: Town, question_id: str, model: Model) -> None:
     assert await of(town, "question:unanswered", question_id) == model.expired
     if model.answers or model.expired:
         pending = await town.sql(
-            "SELECT FROM notifications n CROSS JOIN (VALUES ('push'), ('email')) c (channel)"
+            "SELECT FROM notifications n CROSS JOIN unnest($2::text[]) c (channel)"
             " WHERE n.question_id = $1 AND n.kind = 'question_urgent' AND NOT EXISTS (SELECT FROM"
             " deliveries d WHERE d.notification_id = n.id AND d.channel = c.channel"
             " AND d.status IN ('suppressed', 'expired'))",
             question_id,
+            list(QUESTION_URGENT.channels),
         )
         assert pending == [], "what had not gone out ends with the question"
 
