@@ -65,6 +65,7 @@ async def test_after_an_expiry_a_client_is_back(
     """The README's client brings a fresh token, as its `auth` is asked anew."""
     monkeypatch.setattr(hub.door.node, "expired_grace_s", 0.0)
     client = await come(hub, "minji", transport, ttl_s=1)
+    await client.next("(disconnect)")
     await client.back()
     assert client.names().count("ready") == 2
 
