@@ -22,7 +22,7 @@ from hub.domain.retention import Ages
 from hub.domain.rules.kinds import Channel
 from hub.plumbing.life.lasting import Lasting
 from hub.plumbing.life.lifecycle import Lifecycle
-from hub.plumbing.limits.fleet import Bucket, Limits
+from hub.plumbing.limits.fleet import Bucket, Limits, open_limits
 from hub.plumbing.settings.product import Jobs
 from hub.plumbing.settings.settings import Settings
 from hub.plumbing.stores.outbox import run_sweeper
@@ -67,7 +67,8 @@ async def run_worker(
 
     Raises asyncpg or OS errors when Postgres cannot be reached.
     """
-    runner = Runner(settings, domain, providers, pace)
+    limits = open_limits(life, domain.redis, domain.keys)
+    runner = Runner(settings, domain, providers, limits, pace)
     await runner.open()
     await ensure_partitions_once(domain.pool)
     life.spawn("outbox sweeper", run_sweeper(domain.outbox, domain.pool))
@@ -130,12 +131,17 @@ class Runner:
     """One process's claims. `open` once, `run` until `stop`."""
 
     def __init__(
-        self, settings: Settings, domain: Domain, providers: Providers, pace: Pace
+        self,
+        settings: Settings,
+        domain: Domain,
+        providers: Providers,
+        limits: Limits,
+        pace: Pace,
     ) -> None:
         self._pace = pace
         self._settings = settings
         self._desk = Desk(domain, providers, _plan(settings))
-        self._lanes = lanes(settings.jobs, providers, Limits(domain.redis, domain.keys))
+        self._lanes = lanes(settings.jobs, providers, limits)
         self._closing = Closing()
         self._shutdown = asyncio.Event()
         self._stopping = asyncio.Event()

@@ -9,7 +9,7 @@ from hub.commands.ports import checks, listen, pause_before_stop, plain_address,
 from hub.domain.assembly import open_domain
 from hub.domain.context import Domain
 from hub.plumbing.life.lifecycle import Lifecycle
-from hub.plumbing.limits.fleet import Limits
+from hub.plumbing.limits.fleet import open_limits
 from hub.plumbing.settings.settings import Settings
 from hub.plumbing.stores.outbox import load_queue
 from hub.plumbing.telemetry.logs import AccessLog
@@ -22,18 +22,23 @@ async def open_api_alone(life: Lifecycle, settings: Settings, environ: object) -
     vitals = Vitals(database, redis, leaving=life.stopping.is_set)
     await serve_metrics(life, settings, vitals)
     port = await listen(
-        life, "api", api_app(domain, settings, vitals), settings, settings.web.api_port
+        life, "api", api_app(life, domain, settings, vitals), settings, settings.web.api_port
     )
     pause_before_stop(life, settings)
     echo(f"dongne api ready on {plain_address(settings, port)}")
 
 
 def api_app(
-    domain: Domain, settings: Settings, vitals: Vitals, *, with_metrics: bool = False
+    life: Lifecycle,
+    domain: Domain,
+    settings: Settings,
+    vitals: Vitals,
+    *,
+    with_metrics: bool = False,
 ) -> web.Application:
     return create_app(
         domain,
-        Limits(domain.redis, domain.keys),
+        open_limits(life, domain.redis, domain.keys),
         settings.web,
         AccessLog(settings.process.access_log),
         vitals,

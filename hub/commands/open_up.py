@@ -40,10 +40,10 @@ async def open_all(life: Lifecycle, settings: Settings, environ: Mapping[str, st
     door = await open_hub(life, settings, domain)
     database, redis = checks(domain)
     vitals = Vitals({**database, **redis, **door.needed}, leaving=life.stopping.is_set)
-    api = api_app(domain, settings, vitals)
+    api = api_app(life, domain, settings, vitals)
     await serve_metrics(life, settings, vitals)
     await listen(life, "api", api, settings, settings.web.api_port)
-    app = api_app(domain, settings, vitals, with_metrics=True)
+    app = api_app(life, domain, settings, vitals, with_metrics=True)
     if settings.process.console_enabled:
         mount(app, domain, caught.http_url if caught else None)
     port = await door.start(settings.web.host, settings.web.port, app)

@@ -17,7 +17,7 @@ from hub.domain.context import Domain
 from hub.engine import Handshake, Member, Refusal, Wheel
 from hub.plumbing.http.health import Check
 from hub.plumbing.life.lifecycle import Lifecycle
-from hub.plumbing.limits.fleet import Limits, Verdict, Window
+from hub.plumbing.limits.fleet import Verdict, Window, open_limits
 from hub.plumbing.settings.settings import Settings
 from hub.plumbing.stores import redis_client
 from hub.plumbing.telemetry.logs import AccessLog
@@ -112,7 +112,7 @@ async def open_hub(life: Lifecycle, settings: Settings, domain: Domain) -> Door:
         sessions=cluster.sessions,
         recovery=cluster.recovery,
         requests=cluster.requests,
-        limits=Limits(domain.redis, domain.keys),
+        limits=open_limits(life, domain.redis, domain.keys),
         logins=Logins(settings.sockets.max_per_ip, settings.sockets.max_per_user),
         figures=settings.sockets,
         access=AccessLog(settings.process.access_log),

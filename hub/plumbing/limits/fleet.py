@@ -18,6 +18,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from hub.plumbing.life.lasting import Lasting
+from hub.plumbing.life.lifecycle import Lifecycle
 from hub.plumbing.limits.local import LocalBuckets, LocalWindows
 from hub.plumbing.stores.redis_client import AWAY
 from hub.plumbing.stores.redis_scripts import Rounds
@@ -70,7 +71,7 @@ class Bucket:
 
 
 class Limits:
-    """The limits as this process asks for them."""
+    """The limits as this process asks for them; `open_limits` closes them with the process."""
 
     def __init__(self, redis: Redis, keys: Keys) -> None:
         self._keys = keys
@@ -84,6 +85,13 @@ class Limits:
             "Redis is away: limits are counted alone",
             "Redis is back: limits are shared again",
         )
+
+    async def close(self) -> None:
+        """Ends before the client does: nothing is asked of Redis any more."""
+        if self._returning is not None:
+            self._returning.cancel()
+            await asyncio.wait([self._returning])
+        await asyncio.gather(self._window.close(), self._bucket.close())
 
     async def check(self, window: Window, key: str, n: int = 1) -> Verdict:
         """Count `n` calls of `key` if all of them are within the limit, and none otherwise."""
@@ -157,3 +165,9 @@ class Limits:
         self._windows.forget()
         self._buckets.forget()
         LIMITS_ALONE.set(0)
+
+
+def open_limits(life: Lifecycle, redis: Redis, keys: Keys) -> Limits:
+    limits = Limits(redis, keys)
+    life.on_stop("limits", limits.close)
+    return limits

@@ -37,6 +37,12 @@ class Rounds:
         self._waiting.append(((key, arguments), answer))
         return await answer
 
+    async def close(self) -> None:
+        """End what was sent for callers who have gone: it would outlive the connections."""
+        for task in self._running:
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
+
     def _send_off(self) -> None:
         waiting, self._waiting = self._waiting, []
         for start in range(0, len(waiting), AT_ONCE):

@@ -196,7 +196,42 @@ async def test_a_caller_that_gives_up_spoils_nothing_for_the_others(redis: Redis
         await first
 
 
+async def test_nothing_is_asked_after_the_close(server: RedisServer) -> None:
+    """A caller who has gone leaves a call behind that would dial after the client was closed."""
+    redis = client_of(server)
+    limits = Limits(redis, KEYS)
+    asks = asyncio.create_task(limits.check(window(1), "u"))
+    while not named("scripts"):
+        await asyncio.sleep(0)
+    asks.cancel()
+    assert named("scripts")
+    await limits.close()
+    assert not named("scripts")
+    await redis.aclose()
+
+
+def named(name: str) -> list[asyncio.Task[object]]:
+    return [task for task in asyncio.all_tasks() if task.get_name() == name]
+
+
 # Redis away
+
+
+async def test_a_close_ends_the_question_whether_redis_is_back(tmp_path: Path) -> None:
+    server = RedisServer(tmp_path)
+    await server.start()
+    redis = client_of(server)
+    limits = Limits(redis, KEYS)
+    try:
+        await server.kill()
+        await limits.check(window(1), "u")
+        assert named("limits return")
+        await limits.close()
+        assert not named("limits return")
+    finally:
+        LIMITS_ALONE.set(0)
+        await redis.aclose()
+        await server.kill()
 
 
 async def test_each_process_counts_alone_while_redis_is_away_and_shares_again(

@@ -18,6 +18,7 @@ from hub.domain.assembly import open_domain
 from hub.domain.context import Domain
 from hub.embedded import Postgres
 from hub.plumbing.life.lifecycle import Lifecycle
+from hub.plumbing.limits.fleet import open_limits
 from hub.plumbing.settings.settings import Settings
 from hub.plumbing.stores.migrations import migrate
 from hub.plumbing.stores.postgres import Connection
@@ -116,7 +117,9 @@ async def open_worker(given: Settings, domain: Domain) -> None:
     """The claims, and their LISTEN."""
     life = Lifecycle()
     try:
-        runner = Runner(given, domain, await open_providers(life, given.channels), Pace())
+        limits = open_limits(life, domain.redis, domain.keys)
+        providers = await open_providers(life, given.channels)
+        runner = Runner(given, domain, providers, limits, Pace())
         await runner.open()
         await runner.stop()
         await runner.run()  # closes what was opened
