@@ -16,7 +16,7 @@ import structlog
 
 from hub.plumbing.life.clock import Clock
 from hub.plumbing.settings.product import Jobs
-from workers.ending import backoff_s
+from workers.ending import retry_s
 
 SIGNATURE: Final = "X-Dongne-Signature"
 TRIES: Final = 3
@@ -44,7 +44,7 @@ class Webhook:
         self._session = session
         self._url = url
         self._secret = secret
-        self._wait_s: Callable[[int], float] = lambda number: backoff_s(figures, number)
+        self._wait_s: Callable[[int], float] = lambda number: retry_s(figures, number)
         self._clock = clock
 
     async def tell(self, fact: Mapping[str, str]) -> bool:

@@ -1,11 +1,11 @@
 """One try of a job, and how it ends: one word for handlers, for the queue and for its figures."""
 
-import random
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from hub.plumbing.life.waiting import backoff_s
 from hub.plumbing.settings.product import Jobs
 
 
@@ -72,12 +72,7 @@ def ending_of(parts: Iterable[Ending]) -> Ending:
     return Done("expired" if expired else "done")
 
 
-def backoff_s(figures: Jobs, number: int) -> float:
-    """Seconds after try `number`: RETRY_DELAY × RETRY_FACTOR … RETRY_MAX_DELAY, half of it jitter.
-
-    Jitter only shortens, so that no wait is longer than the setting says.
-    """
-    longest = figures.retry_max_delay_ms / 1000
-    # an exponent without bound would overflow
-    grown = figures.retry_delay_ms / 1000 * figures.retry_factor ** min(number - 1, 64)
-    return min(grown, longest) * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
+def retry_s(figures: Jobs, number: int) -> float:
+    """Seconds after try `number`: RETRY_DELAY × RETRY_FACTOR …, RETRY_MAX_DELAY at most."""
+    first_s, longest_s = figures.retry_delay_ms / 1000, figures.retry_max_delay_ms / 1000
+    return backoff_s(number, first_s, longest_s, factor=figures.retry_factor)

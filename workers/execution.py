@@ -14,13 +14,14 @@ from pgqueuer.domain.errors import RetryRequested
 from pgqueuer.domain.models import Job, utc_now
 
 from hub.plumbing.life.lasting import Lasting
+from hub.plumbing.life.waiting import ended_before
 from hub.plumbing.settings.product import Jobs
 from hub.plumbing.stores import postgres, redis_client
 from hub.plumbing.telemetry.metrics import JOBS, MESSAGE_PROCESSING_TIME
 from hub.plumbing.telemetry.trace import traced
 from protocol.errors import Code, HubError
 from protocol.jobs import form_of
-from workers.ending import Again, Attempt, Done, Ending, Held, backoff_s
+from workers.ending import Again, Attempt, Done, Ending, Held, retry_s
 from workers.jobs import HANDLERS, Desk
 from workers.queue import HELD_BEFORE, JobQueries
 from workers.seats import Seats
@@ -122,8 +123,8 @@ class Execution:
         if begun.number > self._lane.tries:
             return Held("every try killed its worker")
         again = HELD_BEFORE in (job.headers or {})
-        retry_s = backoff_s(self._figures, begun.number)
-        this = Attempt(begun.number, self._lane.tries, job.created, retry_s, again)
+        wait_s = retry_s(self._figures, begun.number)
+        this = Attempt(begun.number, self._lane.tries, job.created, wait_s, again)
         start = time.perf_counter()
         try:
             payload = msgspec.json.decode(job.payload or b"", type=form_of(job.entrypoint))
@@ -185,13 +186,10 @@ def _age_s(job: Job) -> float:
 async def unless(event: asyncio.Event, work: Coroutine[Any, Any, T], otherwise: T) -> T:
     """What `work` returns; `otherwise` when `event` comes first, and then `work` is cut off."""
     task = asyncio.create_task(work)
-    bell = asyncio.create_task(event.wait())
     try:
-        await asyncio.wait({task, bell}, return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
+        if not await ended_before(task, event):
             task.cancel()
             await asyncio.wait({task})
     finally:
-        bell.cancel()
         task.cancel()
     return otherwise if task.cancelled() else task.result()

@@ -13,21 +13,20 @@ import secrets
 import signal
 from functools import cache
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from aiohttp import web
 
 from hub.console.google_stand_in import GrantDenied, StandInAccount, new_key
 from tests.fakes import fcm_schema
-from tests.fakes.script import Fault, Script
+from tests.fakes.http import HttpFake
 
 PROJECT = "dongne-test"
 KEY = cache(new_key)
 """One a process: no test looks whose it is."""
 
 
-class FakeFcm(Script):
+class FakeFcm(HttpFake):
     """Checks what it is given as the real one does; records what it takes.
 
     A received message: `{n, token, message, headers, bearer}`. `unregistered`, `garbled`,
@@ -37,7 +36,7 @@ class FakeFcm(Script):
     """
 
     def __init__(self, directory: Path, *, port: int = 0, token_life_s: int = 3600) -> None:
-        super().__init__()
+        super().__init__(port=port)
         self.credentials_file = directory / "fcm-credentials.json"
         self.unregistered: set[str] = set()
         self.garbled: set[str] = set()
@@ -48,59 +47,24 @@ class FakeFcm(Script):
         self.sends = 0
         self.refused_bearers = 0
         self.token_life_s = token_life_s
-        self.dead = asyncio.Event()
         self.account = StandInAccount(PROJECT, KEY())
-        self._port = port
-        self._runner: web.AppRunner | None = None
-        self._dying: asyncio.Task[None] | None = None
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._port}"
 
     async def __aenter__(self) -> Self:
-        await self.start()
+        await super().__aenter__()
         self.account.write(self.credentials_file, f"{self.url}/token")
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.stop()
-
-    async def start(self) -> None:
-        """Also after a death: on the same port, with the same account and memory."""
-        self.revive()
-        self.dead.clear()
-        app = web.Application(client_max_size=65_536)
-        app.add_routes(
-            [
-                web.post("/token", self._token),
-                web.post(f"/v1/projects/{PROJECT}/messages:send", self._send),
-                *self.routes(),
-            ]
-        )
-        self._runner = web.AppRunner(app, shutdown_timeout=0.5)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", self._port, reuse_address=True).start()
-        self._port = self._runner.addresses[0][1]
-
-    async def stop(self) -> None:
-        """Cuts every conversation; a second call does nothing."""
-        self.end()
-        self.dead.set()
-        if self._runner is not None:
-            runner, self._runner = self._runner, None
-            await runner.cleanup()
+    def steps(self) -> list[web.RouteDef]:
+        return [
+            web.post("/token", self._token),
+            web.post(f"/v1/projects/{PROJECT}/messages:send", self._send),
+        ]
 
     async def _token(self, request: web.Request) -> web.StreamResponse:
         self.grants += 1
         fault = self.next_fault("token")
         if fault is not None:
-            answer = await self._misbehave(request, fault, None)
+            answer = await self.act(request, fault)
             if answer is not None:
                 return answer
         try:
@@ -128,7 +92,9 @@ class FakeFcm(Script):
         }
         fault = self.next_fault("send")
         if fault is not None:
-            answer = await self._misbehave(request, fault, message)
+            if fault.taken:
+                await self.record(message)
+            answer = await self.act(request, fault)
             if answer is not None:
                 return answer
         refusal = self._token_refusal(message["token"])
@@ -149,27 +115,6 @@ class FakeFcm(Script):
         if not self.apns_key:
             return fcm_schema.NO_APNS_KEY
         return fcm_schema.UNREGISTERED if token in self.unregistered else None
-
-    async def _misbehave(
-        self, request: web.Request, fault: Fault, message: dict[str, Any] | None
-    ) -> web.StreamResponse | None:
-        """The answer of the fault; None after a hold: go on as always."""
-        if fault.taken and message is not None:
-            await self.record(message)
-        match fault.action:
-            case "answer":
-                text = fault.body if isinstance(fault.body, str) else json.dumps(fault.body)
-                return web.Response(text=text, status=fault.status, headers=fault.headers)
-            case "hold":
-                if await self.hold():
-                    return None
-            case "hang":
-                await self.hang()
-            case "die":
-                self._dying = asyncio.create_task(self.stop())
-        if request.transport is not None:
-            request.transport.abort()
-        return web.Response(status=500)
 
 
 async def _serve(directory: Path, port: int) -> None:

@@ -4,8 +4,7 @@ import asyncio
 import json
 import ssl
 from collections.abc import Awaitable, Callable
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from aiohttp import web
 
@@ -20,13 +19,15 @@ class HttpFake(Script):
     `asked` counts the requests.
     """
 
-    def __init__(self, *, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1") -> None:
+    def __init__(
+        self, *, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1", port: int = 0
+    ) -> None:
         super().__init__()
         self.dead = asyncio.Event()
         self.asked = 0
         self._tls = tls
         self._host = host
-        self._port = 0
+        self._port = port
         self._runner: web.AppRunner | None = None
         self._dying: asyncio.Task[None] | None = None
 
@@ -36,18 +37,6 @@ class HttpFake(Script):
     @property
     def url(self) -> str:
         return f"{'https' if self._tls else 'http'}://{self._host}:{self._port}"
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.stop()
 
     async def start(self) -> None:
         """Also after a death: on the same port, with the same memory."""
@@ -82,6 +71,13 @@ class HttpFake(Script):
             return None
         if fault.taken:
             await self.record(message)
+        answer = await self.act(request, fault)
+        if answer is None and not fault.taken:
+            await self.record(message)
+        return answer
+
+    async def act(self, request: web.Request, fault: Fault) -> web.StreamResponse | None:
+        """The answer of the fault; None after a hold: go on as always."""
         match fault.action:
             case "answer":
                 text = fault.body if isinstance(fault.body, str) else json.dumps(fault.body)
@@ -90,8 +86,6 @@ class HttpFake(Script):
                 return await self._half(request, fault)
             case "hold":
                 if await self.hold():
-                    if not fault.taken:
-                        await self.record(message)
                     return None
             case "hang":
                 await self.hang()

@@ -4,7 +4,8 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from types import TracebackType
+from typing import Any, Literal, Self
 
 from aiohttp import web
 
@@ -33,7 +34,7 @@ class Fault:
 
 
 class Script:
-    """The faults still to come and the messages received, in order."""
+    """The faults still to come and the messages received, in order; entered, it serves."""
 
     def __init__(self) -> None:
         self.received: list[dict[str, Any]] = []
@@ -43,6 +44,24 @@ class Script:
         self._gate = asyncio.Event()
         self._given_out = 0
         self._gone = asyncio.Event()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        raise NotImplementedError
+
+    async def stop(self) -> None:
+        raise NotImplementedError
 
     def arm(self, *faults: Fault) -> None:
         for fault in faults:

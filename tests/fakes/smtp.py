@@ -13,8 +13,7 @@ import email.policy
 import json
 import signal
 import ssl
-from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, cast
 
 from aiohttp import web
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
@@ -60,18 +59,6 @@ class FakeSmtp(Script):
     def url(self) -> str:
         scheme = "smtps" if self._implicit_tls else "smtp"
         return f"{scheme}://127.0.0.1:{self._port}"
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.stop()
 
     async def start(self) -> None:
         """Also after a death: on the same port."""

@@ -9,7 +9,7 @@ from hub.plumbing.settings.settings import Settings
 from hub.plumbing.stores.outbox import enqueue, run_sweeper
 from hub.plumbing.telemetry.metrics import REGISTRY
 from protocol.jobs import delivery_job, unseen_check
-from workers.ending import backoff_s
+from workers.ending import retry_s
 from workers.upkeep import ensure_partitions_once, measure_once, prune
 
 ID = "7b0c1c7e-4a5a-4d52-9d3c-0a8f6f3f8a01"
@@ -91,6 +91,6 @@ def test_each_wait_is_twice_the_last_up_to_the_longest(settings: Settings) -> No
     figures: Jobs = settings.jobs
     assert (figures.retry_delay_ms, figures.retry_max_delay_ms) == (50, 200)
     for number, whole in [(1, 0.05), (2, 0.1), (3, 0.2), (4, 0.2), (10_000, 0.2)]:
-        waits = {backoff_s(figures, number) for _ in range(50)}
+        waits = {retry_s(figures, number) for _ in range(50)}
         assert whole / 2 <= min(waits) <= max(waits) <= whole
         assert len(waits) > 1, "without jitter all come back at once"

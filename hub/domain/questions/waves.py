@@ -237,8 +237,12 @@ async def _tell(
         question.id,
         ids,
     )
-    told = [one for one in people if one.user_id in frozenset(users)]
-    decisions = [_decision(question.id, wave, one, Verdict.TOLD, Cause.RANKED) for one in told]
+    told = frozenset(users)
+    decisions = [
+        _decision(question.id, wave, one, Verdict.TOLD, Cause.RANKED)
+        for one in people
+        if one.user_id in told
+    ]
     await record(conn, d.now(), decisions)
     await conn.execute(
         "UPDATE urgent_waves SET recipients = recipients + $3 WHERE question_id = $1 AND wave = $2",
