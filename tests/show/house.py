@@ -154,8 +154,9 @@ def imports(seconds: float, statement: str) -> Verdict:
     program = (
         f"import time; start = time.perf_counter()\n{statement}\nprint(time.perf_counter() - start)"
     )
+    env = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     took = [
-        float(subprocess.check_output([sys.executable, "-c", program], cwd=ROOT, text=True))
+        float(subprocess.check_output([sys.executable, "-c", program], cwd=ROOT, env=env))
         for _ in range(5)
     ]
     return Verdict(min(took) < seconds, f"{min(took):.2f}s of {seconds}s ({statement})")
