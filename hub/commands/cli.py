@@ -1,5 +1,6 @@
 """`dongne …`: what an operator types. Commands import what they need when they run."""
 
+import gc
 import os
 import sys
 from typing import TYPE_CHECKING, Annotated
@@ -280,6 +281,7 @@ def drain(
 
 
 def main() -> None:
+    gc.disable()  # nothing that is imported becomes garbage; what lives on turns it on again
     sys.exit(app())
 
 

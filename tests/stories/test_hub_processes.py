@@ -243,9 +243,7 @@ async def test_health_is_that_of_all(start: Start) -> None:
     for pid in await hubs.ready(2):
         os.kill(pid, signal.SIGSTOP)
         try:
-            shown, _ = await asyncio.gather(
-                figures(hubs), until_status(f"{own}/health/ready", 503)
-            )
+            shown, _ = await asyncio.gather(figures(hubs), until_status(f"{own}/health/ready", 503))
             assert await status(f"{own}/health/live") == 200
             assert shown["hub_processes_ready"] == 2
         finally:
