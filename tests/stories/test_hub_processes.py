@@ -194,7 +194,7 @@ async def test_starting_again_waits_longer_each_time(start: Start) -> None:
 
 
 async def test_a_signal_during_the_start_ends_it(start: Start) -> None:
-    hubs = await start(awaited=False)
+    hubs = await start("--processes", "2", awaited=False)
     await hubs.said("dongne metrics listens on ")
     assert await hubs.stop() == 0
     assert not [line for line in hubs.lines if line.startswith("dongne hub ready")]
@@ -253,7 +253,8 @@ async def test_health_is_that_of_all(start: Start) -> None:
 
 async def test_a_start_that_fails_ends_all(start: Start, tmp_path: Path) -> None:
     absent = str(tmp_path / "none.pem")
-    hubs = await start(awaited=False, TLS_CERT_FILE=absent, TLS_KEY_FILE=absent)
+    tls = {"TLS_CERT_FILE": absent, "TLS_KEY_FILE": absent}
+    hubs = await start("--processes", "2", awaited=False, **tls)
     assert await hubs.ended() == 1
     assert await hubs.logged("a hub process ended before all were ready")
 
