@@ -1,7 +1,6 @@
 """`dongne emit`, `tail` and `drain`: what an operator says to the cluster and hears of it."""
 
 import asyncio
-import gc
 import os
 import signal
 import sys
@@ -39,7 +38,6 @@ class Refused(Exception):
 
 def run(settings: Settings, work: Coroutine[Any, Any, None]) -> int:
     """The exit code of a command: what goes wrong is one line on stderr."""
-    gc.enable()  # off while the command was imported, and `tail` lives long
     try:
         asyncio.run(work)
     except (RedisError, Refused) as error:

@@ -7,7 +7,6 @@ last). Exit code 0 after a signal, 1 when anything failed or the time was not en
 """
 
 import asyncio
-import gc
 import os
 import signal
 import threading
@@ -142,7 +141,6 @@ class _Watchdog:
 
 def run(main: Callable[[Lifecycle], Awaitable[None]], settings: Settings) -> int:
     """Live until a signal or a failure; the exit code. Call it once, in the main thread."""
-    gc.enable()  # off while the command was imported
     configure(settings)
     timeout_s = settings.process.shutdown_timeout_ms / 1000
     watchdog = _Watchdog(timeout_s + GRACE_S)
