@@ -70,6 +70,7 @@ ROUTES: Final = (
     get("/notifications/{userId}", SELF_OR_ADMIN, OFTEN, notifications.listed),
     get("/notifications/{userId}/unread-count", SELF, OFTEN, notifications.unread_count),
     put("/notifications/{id}/read", SELF, OFTEN, notifications.read),
+    delete("/notifications/{id}", SELF, OFTEN, notifications.remove),
     post("/rooms/{room}/broadcasts", BROADCAST, SERVICE, rooms.broadcast, status=202, once=True),
     post("/events", EVENTS, SERVICE, domain_events.publish, status=202, max_items=20_000),
 )

@@ -148,7 +148,7 @@ def message_of(order: Order, target: Target, base_url: str) -> Message:
         title=target.title,
         body=target.body,
         unread=order.unread,
-        url=link(order, base_url),
+        url=link_to(order.question_id, base_url),
         collapse_id=order.collapse_id,
         created_at=order.created_at,
         question_id=order.question_id,
@@ -160,10 +160,10 @@ def message_of(order: Order, target: Target, base_url: str) -> Message:
     )
 
 
-def link(order: Order, base_url: str) -> str:
+def link_to(question_id: str | None, base_url: str) -> str:
     """Where a tap leads: the question, or the inbox; a path alone where no base is configured.
 
     An id is another service's text, and one segment of the path (RFC 3986 §3.3).
     """
-    path = f"/questions/{quote(order.question_id, safe='')}" if order.question_id else "/inbox"
+    path = f"/questions/{quote(question_id, safe='')}" if question_id else "/inbox"
     return base_url.rstrip("/") + path

@@ -62,6 +62,13 @@ async def read(call: Call[None, None]) -> UnreadNow:
     return await _read(call, [call.path["id"]])
 
 
+async def remove(call: Call[None, None]) -> None:
+    """Delete one notification; it leaves every screen."""
+    d, user_id, id = call.domain, call.person.user_id, call.path["id"]
+    async with d.outbox.change() as change:
+        await attention.delete(d, change, user_id, id)
+
+
 async def read_all(call: Call[ReadAll, None]) -> UnreadNow:
     """Read everything made until a moment."""
     return await _read(call, [], before=call.body.before or call.domain.now())

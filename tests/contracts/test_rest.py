@@ -33,7 +33,6 @@ NOT_BUILT: Final = {
     "DELETE /api/v1/questions/{}/like",
     "PUT /api/v1/answers/{}",
     "DELETE /api/v1/answers/{}",
-    "DELETE /api/v1/notifications/{}",
     "POST /api/v1/rooms/{}/remove",
     "GET /api/v1/rooms/{}/presence",
     "GET /api/v1/rooms/{}/messages",

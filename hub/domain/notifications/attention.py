@@ -10,8 +10,10 @@ from hub.domain.notifications.inbox import count_unread, tell_unread
 from hub.domain.rules.kinds import QUESTION_URGENT
 from hub.plumbing.stores.outbox import Change
 from hub.plumbing.stores.postgres import Connection
+from protocol.errors import not_found
 from protocol.events import emit
 from protocol.events.inbox import NotificationUpdated
+from protocol.jobs import attended_job
 from protocol.names import user_room
 
 
@@ -63,17 +65,14 @@ async def _acknowledge_questions(
         )
 
 
-async def mark_seen(d: Domain, change: Change, user_id: str, ids: Sequence[str]) -> int:
-    """The inbox was opened on these: ends everything pending. Returns what is unread."""
-    return await _mark(
-        d,
-        change,
-        user_id,
-        "seen",
-        "id = ANY($2::uuid[]) AND seen_at IS NULL",
-        "seen_at = $3",
-        _uuids(ids),
-    )
+async def mark_seen(
+    d: Domain, change: Change, user_id: str, ids: Sequence[str], *, by: str | None = None
+) -> int:
+    """The inbox was opened on these: ends everything pending. `by`: the socket that says so, which
+    need not hear of it. Returns what is unread."""
+    which = "id = ANY($2::uuid[]) AND seen_at IS NULL"
+    unread = await _mark(d, change, user_id, "seen", which, "seen_at = $3", _uuids(ids), by)
+    return await _unread(d, change, user_id) if unread is None else unread
 
 
 async def mark_read(
@@ -83,10 +82,11 @@ async def mark_read(
     ids: Sequence[str],
     *,
     before: datetime | None = None,
+    by: str | None = None,
 ) -> int:
     """These were opened, or all that was made until `before`. Implies seen; returns unread."""
     which = "id = ANY($2::uuid[])" if before is None else "created_at <= $2"
-    return await _mark(
+    unread = await _mark(
         d,
         change,
         user_id,
@@ -94,38 +94,56 @@ async def mark_read(
         f"{which} AND read_at IS NULL",
         "read_at = $3, seen_at = coalesce(t.seen_at, $3)",
         _uuids(ids) if before is None else before,
+        by,
     )
+    return await _unread(d, change, user_id) if unread is None else unread
+
+
+async def delete(d: Domain, change: Change, user_id: str, id: str) -> None:
+    """Take it out of the inbox, and of every screen. Raises NOT_FOUND when it is not the person's,
+    or gone already."""
+    which = "id = ANY($2::uuid[])"
+    chosen = _uuids([id])
+    if await _mark(d, change, user_id, "deleted", which, "deleted_at = $3", chosen) is None:
+        raise not_found("notification")
 
 
 async def _mark(
     d: Domain,
     change: Change,
     user_id: str,
-    state: Literal["seen", "read"],
+    state: Literal["seen", "read", "deleted"],
     which: str,
     change_to: str,
     argument: list[UUID] | datetime,
-) -> int:
-    """Each row gets a number of its own, so that a page of `sync` never cuts a mark in two."""
+    by: str | None = None,
+) -> int | None:
+    """What is unread then; None when there was nothing to mark. Each row gets a number of its own,
+    so that a page of `sync` never cuts a mark in two; by these a job finds them that ends what is
+    pending."""
     head = await change.conn.fetchrow(
         "SELECT seq, unread FROM inbox_heads WHERE user_id = $1 FOR UPDATE", user_id
     )
     if head is None:
-        return 0
+        return None
     rows = await change.conn.fetch(
-        "WITH chosen AS (SELECT id, created_at, row_number() OVER (ORDER BY seq) AS n"  # noqa: S608 - the two texts are constants above
+        "WITH chosen AS (SELECT id, created_at, row_number() OVER (ORDER BY seq) AS n,"  # noqa: S608 - the two texts are constants above
+        " read_at IS NULL AND retracted_at IS NULL AS unread"
         f" FROM notifications WHERE user_id = $1 AND deleted_at IS NULL AND {which})"
         f" UPDATE notifications t SET seq = $4 + n, {change_to} FROM chosen"
-        " WHERE t.id = chosen.id AND t.created_at = chosen.created_at RETURNING t.id",
+        " WHERE t.id = chosen.id AND t.created_at = chosen.created_at"
+        " RETURNING t.id, chosen.unread",
         user_id,
         argument,
         d.now(),
         head["seq"],
     )
     if not rows:
-        return (await count_unread(change.conn, [user_id], d.now()))[user_id].count
+        return None
     seq = head["seq"] + len(rows)
-    unread = head["unread"] - (len(rows) if state == "read" else 0)
+    unread = head["unread"]
+    if state != "seen":
+        unread -= sum(row["unread"] for row in rows)
     await change.conn.execute(
         "UPDATE inbox_heads SET seq = $2, unread = $3, updated_at = now() WHERE user_id = $1",
         user_id,
@@ -135,8 +153,17 @@ async def _mark(
     room = user_room(user_id)
     ids = tuple(str(row["id"]) for row in rows)
     message = NotificationUpdated(ids=ids, state=state, seq=seq)
-    change.tell(room, emit("notification:updated", message, id=str(uuid4()), rooms=(room,)))
+    others = () if by is None else (by,)  # a socket is a room of its own
+    event = emit(
+        "notification:updated", message, id=str(uuid4()), rooms=(room,), except_rooms=others
+    )
+    change.tell(room, event)
+    change.enqueue(attended_job(user_id, head["seq"], seq))
     return (await tell_unread(change, [user_id], d.now()))[user_id].count
+
+
+async def _unread(d: Domain, change: Change, user_id: str) -> int:
+    return (await count_unread(change.conn, [user_id], d.now()))[user_id].count
 
 
 async def about_questions(change: Change, user_id: str, question_ids: Sequence[str]) -> list[str]:

@@ -21,7 +21,7 @@ from hub.domain.rules.states import DeliveryStatus
 from hub.plumbing.stores.outbox import Change
 from hub.plumbing.stores.postgres import Connection
 from hub.plumbing.telemetry.metrics import DELIVERIES
-from protocol.jobs import Job, delivery_job, unseen_check
+from protocol.jobs import Job, delivery_job, push_retract_job, unseen_check
 from protocol.mail_address import comparison_key
 
 
@@ -213,9 +213,25 @@ async def settle(
         )
         if ours is not None and status not in (DeliveryStatus.SENT, DeliveryStatus.QUEUED):
             await _explain(d, conn, order, status, reason, error_code)
+        if status is DeliveryStatus.SENT and order.channel is Channel.PUSH:
+            await _take_back_if_over(change, order)
     if ours is not None:
         DELIVERIES.labels(channel=order.channel, status=status, reason=reason or "").inc()
     return still
+
+
+async def _take_back_if_over(change: Change, order: Order) -> None:
+    """It was answered, read or deleted while the provider had the push: nobody else would clear
+    the phone, for its row did not say sent."""
+    over = await change.conn.fetchval(
+        "SELECT true FROM notifications WHERE id = $1 AND created_at = $2"
+        " AND coalesce(retracted_at, seen_at, read_at, deleted_at) IS NOT NULL",
+        order.notification_id,
+        order.created_at,
+    )
+    if over:
+        id = str(order.notification_id)
+        change.enqueue(push_retract_job(id, order.created_at, urgent=order.urgent))
 
 
 async def _give_up(

@@ -125,7 +125,7 @@ async def notification_ack(node: Node, member: Member, form: NotificationAck) ->
 async def notification_seen(node: Node, member: Member, form: NotificationSeen) -> Unread:
     d, user_id = node.domain, guest_of(member).user_id
     async with d.outbox.change() as change:
-        return Unread(unread=await attention.mark_seen(d, change, user_id, form.ids))
+        return Unread(unread=await attention.mark_seen(d, change, user_id, form.ids, by=member.sid))
 
 
 async def notification_read(node: Node, member: Member, form: NotificationRead) -> Unread:
@@ -137,7 +137,9 @@ async def notification_read(node: Node, member: Member, form: NotificationRead) 
     user_id = guest_of(member).user_id
     d = node.domain
     async with d.outbox.change() as change:
-        unread = await attention.mark_read(d, change, user_id, form.ids, before=before)
+        unread = await attention.mark_read(
+            d, change, user_id, form.ids, before=before, by=member.sid
+        )
     return Unread(unread=unread)
 
 
