@@ -67,6 +67,14 @@ class PushRetractJob(Message):
     created_at: datetime
 
 
+class DeviceTestJob(Message):
+    """Push to one device, so that its person sees whether that arrives."""
+
+    device_id: str
+    user_id: str
+    notification_id: str
+
+
 class EventJob(Message):
     """Apply a stored domain event that could not be applied when it arrived."""
 
@@ -129,6 +137,7 @@ JOBS: Final[Mapping[str, JobRow]] = {
         PushRetractJob, "notification", URGENT_PRIORITY, channel="push", reserved=True
     ),
     "push-retract:normal": JobRow(PushRetractJob, "notification", channel="push"),
+    "device-test": JobRow(DeviceTestJob, "notification", channel="push"),
     "kakao": JobRow(DeliveryJob, "notification", channel="kakao"),
     "email": JobRow(DeliveryJob, "email", channel="email", reserved=True),
     "email:bulk": JobRow(DeliveryJob, "email", LOW_PRIORITY, channel="email"),
@@ -220,6 +229,11 @@ def push_retract_job(notification_id: str, created_at: datetime, *, urgent: bool
     name = "push-retract:urgent" if urgent else "push-retract:normal"
     payload = PushRetractJob(notification_id=notification_id, created_at=created_at)
     return _job(name, payload, urgent)
+
+
+def device_test_job(device_id: str, user_id: str, notification_id: str) -> Job:
+    payload = DeviceTestJob(device_id=device_id, user_id=user_id, notification_id=notification_id)
+    return _job("device-test", payload, urgent=False)
 
 
 def event_job(event_id: str) -> Job:

@@ -20,6 +20,7 @@ from protocol.jobs import (
     AttendedJob,
     ClockJob,
     DeliveryJob,
+    DeviceTestJob,
     EventJob,
     FirstLookJob,
     PushRetractJob,
@@ -28,6 +29,7 @@ from protocol.jobs import (
     WaveJob,
 )
 from workers.channels.provider import Providers
+from workers.device_test import push_test
 from workers.ending import Again, Attempt, Done, Ending, Held
 from workers.recalling import clear
 from workers.schedules import SCHEDULES, Plan
@@ -99,6 +101,10 @@ async def push_retract(desk: Desk, job: PushRetractJob, this: Attempt) -> Ending
     return await clear(desk.domain, desk.providers, job, this)
 
 
+async def device_test(desk: Desk, job: DeviceTestJob, this: Attempt) -> Ending:
+    return await push_test(desk.domain, desk.providers, job, this)
+
+
 async def scheduled(desk: Desk, job: ScheduledJob, this: Attempt, name: str) -> Ending:
     """One firing, within its time; what it had done by then is done, and it goes on from there."""
     schedule, plan = SCHEDULES[name], desk.plan
@@ -127,6 +133,7 @@ HANDLERS: Final[dict[str, Callable[[Desk, Any, Attempt], Awaitable[Ending]]]] = 
     },
     "push-retract:urgent": push_retract,
     "push-retract:normal": push_retract,
+    "device-test": device_test,
     "attended": attended,
     "first-look": first_look,
     "unseen-check": unseen_check,

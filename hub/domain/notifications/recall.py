@@ -13,6 +13,7 @@ from uuid import UUID, uuid5
 from hub.domain.context import Domain
 from hub.domain.notifications.inbox import UNREAD
 from hub.domain.notifications.notification import Notification
+from hub.domain.people import devices
 from hub.domain.rules.states import ARRIVED
 from hub.plumbing.stores.postgres import acquire
 
@@ -98,13 +99,6 @@ async def cleared(d: Domain, told: Recall, screen: Screen) -> None:
 
 
 async def gave_up(d: Domain, screen: Screen) -> None:
-    """The provider says that the device exists no more; one that was registered again meanwhile is
-    another one."""
+    """The provider says that the device exists no more."""
     async with acquire(d.pool) as conn:
-        await conn.execute(
-            "UPDATE devices SET disabled_at = $3, disabled_reason = 'token_dead'"
-            " WHERE id = $1 AND last_seen_at = $2 AND disabled_at IS NULL",
-            screen.device_id,
-            screen.registered_at,
-            d.now(),
-        )
+        await devices.give_up(conn, screen.device_id, screen.registered_at, d.now())
