@@ -10,6 +10,7 @@ from api.handlers import (
     answers,
     devices,
     domain_events,
+    explain,
     notifications,
     places,
     questions,
@@ -30,6 +31,7 @@ ADMIN_OR_AUTH: Final = Auth("admin", scope="auth:write")
 COOKIE: Final = Auth("none", proof="refresh token or cookie+csrf")
 NOTIFY: Final = Auth("service", scope="notify:write")
 BROADCAST: Final = Auth("service", scope="broadcast:write")
+ADMIN_OR_EXPLAIN: Final = Auth("admin", scope="explain:read")
 EVENTS: Final = Auth("service", scope="events:write")
 
 DEFAULT: Final = Rate("default")
@@ -75,5 +77,6 @@ ROUTES: Final = (
     put("/notifications/{id}/read", SELF, OFTEN, notifications.read),
     delete("/notifications/{id}", SELF, OFTEN, notifications.remove),
     post("/rooms/{room}/broadcasts", BROADCAST, SERVICE, rooms.broadcast, status=202, once=True),
+    get("/explain", ADMIN_OR_EXPLAIN, SERVICE, explain.one),
     post("/events", EVENTS, SERVICE, domain_events.publish, status=202, max_items=20_000),
 )

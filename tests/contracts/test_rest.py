@@ -35,7 +35,6 @@ NOT_BUILT: Final = {
     "GET /api/v1/rooms/{}/messages",
     "GET /api/v1/trending",
     "GET /api/v1/points/{}",
-    "GET /api/v1/explain",
     "GET /api/v1/unsubscribe/{}",
     "POST /api/v1/unsubscribe/{}",
     "POST /api/v1/mail/feedback",

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Protocol
+from uuid import UUID
 
 import msgspec
 import structlog
@@ -103,9 +104,11 @@ def _decode(payload: bytes) -> Told:
 
 @dataclass(slots=True)
 class Change:
-    """A transaction in the making: SQL through `conn`, and what must follow once it committed."""
+    """A transaction in the making: SQL through `conn`, and what must follow once it committed.
+    `event_id`: the event of another service that causes it."""
 
     conn: Connection
+    event_id: UUID | None = None
     told: list[tuple[str, Told]] = field(default_factory=list)
     jobs: list[Job] = field(default_factory=list)
 
