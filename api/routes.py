@@ -11,13 +11,14 @@ from api.handlers import (
     devices,
     domain_events,
     explain,
+    mail,
     notifications,
     places,
     questions,
     rooms,
     sessions,
 )
-from api.route import delete, get, post, put
+from api.route import delete, get, html, post, put
 from protocol.rest.operation import Auth, Rate
 
 NOBODY: Final = Auth("none")
@@ -32,11 +33,14 @@ COOKIE: Final = Auth("none", proof="refresh token or cookie+csrf")
 NOTIFY: Final = Auth("service", scope="notify:write")
 BROADCAST: Final = Auth("service", scope="broadcast:write")
 ADMIN_OR_EXPLAIN: Final = Auth("admin", scope="explain:read")
+LINK: Final = Auth("link")
+FEEDBACK: Final = Auth("service", scope="mail:feedback")
 EVENTS: Final = Auth("service", scope="events:write")
 
 DEFAULT: Final = Rate("default")
 ANONYMOUS: Final = Rate("anonymous default")
 SERVICE: Final = Rate("service")
+FREE_WITH_LINK: Final = Rate("none when the signature holds, else anonymous default")
 OFTEN: Final = Rate(per_minute=100)
 SELDOM: Final = Rate(per_minute=5)
 TEN: Final = Rate(per_minute=10)
@@ -78,5 +82,8 @@ ROUTES: Final = (
     delete("/notifications/{id}", SELF, OFTEN, notifications.remove),
     post("/rooms/{room}/broadcasts", BROADCAST, SERVICE, rooms.broadcast, status=202, once=True),
     get("/explain", ADMIN_OR_EXPLAIN, SERVICE, explain.one),
+    html("GET", "/unsubscribe/{token}", LINK, FREE_WITH_LINK, mail.ask),
+    html("POST", "/unsubscribe/{token}", LINK, FREE_WITH_LINK, mail.unsubscribe),
+    post("/mail/feedback", FEEDBACK, SERVICE, mail.feedback),
     post("/events", EVENTS, SERVICE, domain_events.publish, status=202, max_items=20_000),
 )

@@ -78,6 +78,7 @@ class Domain:
     tokens: TokenKeys
     service_keys: ServiceKeys
     keys: Keys = field(default_factory=Keys)
+    link_secret: str = field(default="", repr=False)
     public_keys: PublicKeys | None = None
     policy: Policy = field(default_factory=Policy)
 

@@ -14,6 +14,7 @@ from hub.domain.context import Domain
 from hub.domain.notifications.case import Case, load
 from hub.domain.notifications.decisions import Decision, record
 from hub.domain.notifications.orders import Claimed, Order, Target, addressees, order_of
+from hub.domain.notifications.suppressions import suppress
 from hub.domain.rules.kinds import Channel, Kind
 from hub.domain.rules.ladder import Done, Send, Suppress, Wait, next_step
 from hub.domain.rules.reasons import Cause, Reason, Verdict, verdict_of
@@ -239,11 +240,7 @@ async def _give_up(
 ) -> None:
     """What a provider called dead is not asked for again: the address, the device or the key."""
     if reason is Reason.ADDRESS_SUPPRESSED and target.address:
-        await conn.execute(
-            "INSERT INTO suppressions (address, reason) VALUES ($1, 'bounce')"
-            " ON CONFLICT DO NOTHING",
-            comparison_key(target.address),
-        )
+        await suppress(conn, target.address, "bounce", d.now())
     if reason is Reason.TOKEN_DEAD and still:
         await conn.execute(
             "UPDATE devices SET disabled_at = $2, disabled_reason = 'token_dead'"
