@@ -7,6 +7,7 @@ document; the forms of requests and answers are those of the handler's annotatio
 from typing import Final
 
 from api.handlers import (
+    admin,
     answers,
     devices,
     domain_events,
@@ -33,6 +34,7 @@ COOKIE: Final = Auth("none", proof="refresh token or cookie+csrf")
 NOTIFY: Final = Auth("service", scope="notify:write")
 BROADCAST: Final = Auth("service", scope="broadcast:write")
 ADMIN_OR_EXPLAIN: Final = Auth("admin", scope="explain:read")
+ADMIN: Final = Auth("admin")
 LINK: Final = Auth("link")
 FEEDBACK: Final = Auth("service", scope="mail:feedback")
 EVENTS: Final = Auth("service", scope="events:write")
@@ -85,5 +87,8 @@ ROUTES: Final = (
     html("GET", "/unsubscribe/{token}", LINK, FREE_WITH_LINK, mail.ask),
     html("POST", "/unsubscribe/{token}", LINK, FREE_WITH_LINK, mail.unsubscribe),
     post("/mail/feedback", FEEDBACK, SERVICE, mail.feedback),
+    get("/admin/queues", ADMIN, DEFAULT, admin.listed),
+    post("/admin/queues/{queue}/dead/{id}/retry", ADMIN, DEFAULT, admin.retry),
+    get("/admin/slo", ADMIN, DEFAULT, admin.slo),
     post("/events", EVENTS, SERVICE, domain_events.publish, status=202, max_items=20_000),
 )
