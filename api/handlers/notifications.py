@@ -47,7 +47,8 @@ async def ack(call: Call[Acks, None]) -> UnreadNow:
 
     async def mark(change: Change) -> UnreadNow:
         if body.state == "acknowledged":
-            await attention.acknowledge(d, change, user_id, body.ids, body.question_ids)
+            shown = attention.Shown(user_id, body.ids, body.question_ids)
+            await attention.acknowledge(d, change, [shown])
             counts = await inbox.count_unread(change.conn, [user_id], d.now())
             return UnreadNow(unread=counts[user_id].count)
         ids = [*body.ids, *await attention.about_questions(change, user_id, body.question_ids)]

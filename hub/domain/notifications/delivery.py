@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID, uuid5
 
-from hub.domain.context import Domain
+from hub.domain.context import Domain, outgoing
 from hub.domain.notifications.case import Case, load
 from hub.domain.notifications.decisions import Decision, record
 from hub.domain.notifications.orders import Claimed, Order, Target, addressees, order_of
@@ -22,6 +22,7 @@ from hub.domain.rules.states import DeliveryStatus
 from hub.plumbing.stores.outbox import Change
 from hub.plumbing.stores.postgres import Connection
 from hub.plumbing.telemetry.metrics import DELIVERIES
+from protocol.domain_events import NotificationDelivered
 from protocol.jobs import Job, delivery_job, push_retract_job, unseen_check
 from protocol.mail_address import comparison_key
 
@@ -214,11 +215,24 @@ async def settle(
         )
         if ours is not None and status not in (DeliveryStatus.SENT, DeliveryStatus.QUEUED):
             await _explain(d, conn, order, status, reason, error_code)
-        if status is DeliveryStatus.SENT and order.channel is Channel.PUSH:
-            await _take_back_if_over(change, order)
+        if status is DeliveryStatus.SENT:
+            _tell_services(d, change, order)
+            if order.channel is Channel.PUSH:
+                await _take_back_if_over(change, order)
     if ours is not None:
         DELIVERIES.labels(channel=order.channel, status=status, reason=reason or "").inc()
     return still
+
+
+def _tell_services(d: Domain, change: Change, order: Order) -> None:
+    event = NotificationDelivered(
+        notification_id=str(order.notification_id),
+        user_id=order.user_id,
+        channel=order.channel,
+        at=d.now(),
+    )
+    told = outgoing(d, "notification.delivered", event)
+    change.leave(f"notification:{order.notification_id}", told)
 
 
 async def _take_back_if_over(change: Change, order: Order) -> None:

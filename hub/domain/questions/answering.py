@@ -6,13 +6,13 @@ from datetime import datetime
 from typing import Final
 from uuid import uuid4
 
-from hub.domain.context import Domain, Known
+from hub.domain.context import Domain, Known, outgoing
 from hub.domain.notifications.writing import News, notify
 from hub.domain.people import members
 from hub.domain.people.members import author_of
 from hub.domain.questions import claims, urgent
 from hub.domain.questions.progress import advance
-from hub.domain.questions.question import Question, excerpt, locked, outgoing
+from hub.domain.questions.question import Question, excerpt, locked
 from hub.domain.rules.kinds import ANSWER_CREATED
 from hub.domain.rules.states import UrgentState
 from hub.plumbing.stores.outbox import Change

@@ -117,9 +117,8 @@ async def notification_ack(node: Node, member: Member, form: NotificationAck) ->
     if not form.ids and not form.question_ids:
         raise invalid("ids or questionIds is needed.")
     user_id = guest_of(member).user_id
-    d, ids, questions = node.domain, form.ids, form.question_ids
-    async with d.outbox.change() as change:
-        return Count(count=await attention.acknowledge(d, change, user_id, ids, questions))
+    shown = attention.Shown(user_id, form.ids, form.question_ids)
+    return Count(count=await node.acks.take(shown))
 
 
 async def notification_seen(node: Node, member: Member, form: NotificationSeen) -> Unread:
