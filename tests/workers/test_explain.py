@@ -8,12 +8,13 @@ from uuid import uuid4
 
 import pytest
 
-from hub.commands.explain import lines
+from hub.commands.explain import explain_command, lines
 from hub.domain import explain as explaining
 from hub.domain import intake
 from hub.domain.explain import explain
 from hub.domain.people.sessions import Service
 from hub.domain.rules.reasons import Cause, Reason, Verdict
+from hub.plumbing.settings.settings import Settings
 from protocol.domain_events import Envelope
 from protocol.errors import HubError
 from protocol.rest.explain import Explanation
@@ -370,3 +371,19 @@ async def test_its_reads_take_an_index_each(shift: Shift) -> None:
         assert "Index" in plan
         months = [row[0] for row in rows if "Seq Scan" in row[0] and "rows=20000" in row[0]]
         assert months == [], plan
+
+
+async def test_the_terminal_says_the_same(
+    shift: Shift, settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await near(shift.desk.domain, "bora")
+    id = await ask(shift)
+    assert await explain_command(settings, "bora", id, "") == 0
+    assert capsys.readouterr().out.startswith("bora: told (no_live_socket)\n")
+    for question, event, says in (
+        ("none", "", "no such urgent question"),
+        ("", "x", "x is no UUID"),
+        ("", str(uuid4()), "no such event"),
+    ):
+        assert await explain_command(settings, "bora", question, event) == 1
+        assert says in capsys.readouterr().err
