@@ -1,6 +1,6 @@
 """Rooms: who may be in one, and what services broadcast to them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from uuid import uuid4
 
 from hub.domain.context import Domain
@@ -24,7 +24,7 @@ from protocol.rest.rooms import Broadcast, BroadcastRequest
 from protocol.stock import RESERVED_EVENTS
 
 ROOM_KINDS = ("user:", "region:", "neighbourhood:", "tag:", "question:", "stream:", "chat:")
-ASKABLE = ("neighbourhood:", "question:", "stream:")
+ASKABLE = ("neighbourhood:", "question:", "stream:", "chat:")
 """Kinds of rooms that clients join by themselves."""
 
 MOST_NEIGHBOURHOODS = 5
@@ -118,22 +118,17 @@ def askable(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(name for name in names if room_kind(name) in ASKABLE)
 
 
-async def still_open(d: Domain, names: Iterable[str]) -> tuple[str, ...]:
-    """Those of a recovered session's rooms that a client may join now (product.md, rooms), and
+async def still_open(d: Domain, user_id: str, names: Iterable[str]) -> tuple[str, ...]:
+    """Those of a recovered session's rooms that its person may join now (product.md, rooms), and
     those of no kind of ours: another server put it there.
     """
     names = tuple(names)
     asked = askable(names)
     others = (name for name in names if room_kind(name) not in (*ROOM_KINDS, *HIDDEN_ROOMS))
-    questions = [name.removeprefix("question:") for name in asked if name.startswith("question:")]
-    found: set[str] = set()
-    if questions:
-        async with acquire(d.pool) as conn:
-            rows = await conn.fetch(
-                "SELECT id FROM questions WHERE id = ANY($1::text[]) AND status <> 'deleted'",
-                questions,
-            )
-        found = {question_room(row["id"]) for row in rows}
+    found = {
+        *await _open_questions(d, [name for name in asked if room_kind(name) == "question:"]),
+        *await _open_chats(d, user_id, [name for name in asked if room_kind(name) == "chat:"]),
+    }
     may = (
         name
         for name in asked
@@ -142,3 +137,30 @@ async def still_open(d: Domain, names: Iterable[str]) -> tuple[str, ...]:
         or d.atlas.is_neighbourhood(name.removeprefix("neighbourhood:"))
     )
     return (*may, *others)
+
+
+async def _open_questions(d: Domain, rooms: Sequence[str]) -> list[str]:
+    if not rooms:
+        return []
+    async with acquire(d.pool) as conn:
+        rows = await conn.fetch(
+            "SELECT id FROM questions WHERE id = ANY($1::text[]) AND status <> 'deleted'",
+            [room.removeprefix("question:") for room in rooms],
+        )
+    return [question_room(row["id"]) for row in rows]
+
+
+async def _open_chats(d: Domain, user_id: str, rooms: Sequence[str]) -> list[str]:
+    """Where the person is not banned."""
+    if not rooms:
+        return []
+    async with acquire(d.pool) as conn:
+        rows = await conn.fetch(
+            "SELECT room FROM room_memberships WHERE user_id = $1 AND room = ANY($2::text[])"
+            " AND banned_until > $3",
+            user_id,
+            list(rooms),
+            d.now(),
+        )
+    banned = {row["room"] for row in rows}
+    return [room for room in rooms if room not in banned]

@@ -1,20 +1,29 @@
 """How many people are in a room: counted by leases in Redis, told at most once a second."""
 
 import asyncio
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
+from uuid import uuid4
 
 import structlog
 from redis.exceptions import RedisError
 
+from hub.cluster.presence import Headcount
 from hub.engine import Member
 from hub.plumbing.life.lasting import Lasting
 from hub.sockets.context import Node, event_of
 from hub.sockets.guest import Guest, guest_of
 from protocol.errors import unavailable
+from protocol.events import emit
 from protocol.names import room_kind
+from protocol.payload import Message
 
 TELL_EVERY_S: Final = 1.0
+
+SMALL_ROOM: Final = 200
+"""People in a room up to which each of them is told who comes and goes; in larger ones only the
+count is."""
 
 STREAM: Final = "stream:"
 BY_FIVES: Final = ("region:", "neighbourhood:")
@@ -31,24 +40,55 @@ async def enter(node: Node, member: Member, names: Sequence[str]) -> None:
     fresh = [name for name in names if room_kind(name) in kinds and name not in guest.counted]
     guest.counted = (*guest.counted, *fresh)
     entering = (node.presence.enter(_place(node, name), guest.user_id) for name in fresh)
-    _note(await asyncio.gather(*entering, return_exceptions=True))
+    changed = _note(fresh, await asyncio.gather(*entering, return_exceptions=True))
+    row = node.namespaces[member.namespace.name]
+    if row.came and changed:
+        node.spawn(_tell_of(node, guest.user_id, changed, row.came))
 
 
-async def leave(node: Node, guest: Guest, names: Sequence[str]) -> None:
+async def leave(node: Node, namespace: str, guest: Guest, names: Sequence[str]) -> None:
     gone = [name for name in names if name in guest.counted]
     guest.counted = tuple(name for name in guest.counted if name not in gone)
     leaving = (node.presence.leave(_place(node, name), guest.user_id) for name in gone)
-    _note(await asyncio.gather(*leaving, return_exceptions=True))
+    changed = _note(gone, await asyncio.gather(*leaving, return_exceptions=True))
+    row = node.namespaces[namespace]
+    if row.went and changed:
+        node.spawn(_tell_of(node, guest.user_id, changed, row.went))
 
 
-def _note(results: Sequence[object]) -> None:
-    for error in results:
-        if isinstance(error, RedisError):
-            _behind.seen(kind=type(error).__name__)
-        elif isinstance(error, BaseException):
-            raise error
+def _note(names: Sequence[str], results: Sequence[Headcount | BaseException]) -> dict[str, int]:
+    """The rooms to which somebody has come, or from which somebody has gone, and how many are there
+    now.
+    """
+    changed = {}
+    for name, result in zip(names, results, strict=True):
+        if isinstance(result, RedisError):
+            _behind.seen(kind=type(result).__name__)
+        elif isinstance(result, BaseException):
+            raise result
         else:
             _behind.over()
+            if result.changed:
+                changed[name] = result.people
+    return changed
+
+
+async def _tell_of(
+    node: Node,
+    user_id: str,
+    rooms: Mapping[str, int],
+    word: Callable[[str, str, int], tuple[str, Message]],
+) -> None:
+    """Everybody in a small room hears of one person. What Redis does not take is lost: the next
+    count tells as much.
+    """
+    emits = []
+    for room, people in rooms.items():
+        if people <= SMALL_ROOM:
+            event, message = word(room, user_id, people)
+            emits.append(emit(event, message, id=str(uuid4()), rooms=(room,), key=room))
+    with contextlib.suppress(RedisError):
+        await node.emitter.publish(emits)
 
 
 async def online(node: Node, room: str) -> int:
