@@ -30,6 +30,8 @@ ADMIN_OR_AUTH: Final = Auth("admin", scope="auth:write")
 COOKIE: Final = Auth("none", proof="refresh token or cookie+csrf")
 NOTIFY: Final = Auth("service", scope="notify:write")
 BROADCAST: Final = Auth("service", scope="broadcast:write")
+PRESENCE: Final = Auth("service", scope="presence:read", admin=True)
+MEMBER: Final = Auth("user", own="member")
 EVENTS: Final = Auth("service", scope="events:write")
 
 DEFAULT: Final = Rate("default")
@@ -71,5 +73,8 @@ ROUTES: Final = (
     get("/notifications/{userId}/unread-count", SELF, OFTEN, notifications.unread_count),
     put("/notifications/{id}/read", SELF, OFTEN, notifications.read),
     post("/rooms/{room}/broadcasts", BROADCAST, SERVICE, rooms.broadcast, status=202, once=True),
+    post("/rooms/{room}/remove", BROADCAST, SERVICE, rooms.remove),
+    get("/rooms/{room}/presence", PRESENCE, SERVICE, rooms.presence),
+    get("/rooms/{room}/messages", MEMBER, DEFAULT, rooms.messages),
     post("/events", EVENTS, SERVICE, domain_events.publish, status=202, max_items=20_000),
 )

@@ -10,6 +10,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from hub.cluster.presence import Headcount
+from hub.domain.rooms import place, told
 from hub.engine import Member
 from hub.plumbing.life.lasting import Lasting
 from hub.sockets.context import Node, event_of
@@ -26,8 +27,6 @@ SMALL_ROOM: Final = 200
 count is."""
 
 STREAM: Final = "stream:"
-BY_FIVES: Final = ("region:", "neighbourhood:")
-"""Told in steps of 5, 0 under 5: a small number would say where somebody is."""
 
 log = structlog.get_logger(__name__)
 
@@ -94,21 +93,13 @@ async def _tell_of(
 async def online(node: Node, room: str) -> int:
     """People in a room, as they may be told. Raises UNAVAILABLE."""
     try:
-        return _told(room, await node.presence.count(_place(node, room)))
+        return told(room, await node.presence.count(_place(node, room)))
     except RedisError as error:
         raise unavailable("Presence cannot be asked now.") from error
 
 
 def _place(node: Node, room: str) -> str:
-    """The key of a room's leases (hub.cluster.presence)."""
-    keys = node.domain.keys
-    if room_kind(room) == STREAM:
-        return keys.viewers(room.removeprefix(STREAM))
-    return keys.room_online(room)
-
-
-def _told(room: str, count: int) -> int:
-    return count - count % 5 if room_kind(room) in BY_FIVES else count
+    return place(node.domain.keys, room)
 
 
 async def tell(node: Node) -> None:
@@ -132,7 +123,7 @@ async def _tell(node: Node, last: dict[tuple[str, str], int]) -> dict[tuple[str,
     rooms = list(node.told)
     counts = await node.presence.counts([_place(node, room) for _, room in rooms])
     now = {
-        (namespace, room): _told(room, count)
+        (namespace, room): told(room, count)
         for (namespace, room), count in zip(rooms, counts, strict=True)
     }
     for (namespace, room), count in now.items():
