@@ -13,6 +13,7 @@ from api.handlers import (
     notifications,
     places,
     questions,
+    reports,
     rooms,
     sessions,
 )
@@ -32,6 +33,7 @@ NOTIFY: Final = Auth("service", scope="notify:write")
 BROADCAST: Final = Auth("service", scope="broadcast:write")
 PRESENCE: Final = Auth("service", scope="presence:read", admin=True)
 MEMBER: Final = Auth("user", own="member")
+ADMIN: Final = Auth("admin")
 EVENTS: Final = Auth("service", scope="events:write")
 
 DEFAULT: Final = Rate("default")
@@ -76,5 +78,8 @@ ROUTES: Final = (
     post("/rooms/{room}/remove", BROADCAST, SERVICE, rooms.remove),
     get("/rooms/{room}/presence", PRESENCE, SERVICE, rooms.presence),
     get("/rooms/{room}/messages", MEMBER, DEFAULT, rooms.messages),
+    post("/reports", USER, SELDOM, reports.add, status=202),
+    get("/admin/reports", ADMIN, DEFAULT, reports.listed),
+    post("/admin/reports/{id}/close", ADMIN, DEFAULT, reports.close),
     post("/events", EVENTS, SERVICE, domain_events.publish, status=202, max_items=20_000),
 )
