@@ -22,8 +22,9 @@ async def broadcast(call: Call[BroadcastRequest, None]) -> Broadcast:
 
 async def remove(call: Call[RemoveRequest, None]) -> None:
     """Put a person out of a room under your prefixes, on all nodes."""
-    async with call.domain.outbox.change() as change:
-        await rooms.remove(change, call.service, call.path["room"], call.body.user_id)
+    d, caller, room = call.domain, call.service, call.path["room"]
+    async with d.outbox.change() as change:
+        await rooms.remove(d, change, caller, room, call.body.user_id)
 
 
 async def presence(call: Call[None, None]) -> RoomPresence:

@@ -8,7 +8,7 @@ from hub.domain.notifications.inbox import UNREAD
 from hub.domain.people import members
 from hub.domain.people.positions import STANDING, Standing
 from hub.plumbing.stores.postgres import acquire
-from protocol.errors import not_found
+from protocol.errors import forbidden
 from protocol.names import question_room, user_room
 
 
@@ -34,7 +34,7 @@ async def arrive(d: Domain, user_id: str) -> Arrival:
             d.now(),
         )
         if row is None:
-            raise not_found("user")
+            raise forbidden("This person is erased.")
         questions = await conn.fetch(
             "SELECT id FROM questions WHERE user_id = $1 AND status = 'active'"
             " AND created_at > $2 UNION SELECT question_id FROM answers a JOIN questions q"

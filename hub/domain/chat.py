@@ -77,13 +77,18 @@ async def enter(d: Domain, user_id: str, room: str) -> tuple[ChatMessage, ...]:
 async def leave(d: Domain, user_id: str, room: str) -> None:
     """No member any more; a ban outlasts that."""
     async with acquire(d.pool) as conn:
-        await conn.execute(
-            "DELETE FROM room_memberships WHERE user_id = $1 AND room = $2"
-            " AND (banned_until IS NULL OR banned_until <= $3)",
-            user_id,
-            room,
-            d.now(),
-        )
+        await forget_member(d, conn, user_id, room)
+
+
+async def forget_member(d: Domain, conn: Connection, user_id: str, room: str) -> None:
+    """A ban that holds stays."""
+    await conn.execute(
+        "DELETE FROM room_memberships WHERE user_id = $1 AND room = $2"
+        " AND (banned_until IS NULL OR banned_until <= $3)",
+        user_id,
+        room,
+        d.now(),
+    )
 
 
 async def send(d: Domain, change: Change, user_id: str, form: ChatSend) -> ChatSent:
@@ -184,15 +189,6 @@ async def ban(d: Domain, change: Change, form: ChatBan) -> ChatBanned:
         out = Move(room=user_room(form.user_id), leave=(room,), namespace=CHAT, keep_asked=False)
         change.tell(room, out)
     return ChatBanned(banned_until=until)
-
-
-async def forget_member(change: Change, user_id: str, room: str) -> None:
-    """Somebody was removed from a room: no member any more, and no ban that was there is lifted."""
-    await change.conn.execute(
-        "DELETE FROM room_memberships WHERE user_id = $1 AND room = $2 AND banned_until IS NULL",
-        user_id,
-        room,
-    )
 
 
 async def history(

@@ -105,7 +105,7 @@ def _check_service(caller: Service, room: str) -> None:
         raise forbidden("This room is outside the key's prefixes.")
 
 
-async def remove(change: Change, caller: Service, room: str, user_id: str) -> None:
+async def remove(d: Domain, change: Change, caller: Service, room: str, user_id: str) -> None:
     """Out of the room go all sockets of a person on all nodes, and those that are away and would
     come back to it; no ban. Raises FORBIDDEN outside the key's room_prefixes and for a person's own
     room, INVALID_PAYLOAD.
@@ -115,7 +115,7 @@ async def remove(change: Change, caller: Service, room: str, user_id: str) -> No
     if kind == "user:":
         raise forbidden("Nobody is put out of a person's own room.")
     if kind == "chat:":
-        await chat.forget_member(change, user_id, room)
+        await chat.forget_member(d, change.conn, user_id, room)
     home = user_room(user_id)
     for namespace in HOUSES.get(kind, (MAIN,)):
         change.tell(room, Move(room=home, leave=(room,), namespace=namespace, keep_asked=False))

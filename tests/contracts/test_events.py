@@ -27,7 +27,6 @@ SOCKET_NOT_BUILT: Final = {
     "trending:updated",
 }
 DOMAIN_NOT_BUILT: Final = {
-    "user.deleted",
     "question.updated",
     "notification.delivered",
     "notification.seen",

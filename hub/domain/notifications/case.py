@@ -7,6 +7,7 @@ from uuid import UUID
 from hub.domain.context import Domain
 from hub.domain.notifications.inbox import UNREAD
 from hub.domain.notifications.notification import Notification
+from hub.domain.people import members
 from hub.domain.rules.kinds import CHANNELS, Channel, Needs, Topic
 from hub.domain.rules.ladder import Delivery, Facts, Reach
 from hub.domain.rules.states import DeliveryStatus, QuestionStatus
@@ -86,8 +87,9 @@ class Case:
 
     async def _reach(self, conn: Connection) -> dict[Channel, Reach]:
         row = await conn.fetchrow(
-            "SELECT EXISTS (SELECT FROM devices WHERE user_id = $1 AND disabled_at IS NULL)"
-            " AS device, EXISTS (SELECT FROM suppressions WHERE address = $2) AS suppressed",
+            "SELECT EXISTS (SELECT FROM devices WHERE user_id = $1 AND disabled_at IS NULL)"  # noqa: S608 - constants
+            " AS device, EXISTS (SELECT FROM suppressions"
+            f" WHERE address IN ($2, {members.HASHED.format('$2')})) AS suppressed",
             self.notification.user_id,
             comparison_key(self.email or ""),
         )
@@ -118,7 +120,7 @@ async def load(
         " q.status AS question_status, q.first_answer_at, q.deadline_at,"
         f" {UNREAD.format(now='$3')} AS unread"
         " FROM notifications n JOIN users u ON u.id = n.user_id"
-        " JOIN notification_preferences p ON p.user_id = u.id"
+        " LEFT JOIN notification_preferences p ON p.user_id = u.id"
         " JOIN inbox_heads h ON h.user_id = u.id LEFT JOIN questions q ON q.id = n.question_id"
         " WHERE n.id = $1 AND n.created_at = $2 FOR UPDATE OF n",
         notification_id,

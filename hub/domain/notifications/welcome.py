@@ -16,6 +16,7 @@ async def register(d: Domain, change: Change, event: UserRegistered, at: datetim
     """
     conn, user_id = change.conn, event.user_id
     await members.ensure(conn, user_id)
+    await members.check_living(conn, user_id)
     first = await members.newer(conn, user_id, ["registered"], at, once=True)
     changed = await members.write_facts(conn, user_id, {"email": event.email}, at)
     if not first:

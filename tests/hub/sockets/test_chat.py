@@ -11,8 +11,9 @@ import socketio
 
 from hub.plumbing.settings.settings import Settings
 from hub.sockets.guest import guest_of
+from protocol.events import CLIENT_EVENTS
 from tests.hub.sockets.conftest import Running, running
-from tests.hub.sockets.talkers import Talker
+from tests.hub.sockets.talkers import CHAT, Talker
 
 ROOM = "chat:lobby"
 
@@ -182,6 +183,16 @@ async def test_what_is_refused(
     await minji.enter_room()
     assert code(await minji.ask(event, **data)) == expected
     assert await hub.domain.pool.fetchval("SELECT count(*) FROM room_messages") == 0
+
+
+@pytest.mark.parametrize("name", [name for space, name in CLIENT_EVENTS if space == CHAT])
+async def test_no_event_takes_bytes(hub: Running, come: Come, name: str) -> None:
+    minji = await come(hub, "minji", "admin")
+    form = CLIENT_EVENTS[CHAT, name].payload
+    filled = dict.fromkeys(form.__struct_encode_fields__, b"0123456789abcdef")
+    for payload in (b"x", {"roomId": b"x"}, {"roomId": [b"x"]}, filled, {}, None, "text", []):
+        answer = await minji.sio.call(name, payload, namespace=CHAT, timeout=10)
+        assert code(answer) == "INVALID_PAYLOAD", payload
 
 
 async def test_half_a_character_is_refused(hub: Running, come: Come) -> None:

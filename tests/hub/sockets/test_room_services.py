@@ -10,6 +10,7 @@ from hub.domain.people import sessions
 from hub.domain.people.sessions import Service
 from hub.sockets.guest import guest_of
 from protocol.errors import HubError
+from protocol.rest.rooms import RoomPresence
 from tests.hub.sockets.conftest import Connect, Running
 from tests.hub.sockets.talkers import Talker
 from tests.hub.sockets.test_chat import ROOM, Come, come, other
@@ -29,7 +30,7 @@ async def shop(hub: Running) -> Service:
 
 async def remove(hub: Running, caller: Service, room: str, user_id: str) -> None:
     async with hub.domain.outbox.change() as change:
-        await rooms.remove(change, caller, room, user_id)
+        await rooms.remove(hub.domain, change, caller, room, user_id)
 
 
 async def test_out_of_a_chat_room_on_all_nodes_and_free_to_come_again(
@@ -109,7 +110,7 @@ async def test_who_is_in_a_room(hub: Running, other: Running, come: Come, connec
         await client.call("neighbourhood:join", {"code": "ildo2"})
     found = await rooms.presence(hub.domain, "neighbourhood:ildo2")
     assert (found.count, found.users) == (5, None), "in steps of five, and nobody by name"
-    assert await rooms.presence(hub.domain, "user:p1") == rooms.RoomPresence(count=1, users=("p1",))
+    assert await rooms.presence(hub.domain, "user:p1") == RoomPresence(count=1, users=("p1",))
     empty = await rooms.presence(hub.domain, "stream:nobody")
     assert (empty.count, empty.users) == (0, ())
     for hidden in ("cell:8830e1d8a1fffff", "mute:ildo2"):
