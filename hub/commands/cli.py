@@ -279,6 +279,20 @@ def drain(
     raise typer.Exit(bus_commands.run(settings, work))
 
 
+@app.command()
+def doctor(
+    url: Annotated[str, typer.Argument(help="What clients are given, as https://hub.example.")],
+    token: Annotated[str, typer.Option(help="An access token, to go on behind CONNECT.")] = "",
+    idle: Annotated[bool, typer.Option(help="Wait for a ping on a quiet socket, too.")] = True,
+) -> None:
+    """Walk the path to an installation as a client does: proxies, upgrade, recovery, routes."""
+    import asyncio
+
+    from hub.commands.doctor import doctor_command
+
+    raise typer.Exit(asyncio.run(doctor_command(url, token or None, patient=idle)))
+
+
 def main() -> None:
     sys.exit(app())
 
