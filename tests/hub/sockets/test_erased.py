@@ -16,8 +16,8 @@ async def test_the_sockets_of_an_erased_person_are_cut(
 ) -> None:
     phone, laptop = await connect(hub, "erin"), await connect(other, "erin")
     talking, friend = await come(other, "erin"), await come(hub, "bora")
-    for one in (talking, friend):
-        await one.enter_room()
+    for talker in (talking, friend):
+        await talker.enter_room()
     event = Envelope(
         event_id=uuid4(),
         event_type="user.deleted",
