@@ -131,6 +131,36 @@ async def test_messages_of_one_socket_keep_their_order(hub: Running, come: Come)
     assert minji.told("chat:message", "content") == [str(n) for n in range(15)]
 
 
+async def test_what_was_said_meanwhile_comes_by_recovery(
+    hub: Running, other: Running, come: Come
+) -> None:
+    """Once and in order, on another node; what was taken back meanwhile is told, too."""
+    minji, jiho = await come(hub, "minji", recovery=True), await come(other, "jiho", "admin")
+    for one in (minji, jiho):
+        await one.enter_room()
+    await jiho.say("heard")
+    await minji.next("chat:message")
+    (member,) = (one for one in hub.door.node.guests.values() if guest_of(one).user_id == "minji")
+    session = guest_of(member).session
+    assert session is not None
+    offset = next(args[1] for name, args in minji.heard if name == "chat:message")
+    hub.door.node.server.cut(member)
+    await minji.next("(disconnect)")
+    missed = [await jiho.say(text) for text in ("one", "two")]
+    await jiho.ask("chat:delete-message", messageId=missed[0]["messageId"])
+    back = await come(other, "minji", recovery=True, pid=session.pid, offset=offset)
+    await jiho.say("after")
+    await back.some("chat:message", 3)
+    words = ("chat:message", "chat:message-deleted")
+    told = [(name, args[0].get("content")) for name, args in back.heard if name in words]
+    assert told == [
+        ("chat:message", "one"),
+        ("chat:message", "two"),
+        ("chat:message-deleted", None),
+        ("chat:message", "after"),
+    ]
+
+
 async def test_twenty_in_ten_seconds_over_nodes_and_rooms(
     hub: Running, other: Running, come: Come
 ) -> None:
