@@ -293,6 +293,33 @@ def doctor(
     raise typer.Exit(asyncio.run(doctor_command(url, token or None, patient=idle)))
 
 
+@app.command()
+def bench(
+    sockets: Annotated[int, typer.Option(min=20, help="How many connect.")] = 500,
+    events: Annotated[int, typer.Option(min=10, help="How many each of them hears.")] = 200,
+    passport: Annotated[str, typer.Option(help="Keep the figures in this file, for `plan`.")] = "",
+) -> None:
+    """Measure what the hub costs on this machine, on stores of its own; takes some ten seconds."""
+    from hub.commands.passport import bench_command
+
+    raise typer.Exit(bench_command(sockets, events, passport))
+
+
+@app.command()
+def plan(
+    sockets: Annotated[int, typer.Option(help="How many are connected at once.")],
+    passport: Annotated[str, typer.Option(help="What `dongne bench --passport` wrote.")],
+    events: Annotated[float, typer.Option(help="Events a second, in all rooms.")] = 10,
+    members: Annotated[float, typer.Option(help="Sockets that hear one event.")] = 200,
+    memory: Annotated[float, typer.Option(help="MiB that a node may have.")] = 512,
+) -> None:
+    """Work out how many nodes that takes; one more than needed, so that one may go."""
+    from hub.commands.plan import Need, plan_command
+
+    need = Need(sockets, events * members, events, memory)
+    raise typer.Exit(plan_command(passport, need))
+
+
 def main() -> None:
     sys.exit(app())
 
