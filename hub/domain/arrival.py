@@ -28,7 +28,7 @@ async def arrive(d: Domain, user_id: str) -> Arrival:
             "UPDATE users u SET last_active_at = now() FROM notification_preferences p"  # noqa: S608 - constants
             " LEFT JOIN user_locations l ON l.user_id = p.user_id AND l.expires_at > $2"
             " LEFT JOIN inbox_heads h ON h.user_id = p.user_id"
-            f" WHERE u.id = $1 AND p.user_id = u.id RETURNING {STANDING},"
+            f" WHERE u.id = $1 AND u.deleted_at IS NULL AND p.user_id = u.id RETURNING {STANDING},"
             f" {UNREAD.format(now='$2')} AS unread",
             user_id,
             d.now(),

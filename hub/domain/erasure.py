@@ -77,6 +77,7 @@ async def erase(d: Domain, change: Change, user_id: str) -> None:
     traces = await _traces(conn, user_id, row["email"])
     for table in _WHOLLY_THEIRS:
         await conn.execute(f"DELETE FROM {table} WHERE user_id = $1", user_id)  # noqa: S608 - ours
+    await members.ensure(conn, user_id)  # preferences as of somebody who never had any
     for statement in _EMPTIED:
         await conn.execute(statement, user_id)
     await _empty_notifications(conn, traces)

@@ -120,7 +120,7 @@ async def load(
         " q.status AS question_status, q.first_answer_at, q.deadline_at,"
         f" {UNREAD.format(now='$3')} AS unread"
         " FROM notifications n JOIN users u ON u.id = n.user_id"
-        " LEFT JOIN notification_preferences p ON p.user_id = u.id"
+        " JOIN notification_preferences p ON p.user_id = u.id"
         " JOIN inbox_heads h ON h.user_id = u.id LEFT JOIN questions q ON q.id = n.question_id"
         " WHERE n.id = $1 AND n.created_at = $2 FOR UPDATE OF n",
         notification_id,

@@ -20,9 +20,7 @@ async def ensure(conn: Connection, user_id: str) -> None:
         "INSERT INTO users (id, nickname) VALUES ($1, $1) ON CONFLICT DO NOTHING", user_id
     )
     await conn.execute(
-        "INSERT INTO notification_preferences (user_id) SELECT id FROM users"
-        " WHERE id = $1 AND deleted_at IS NULL ON CONFLICT DO NOTHING",
-        user_id,
+        "INSERT INTO notification_preferences (user_id) VALUES ($1) ON CONFLICT DO NOTHING", user_id
     )
 
 

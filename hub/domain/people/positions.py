@@ -9,7 +9,7 @@ from hub.domain.people import members
 from hub.domain.places import geometry
 from hub.plumbing.stores.outbox import Change
 from hub.plumbing.stores.postgres import Connection, Row
-from protocol.errors import forbidden, not_found
+from protocol.errors import forbidden
 from protocol.events import Move
 from protocol.names import mute_room, neighbourhood_room, region_room, user_room
 
@@ -116,8 +116,7 @@ async def _standing(d: Domain, conn: Connection, user_id: str) -> Standing:
         user_id,
         d.now(),
     )
-    if row is None:  # erased
-        raise not_found("user")
+    assert row is not None
     return Standing.of(row)
 
 

@@ -5,7 +5,7 @@ from uuid import uuid4
 
 import pytest
 
-from hub.domain import chat, intake, reports, rooms
+from hub.domain import arrival, chat, intake, reports, rooms
 from hub.domain.context import Domain
 from hub.domain.notifications import case, notices
 from hub.domain.people import logins, sessions
@@ -31,6 +31,7 @@ KEYS = {
     "decisions.user_id",
     "deliveries.user_id",
     "inbox_heads.user_id",
+    "notification_preferences.user_id",  # the default ones
     "notifications.user_id",
     "point_transactions.user_id",
     "questions.user_id",
@@ -189,7 +190,8 @@ async def test_whoever_is_erased_stays_so(domain: Domain) -> None:
     with pytest.raises(HubError) as refused:
         await log_in(d)
     assert refused.value.code == Code.CONFLICT
-    assert await d.pool.fetchval("SELECT count(*) FROM notification_preferences") == 1
+    with pytest.raises(HubError, match="FORBIDDEN"):
+        await arrival.arrive(d, ID)
 
 
 async def test_who_was_never_here_is_erased_too(domain: Domain) -> None:
