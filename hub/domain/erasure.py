@@ -19,7 +19,7 @@ from hub.plumbing.stores.postgres import Connection
 from protocol.mail_address import comparison_key
 from protocol.names import user_room
 
-_WHOLLY_THEIRS: Final = (
+WHOLLY_THEIRS: Final = (
     "devices",
     "user_locations",
     "notification_preferences",
@@ -75,7 +75,7 @@ async def erase(d: Domain, change: Change, user_id: str) -> None:
     await revocation.revoke_person(d, change, user_id)
     await _close_questions(d, change, user_id)
     traces = await _traces(conn, user_id, row["email"])
-    for table in _WHOLLY_THEIRS:
+    for table in WHOLLY_THEIRS:
         await conn.execute(f"DELETE FROM {table} WHERE user_id = $1", user_id)  # noqa: S608 - ours
     await members.ensure(conn, user_id)  # preferences as of somebody who never had any
     for statement in _EMPTIED:

@@ -7,6 +7,7 @@ import pytest
 
 from hub.domain import arrival, chat, intake, reports, rooms
 from hub.domain.context import Domain
+from hub.domain.erasure import WHOLLY_THEIRS
 from hub.domain.notifications import case, notices
 from hub.domain.people import logins, sessions
 from hub.domain.questions import waves
@@ -165,6 +166,17 @@ async def test_nothing_tells_who_it_was(domain: Domain) -> None:
     assert [(one.nickname, one.content) for one in recent] == [("(deleted)", "(deleted)")]
     points = "SELECT count(*) FROM point_transactions WHERE user_id = $1"
     assert await d.pool.fetchval(points, ID) == 1, "sums stay"
+
+
+async def test_every_table_of_people_is_thought_of(domain: Domain) -> None:
+    """A new one goes wholly, or stays with the bare id and is emptied; the choice is made here."""
+    rows = await domain.pool.fetch(
+        "SELECT c.relname FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid"
+        " WHERE a.attname = 'user_id' AND c.relkind IN ('r', 'p') AND NOT c.relispartition"
+        " AND c.relnamespace = 'public'::regnamespace"
+    )
+    kept = {name.partition(".")[0] for name in KEYS}
+    assert {row["relname"] for row in rows} <= {*WHOLLY_THEIRS, *kept}
 
 
 async def test_what_others_wrote_stays(domain: Domain) -> None:
