@@ -54,6 +54,23 @@ async def test_the_banned_are_out_on_all_nodes(
     assert (await here.enter_room())["ok"], "no minutes lift a ban"
 
 
+async def test_a_ban_and_a_join_of_one_moment_leave_nobody_inside(
+    hub: Running, other: Running, come: Come, admin: Talker
+) -> None:
+    """Whichever comes first: the join asks again when the socket is in, the order comes after."""
+    minji = await come(other, "minji")
+    names = [f"race{number}" for number in range(12)]
+    joins = (minji.enter_room(roomId=name) for name in names)
+    bans = (admin.ask("chat:ban", roomId=name, userId="minji", minutes=5) for name in names)
+    await minji.enter_room()  # makes the row that a ban names
+    await asyncio.gather(*(call for pair in zip(joins, bans, strict=True) for call in pair))
+    async with asyncio.timeout(10):
+        while [room for room in rooms_of(other, "minji") if "race" in room]:
+            await asyncio.sleep(0.02)
+    again = await asyncio.gather(*(minji.enter_room(roomId=name) for name in names))
+    assert {code(answer) for answer in again} == {"FORBIDDEN"}
+
+
 async def test_leaving_lifts_no_ban(hub: Running, come: Come, admin: Talker) -> None:
     minji = await come(hub, "minji")
     await minji.enter_room()
