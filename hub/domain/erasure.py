@@ -84,11 +84,7 @@ async def erase(d: Domain, change: Change, user_id: str) -> None:
     await _empty_payloads(conn, traces)
     await _forget_reports(conn, traces)
     if row["email"] is not None:
-        await conn.execute(
-            f"UPDATE suppressions SET address = {members.HASHED.format('address')}"  # noqa: S608 - a constant
-            " WHERE address = $1",
-            comparison_key(row["email"]),
-        )
+        await _hash_suppression(conn, comparison_key(row["email"]))
     await conn.execute(
         "UPDATE users SET email = NULL, nickname = '(deleted)', kakao_user_key = NULL,"
         " role = 'user', region_code = 'default', neighbourhood_code = NULL,"
@@ -96,6 +92,17 @@ async def erase(d: Domain, change: Change, user_id: str) -> None:
         " location_consent_at = NULL, updated_at = $2, deleted_at = $2 WHERE id = $1",
         user_id,
         d.now(),
+    )
+
+
+async def _hash_suppression(conn: Connection, address: str) -> None:
+    """Where the hash is there already, another person had the address before."""
+    await conn.execute(
+        "WITH plain AS (DELETE FROM suppressions WHERE address = $1 RETURNING *)"  # noqa: S608 - a constant
+        " INSERT INTO suppressions (address, reason, created_at)"
+        f" SELECT {members.HASHED.format('address')}, reason, created_at FROM plain"
+        " ON CONFLICT DO NOTHING",
+        address,
     )
 
 

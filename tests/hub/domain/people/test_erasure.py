@@ -8,7 +8,7 @@ import pytest
 from hub.domain import arrival, chat, intake, reports, rooms
 from hub.domain.context import Domain
 from hub.domain.erasure import WHOLLY_THEIRS
-from hub.domain.notifications import case, notices
+from hub.domain.notifications import case, notices, suppressions
 from hub.domain.people import logins, sessions
 from hub.domain.questions import waves
 from protocol.domain_events import Envelope
@@ -220,8 +220,13 @@ async def test_a_suppressed_address_is_known_by_its_hash(domain: Domain) -> None
     await hear(d, "user.deleted", userId=ID)
     assert await where(d, EMAIL) == set()
     await hear(d, "user.registered", userId="again", email=EMAIL)
-    reach = await _suppressed(d, "again")
-    assert reach == [True]
+    assert await _suppressed(d, "again") == [True]
+    async with d.outbox.change() as change:
+        await suppressions.suppress(change.conn, EMAIL, "bounce", d.now())
+    assert await hear(d, "user.deleted", userId="again") == 1
+    assert await d.pool.fetchval("SELECT array_agg(reason) FROM suppressions") == ["complaint"]
+    assert await where(d, EMAIL) == set()
+    assert await d.pool.fetchval("SELECT count(*) FROM inbox_events WHERE error IS NOT NULL") == 0
 
 
 async def _suppressed(d: Domain, user_id: str) -> list[bool]:
