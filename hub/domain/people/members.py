@@ -49,15 +49,17 @@ async def update(change: Change, event: UserUpdated, at: datetime | None = None)
     nothing newer is known. `at`: when it happened, now by default.
     """
     await ensure(change.conn, event.user_id)
-    told = {name: getattr(event, name) for name in event.__struct_fields__ if name != "user_id"}
+    fields = (name for name in event.__struct_fields__ if name != "user_id")
+    told = {name: value for name in fields if (value := getattr(event, name)) is not None}
     await write_facts(change.conn, event.user_id, told, at or datetime.now(UTC))
 
 
 async def write_facts(conn: Connection, user_id: str, told: dict[str, Any], at: datetime) -> bool:
-    """Write what is newer than what is known; whether that changed anything."""
+    """Write what is newer than what is known (None: that there is none); whether that changed
+    anything."""
     if told.get("email") is not None:
         told["email"] = normal_form(told["email"])
-    fresh = await newer(conn, user_id, [n for n, value in told.items() if value is not None], at)
+    fresh = await newer(conn, user_id, list(told), at)
     if not fresh:
         return False
     fields = ", ".join(f"{name} = ${n}" for n, name in enumerate(fresh, 2))
