@@ -55,6 +55,8 @@ ROUTES: Final = (
     put("/users/{userId}", SELF_OR_WRITES, DEFAULT, users.change),
     get("/users/{userId}/preferences", SELF, DEFAULT, users.preferences_of),
     put("/users/{userId}/preferences", SELF, DEFAULT, users.prefer),
+    put("/users/{id}/block", USER, DEFAULT, users.block),
+    delete("/users/{id}/block", USER, DEFAULT, users.unblock),
     get("/devices", USER, DEFAULT, devices.listed),
     post("/devices", USER, DEFAULT, devices.add),
     delete("/devices/{id}", USER, DEFAULT, devices.remove),

@@ -1,7 +1,7 @@
 """People: who they are, and how they want to be told."""
 
 from api.route import Call
-from hub.domain.people import preferences, profiles
+from hub.domain.people import blocks, preferences, profiles
 from protocol.rest.people import Preferences, PreferencesChange, Profile, ProfileChange
 from protocol.tokens import Token
 
@@ -31,6 +31,19 @@ async def prefer(call: Call[PreferencesChange, None]) -> Preferences:
     return await call.change(
         Preferences, lambda change: preferences.set_to(d, change, user_id, call.body)
     )
+
+
+async def block(call: Call[None, None]) -> None:
+    """Let nothing pass between you and somebody, either way."""
+    d, user_id = call.domain, call.person.user_id
+    async with d.outbox.change() as change:
+        await blocks.block(d, change, user_id, call.path["id"])
+
+
+async def unblock(call: Call[None, None]) -> None:
+    """Take a block back."""
+    async with call.domain.outbox.change() as change:
+        await blocks.unblock(change, call.person.user_id, call.path["id"])
 
 
 def _is_own(call: Call[None, None] | Call[ProfileChange, None]) -> bool:

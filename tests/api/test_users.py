@@ -27,8 +27,10 @@ async def prefer(door: Door, **body: Any) -> Reply:
     return await door.call("PUT", f"{PREFIX}/users/minji/preferences", body, as_="minji")
 
 
-async def profile(door: Door, who: str = "minji", **body: Any) -> Reply:
-    return await door.call("PUT", f"{PREFIX}/users/minji", body, as_=who)
+async def profile(
+    door: Door, who: str = "minji", *, body: dict[str, Any] | None = None, **fields: Any
+) -> Reply:
+    return await door.call("PUT", f"{PREFIX}/users/minji", fields | (body or {}), as_=who)
 
 
 async def test_preferences_are_read_and_what_was_sent_changes(door: Door) -> None:
@@ -103,14 +105,15 @@ async def test_a_profile_is_its_persons_and_what_was_checked_is_a_services(door:
     assert (mine.body["nickname"], mine.body["locale"], mine.body["timezone"]) == (
         "민지", "en-GB", "Europe/Berlin",
     )  # fmt: skip
-    for field, value in (
-        ("email", "minji@example.org"),
-        ("isLocalVerified", True),
-        ("kakaoUserKey", "k-1"),
-    ):
-        assert (await profile(door, **{field: value})).code == "FORBIDDEN"
-        told = await profile(door, door.key, **{field: value})
-        assert told.body[field] == value
+    checked: dict[str, Any] = {
+        "email": "minji@example.org",
+        "isLocalVerified": True,
+        "kakaoUserKey": "k-1",
+    }
+    for field, value in checked.items():
+        body = {field: value}
+        assert (await profile(door, body=body)).code == "FORBIDDEN"
+        assert (await profile(door, door.key, body=body)).body[field] == value
     admin = door.token("boss", role="admin")
     assert (await profile(door, admin, email=None)).body["email"] is None
     read = await door.call("GET", f"{PREFIX}/users/minji", as_=door.key)
@@ -144,7 +147,7 @@ async def test_nobody_else_reads_or_writes_a_profile(door: Door) -> None:
 )
 async def test_a_profile_out_of_its_form_is_refused(door: Door, body: dict[str, Any]) -> None:
     await profile(door, nickname="민지")
-    assert (await profile(door, door.key, **body)).code == "INVALID_PAYLOAD"
+    assert (await profile(door, door.key, body=body)).code == "INVALID_PAYLOAD"
 
 
 async def test_what_was_said_here_is_not_undone_by_an_older_event(door: Door) -> None:
@@ -169,3 +172,32 @@ async def test_without_consent_there_is_no_position(door: Door) -> None:
     assert (await profile(door, locationConsent=False)).body["locationConsent"] is False
     assert await door.count("user_locations") == 0
     assert (await door.call("POST", at, JEJU, as_="minji")).code == "FORBIDDEN"
+
+
+async def block(door: Door, who: str, other: str, method: str = "PUT") -> Reply:
+    return await door.call(method, f"{PREFIX}/users/{other}/block", as_=who)
+
+
+async def test_a_block_is_made_once_and_taken_back(door: Door) -> None:
+    await profile(door, nickname="민지")
+    for _ in range(2):
+        assert (await block(door, "jiho", "minji")).status == 204
+    assert await door.count("blocks") == 1
+    for _ in range(2):
+        assert (await block(door, "jiho", "minji", "DELETE")).status == 204
+    assert await door.count("blocks") == 0
+
+
+async def test_who_cannot_be_blocked(door: Door) -> None:
+    await profile(door, nickname="민지")
+    assert (await block(door, "minji", "nobody")).code == "NOT_FOUND"
+    assert (await block(door, "minji", "minji")).code == "INVALID_PAYLOAD"
+    await door.domain.pool.execute(
+        "INSERT INTO users (id, nickname) SELECT 'u' || n, 'u' FROM generate_series(1, 501) n"
+    )
+    await door.domain.pool.execute(
+        "INSERT INTO blocks SELECT 'minji', 'u' || n, now() FROM generate_series(1, 500) n"
+    )
+    assert (await block(door, "minji", "u501")).code == "CONFLICT"
+    assert (await block(door, "minji", "u500")).status == 204
+    assert await door.count("blocks") == 500

@@ -20,8 +20,6 @@ from protocol.rest.operation import PREFIX
 CONTRACT: Final = json.loads(Path(__file__).with_name("contract.json").read_text())
 
 NOT_BUILT: Final = {
-    "PUT /api/v1/users/{}/block",
-    "DELETE /api/v1/users/{}/block",
     "POST /api/v1/reports",
     "POST /api/v1/devices/{}/test",
     "GET /api/v1/locations/nearby",

@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from hub.domain.rules.kinds import Channel
-from hub.domain.rules.reasons import Cause, Reason, Verdict
+from hub.domain.rules.reasons import Cause, Reason, Verdict, verdict_of
 from hub.plumbing.stores.postgres import Connection, to_json
 
 
@@ -45,3 +45,9 @@ async def record(conn: Connection, now: datetime, decisions: Sequence[Decision])
         [one.reason for one in decisions],
         [to_json(dict(one.detail)) for one in decisions],
     )
+
+
+async def blocked(conn: Connection, now: datetime, user_id: str, question_id: str) -> None:
+    """Somebody is not told of what a person did to whom, or from whom, nothing passes."""
+    reason = Reason.BLOCKED
+    await record(conn, now, [Decision(user_id, verdict_of(reason), reason, question_id)])

@@ -6,8 +6,9 @@ from typing import Final
 from uuid import uuid4
 
 from hub.domain.context import Domain, Known
+from hub.domain.notifications import decisions
 from hub.domain.notifications.writing import News, notify
-from hub.domain.people import members
+from hub.domain.people import blocks, members
 from hub.domain.people.members import author_of
 from hub.domain.questions import claims, urgent
 from hub.domain.questions.progress import advance
@@ -187,7 +188,11 @@ async def _tell_asker(d: Domain, change: Change, question: Question, given: Answ
         answer_id=given.id,
         dedup_key=f"answer:{given.id}",
     )
-    written = await notify(d, change, [news])
+    if await blocks.between(change.conn, asker, given.author.user_id):
+        await decisions.blocked(change.conn, d.now(), asker, question.id)
+        written = []
+    else:
+        written = await notify(d, change, [news])
     message = AnswerCreated(
         notification_id=str(written[0].id) if written else None,
         answer_id=given.id,
@@ -198,7 +203,9 @@ async def _tell_asker(d: Domain, change: Change, question: Question, given: Answ
         elapsed_s=round(_elapsed_s(question, given.created_at), 3),
     )
     rooms = (user_room(asker), question_room(question.id))
-    change.tell(question.id, emit("answer:created", message, id=str(uuid4()), rooms=rooms))
+    deaf = await blocks.deaf_to(change.conn, given.author.user_id)
+    event = emit("answer:created", message, id=str(uuid4()), rooms=rooms, except_rooms=deaf)
+    change.tell(question.id, event)
 
 
 async def _stop_clock(d: Domain, change: Change, question: Question, given: Answer) -> None:
