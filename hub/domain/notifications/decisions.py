@@ -47,7 +47,9 @@ async def record(conn: Connection, now: datetime, decisions: Sequence[Decision])
     )
 
 
-async def blocked(conn: Connection, now: datetime, user_id: str, question_id: str) -> None:
-    """Somebody is not told of what a person did to whom, or from whom, nothing passes."""
-    reason = Reason.BLOCKED
-    await record(conn, now, [Decision(user_id, verdict_of(reason), reason, question_id)])
+async def blocked(conn: Connection, now: datetime, user_id: str, answer_id: str) -> None:
+    """Somebody is not told of an answer, or of its acceptance: it comes from a person to whom, or
+    from whom, nothing passes. It is no decision about the question's own alert.
+    """
+    reason, detail = Reason.BLOCKED, {"answerId": answer_id}
+    await record(conn, now, [Decision(user_id, verdict_of(reason), reason, detail=detail)])

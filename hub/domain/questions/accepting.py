@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID, uuid4
 
-from hub.domain.context import Domain, Known
+from hub.domain.context import Domain, Known, outgoing
 from hub.domain.notifications import decisions
 from hub.domain.notifications.writing import News, notify
 from hub.domain.people import blocks, members
 from hub.domain.questions.answering import Answer
-from hub.domain.questions.question import Question, locked, outgoing
+from hub.domain.questions.question import Question, locked
 from hub.domain.rules.kinds import ANSWER_ACCEPTED
 from hub.plumbing.stores.outbox import Change
 from hub.plumbing.stores.postgres import Connection
@@ -123,7 +123,7 @@ async def _tell_answerer(
         dedup_key=f"accepted:{accepted.id}",
     )
     if await blocks.between(change.conn, answerer, question.user_id):
-        await decisions.blocked(change.conn, d.now(), answerer, question.id)
+        await decisions.blocked(change.conn, d.now(), answerer, accepted.id)
         written = []
     else:
         written = await notify(d, change, [news])

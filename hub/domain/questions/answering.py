@@ -1,18 +1,19 @@
-"""Answers: given, taken back, read. The asker hears at once; the first one stops the clock."""
+"""Answers: given, rewritten, taken back, read. The asker hears at once, and the first one stops the
+clock."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 from uuid import uuid4
 
-from hub.domain.context import Domain, Known
+from hub.domain.context import Domain, Known, outgoing
 from hub.domain.notifications import decisions
 from hub.domain.notifications.writing import News, notify
 from hub.domain.people import blocks, members
 from hub.domain.people.members import author_of
 from hub.domain.questions import claims, urgent
 from hub.domain.questions.progress import advance
-from hub.domain.questions.question import Question, excerpt, locked, outgoing
+from hub.domain.questions.question import Question, excerpt, locked
 from hub.domain.rules.kinds import ANSWER_CREATED
 from hub.domain.rules.states import UrgentState
 from hub.plumbing.stores.outbox import Change
@@ -89,15 +90,44 @@ async def answer(
     if not question.active and not (question.closed_at or at) > at:
         raise conflict("The question is closed.")
     await members.ensure(conn, answerer)
-    given = await _insert(conn, id, answerer, question, content, at)
+    apart = await blocks.between(conn, answerer, question.user_id)
+    # one by the asker, or one that the asker does not hear of, stops no clock
+    counts = answerer != question.user_id and not apart
+    given = await _insert(conn, id, answerer, question, content, at, counts=counts)
     await claims.free(conn, question.id, answerer, d.now())
-    if answerer != question.user_id:  # an answer by the asker stops no clock
-        await _tell_asker(d, change, question, given)
-        if question.urgent:
-            await _stop_clock(d, change, question, given)
+    if answerer != question.user_id:
+        await _tell_asker(d, change, question, given, apart=apart)
+    if counts and question.urgent:
+        await _stop_clock(d, change, question, given)
     if not told:
         _tell_services(d, change, question, given)
     return given.shown()
+
+
+async def rewrite(
+    d: Domain, change: Change, answer_id: str, content: str, *, writer: str | None = None
+) -> rest.Answer:
+    """Put other words into an answer. `writer`: who must have written it. Who was told of the first
+    words is not told again.
+
+    Raises NOT_FOUND, FORBIDDEN for somebody else's.
+    """
+    row = await change.conn.fetchrow(
+        "SELECT a.*, u.nickname, u.is_local_verified FROM answers a JOIN users u"
+        " ON u.id = a.user_id WHERE a.id = $1 AND a.deleted_at IS NULL FOR UPDATE OF a",
+        answer_id,
+    )
+    if row is None:
+        raise not_found("answer")
+    if writer is not None and row["user_id"] != writer:
+        raise forbidden("Only its writer may do this.")
+    await change.conn.execute(
+        "UPDATE answers SET content = $2, updated_at = $3 WHERE id = $1",
+        answer_id,
+        content,
+        d.now(),
+    )
+    return replace(Answer.of(row), content=content).shown()
 
 
 async def take_back(
@@ -129,7 +159,10 @@ async def take_back(
         "UPDATE questions q SET answer_count = answer_count - 1,"
         " updated_at = greatest(updated_at, $2), first_answer_at = (SELECT min(created_at)"
         "  FROM answers a WHERE a.question_id = q.id AND a.deleted_at IS NULL"
-        "  AND a.user_id <> q.user_id) WHERE id = $1 RETURNING first_answer_at",
+        "  AND a.user_id <> q.user_id AND NOT EXISTS (SELECT FROM blocks b"
+        "   WHERE b.user_id = q.user_id AND b.blocked_id = a.user_id"
+        "   OR b.user_id = a.user_id AND b.blocked_id = q.user_id))"
+        " WHERE id = $1 RETURNING first_answer_at",
         question.id,
         now,
     )
@@ -148,7 +181,14 @@ async def _check_new(conn: Connection, id: str, answerer: str, question_id: str)
 
 
 async def _insert(
-    conn: Connection, id: str, answerer: str, question: Question, content: str, at: datetime
+    conn: Connection,
+    id: str,
+    answerer: str,
+    question: Question,
+    content: str,
+    at: datetime,
+    *,
+    counts: bool,
 ) -> Answer:
     who = await members.author(conn, answerer)
     written = await conn.fetchval(
@@ -165,10 +205,10 @@ async def _insert(
     await conn.execute(
         "UPDATE questions SET answer_count = answer_count + 1,"
         " updated_at = greatest(updated_at, $2), first_answer_at = CASE WHEN $3"
-        " THEN first_answer_at ELSE least(first_answer_at, $2) END WHERE id = $1",
+        " THEN least(first_answer_at, $2) ELSE first_answer_at END WHERE id = $1",
         question.id,
         at,
-        answerer == question.user_id,
+        counts,
     )
     return Answer(id, question.id, who, content, False, at, None)
 
@@ -177,7 +217,9 @@ def _elapsed_s(question: Question, at: datetime) -> float:
     return max(0.0, (at - question.created_at).total_seconds())
 
 
-async def _tell_asker(d: Domain, change: Change, question: Question, given: Answer) -> None:
+async def _tell_asker(
+    d: Domain, change: Change, question: Question, given: Answer, *, apart: bool
+) -> None:
     asker = question.user_id
     news = News.of_ours(
         asker,
@@ -188,8 +230,8 @@ async def _tell_asker(d: Domain, change: Change, question: Question, given: Answ
         answer_id=given.id,
         dedup_key=f"answer:{given.id}",
     )
-    if await blocks.between(change.conn, asker, given.author.user_id):
-        await decisions.blocked(change.conn, d.now(), asker, question.id)
+    if apart:
+        await decisions.blocked(change.conn, d.now(), asker, given.id)
         written = []
     else:
         written = await notify(d, change, [news])
