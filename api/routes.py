@@ -19,6 +19,7 @@ from api.handlers import (
     reports,
     rooms,
     sessions,
+    users,
 )
 from api.route import delete, get, html, post, put
 from protocol.rest.operation import Auth, Rate
@@ -27,6 +28,8 @@ NOBODY: Final = Auth("none")
 USER: Final = Auth("user")
 SELF: Final = Auth("user", own="self")
 SELF_OR_ADMIN: Final = Auth("user", own="self", admin=True)
+SELF_OR_READS: Final = Auth("user", own="self", admin=True, scope="users:read")
+SELF_OR_WRITES: Final = Auth("user", own="self", admin=True, scope="users:write")
 OWNER: Final = Auth("user", own="owner", admin=True)
 ASKER: Final = Auth("user", own="asker")
 AUTH: Final = Auth("service", scope="auth:write")
@@ -59,6 +62,12 @@ ROUTES: Final = (
     post("/auth/refresh", COOKIE, TEN_A_LOGIN, sessions.refresh),
     post("/auth/logout", USER, TEN, sessions.logout),
     post("/auth/revoke", ADMIN_OR_AUTH, TEN, sessions.revoke),
+    get("/users/{userId}", SELF_OR_READS, DEFAULT, users.find),
+    put("/users/{userId}", SELF_OR_WRITES, DEFAULT, users.change),
+    get("/users/{userId}/preferences", SELF, DEFAULT, users.preferences_of),
+    put("/users/{userId}/preferences", SELF, DEFAULT, users.prefer),
+    put("/users/{id}/block", USER, DEFAULT, users.block),
+    delete("/users/{id}/block", USER, DEFAULT, users.unblock),
     get("/devices", USER, DEFAULT, devices.listed),
     post("/devices", USER, DEFAULT, devices.add),
     delete("/devices/{id}", USER, DEFAULT, devices.remove),

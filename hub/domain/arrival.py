@@ -6,7 +6,7 @@ from datetime import timedelta
 from hub.domain.context import Domain
 from hub.domain.notifications.inbox import UNREAD
 from hub.domain.people import members
-from hub.domain.people.positions import STANDING, Standing
+from hub.domain.people.standing import STANDING, Standing
 from hub.plumbing.stores.postgres import acquire
 from protocol.errors import forbidden
 from protocol.names import question_room, user_room

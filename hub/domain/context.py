@@ -49,6 +49,8 @@ class Policy:
     urgent_claim_lease_s: int = 180
     urgent_open_per_asker: int = 1
     urgent_per_asker_day: int = 3
+    urgent_per_person_day: int = 6
+    urgent_push_pause_s: int = 600
     unseen_push_urgent_s: int = 30
     unseen_email_urgent_s: int = 240
     unseen_push_s: int = 60

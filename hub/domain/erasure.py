@@ -75,6 +75,7 @@ async def erase(d: Domain, change: Change, user_id: str) -> None:
     await revocation.revoke_person(d, change, user_id)
     await _close_questions(d, change, user_id)
     traces = await _traces(conn, user_id, row["email"])
+    await conn.execute("DELETE FROM blocks WHERE user_id = $1 OR blocked_id = $1", user_id)
     for table in WHOLLY_THEIRS:
         await conn.execute(f"DELETE FROM {table} WHERE user_id = $1", user_id)  # noqa: S608 - ours
     await members.ensure(conn, user_id)  # preferences as of somebody who never had any

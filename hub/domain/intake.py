@@ -12,7 +12,7 @@ import structlog
 from hub.domain import erasure
 from hub.domain.context import Domain, Known
 from hub.domain.notifications import welcome
-from hub.domain.people import members, revocation
+from hub.domain.people import members, revocation, standing
 from hub.domain.people.sessions import Service
 from hub.domain.places import geometry
 from hub.domain.questions import accepting, answering, asking, closing
@@ -209,7 +209,10 @@ async def _registered(d: Domain, change: Change, event: UserRegistered, at: date
 
 
 async def _updated(d: Domain, change: Change, event: UserUpdated, at: datetime) -> None:
+    """Whose region is another one now has sockets that move."""
+    before = await standing.locked(d, change.conn, event.user_id)
     await members.update(change, event, at)
+    await standing.tell_move(d, change, event.user_id, before)
 
 
 async def _deleted(d: Domain, change: Change, event: UserDeleted, at: datetime) -> None:

@@ -21,8 +21,6 @@ SOCKET: Final[dict[str, dict[str, Any]]] = {
 DOMAIN: Final[dict[str, dict[str, Any]]] = {row["name"]: row for row in CONTRACT["domain_events"]}
 
 SOCKET_NOT_BUILT: Final = {
-    "tag:follow",
-    "tag:unfollow",
     "question:updated",
     "trending:updated",
 }

@@ -20,12 +20,6 @@ from protocol.rest.operation import PREFIX
 CONTRACT: Final = json.loads(Path(__file__).with_name("contract.json").read_text())
 
 NOT_BUILT: Final = {
-    "GET /api/v1/users/{}",
-    "PUT /api/v1/users/{}",
-    "GET /api/v1/users/{}/preferences",
-    "PUT /api/v1/users/{}/preferences",
-    "PUT /api/v1/users/{}/block",
-    "DELETE /api/v1/users/{}/block",
     "GET /api/v1/locations/nearby",
     "PUT /api/v1/questions/{}/like",
     "DELETE /api/v1/questions/{}/like",
@@ -75,7 +69,7 @@ def test_every_route_of_the_code_is_in_the_contract() -> None:
 def test_auth_limit_and_idempotency_are_the_contracts(name: str) -> None:
     route, row = BUILT[name], TOLD[name]
     auth = re.split("[,;]", row["auth"])[0]
-    assert str(route.auth) == auth
+    assert str(route.auth).split(",")[0] == auth
     assert str(route.rate) == row["limit"]
     assert route.idempotent == row["idempotency_key"]
 

@@ -61,21 +61,24 @@ async def update(change: Change, event: UserUpdated, at: datetime | None = None)
     """
     await ensure(change.conn, event.user_id)
     await check_living(change.conn, event.user_id)
-    told = {name: getattr(event, name) for name in event.__struct_fields__ if name != "user_id"}
+    fields = (name for name in event.__struct_fields__ if name != "user_id")
+    told = {name: value for name in fields if (value := getattr(event, name)) is not None}
     await write_facts(change.conn, event.user_id, told, at or datetime.now(UTC))
 
 
 async def write_facts(conn: Connection, user_id: str, told: dict[str, Any], at: datetime) -> bool:
-    """Write what is newer than what is known; whether that changed anything."""
+    """Write what is newer than what is known (None: that there is none); whether that changed
+    anything. Of somebody erased nothing is."""
     if told.get("email") is not None:
         told["email"] = normal_form(told["email"])
-    fresh = await newer(conn, user_id, [n for n, value in told.items() if value is not None], at)
+    fresh = await newer(conn, user_id, list(told), at)
     if not fresh:
         return False
     fields = ", ".join(f"{name} = ${n}" for n, name in enumerate(fresh, 2))
     other = " OR ".join(f"{name} IS DISTINCT FROM ${n}" for n, name in enumerate(fresh, 2))
     changed = await conn.fetchval(
-        f"UPDATE users SET {fields}, updated_at = now() WHERE id = $1 AND ({other}) RETURNING true",  # noqa: S608 - names of our form
+        f"UPDATE users SET {fields}, updated_at = now() WHERE id = $1 AND deleted_at IS NULL"  # noqa: S608 - names of our form
+        f" AND ({other}) RETURNING true",
         user_id,
         *(told[name] for name in fresh),
     )

@@ -16,6 +16,7 @@ from hub.plumbing.settings.parsing import (
     Networks,
     Part,
     PerAskerLimit,
+    PerPersonLimit,
     SmtpUrl,
     StrongSecret,
     TimeZone,
@@ -108,6 +109,9 @@ class Questions(Part):
     urgent_claims: int = env("URGENT_CLAIMS", 3, "answerers at once", ge=1)
     urgent_claim_lease_s: int = env("URGENT_CLAIM_LEASE", 180, "s", ge=1)
     urgent_per_asker: PerAskerLimit = env("URGENT_PER_ASKER", "1:3", "open at once : a day")
+    urgent_per_person: PerPersonLimit = env(
+        "URGENT_PER_PERSON", "6:600", "wakes a day : s between two pushes"
+    )
     unseen_push_urgent_s: int = env("UNSEEN_PUSH_URGENT", 30, "s; unless acknowledged", ge=0)
     unseen_email_urgent_s: int = env("UNSEEN_EMAIL_URGENT", 240, "s; 0 = never", ge=0)
     unseen_push_s: int = env("UNSEEN_PUSH", 60, "s; unless acknowledged", ge=0)
