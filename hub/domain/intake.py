@@ -9,9 +9,10 @@ from uuid import UUID
 import msgspec
 import structlog
 
+from hub.domain import erasure
 from hub.domain.context import Domain, Known
 from hub.domain.notifications import welcome
-from hub.domain.people import members, revocation
+from hub.domain.people import members, revocation, standing
 from hub.domain.people.sessions import Service
 from hub.domain.places import geometry
 from hub.domain.questions import accepting, answering, asking, closing
@@ -28,6 +29,7 @@ from protocol.domain_events import (
     QuestionClosedEvent,
     QuestionCreatedEvent,
     SessionRevoked,
+    UserDeleted,
     UserRegistered,
     UserUpdated,
 )
@@ -207,7 +209,14 @@ async def _registered(d: Domain, change: Change, event: UserRegistered, at: date
 
 
 async def _updated(d: Domain, change: Change, event: UserUpdated, at: datetime) -> None:
+    """Whose region is another one now has sockets that move."""
+    before = await standing.locked(d, change.conn, event.user_id)
     await members.update(change, event, at)
+    await standing.tell_move(d, change, event.user_id, before)
+
+
+async def _deleted(d: Domain, change: Change, event: UserDeleted, at: datetime) -> None:
+    await erasure.erase(d, change, event.user_id)
 
 
 async def _session_revoked(d: Domain, change: Change, event: SessionRevoked, at: datetime) -> None:
@@ -265,6 +274,7 @@ async def _answer_accepted(
 HANDLERS: Final[dict[type[Message], Callable[[Domain, Change, Any, Any], Awaitable[None]]]] = {
     UserRegistered: _registered,
     UserUpdated: _updated,
+    UserDeleted: _deleted,
     SessionRevoked: _session_revoked,
     QuestionCreatedEvent: _question_created,
     QuestionClosedEvent: _question_closed,

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
+from hub.domain.context import Known
 from hub.plumbing.stores.outbox import Change
 from hub.plumbing.stores.postgres import Connection, Row
 from protocol.domain_events import UserUpdated
@@ -21,6 +22,16 @@ async def ensure(conn: Connection, user_id: str) -> None:
     await conn.execute(
         "INSERT INTO notification_preferences (user_id) VALUES ($1) ON CONFLICT DO NOTHING", user_id
     )
+
+
+HASHED: Final = "'sha256:' || encode(sha256(convert_to({}, 'UTF8')), 'hex')"
+"""SQL: what stays of a suppressed address after erasure."""
+
+
+async def check_living(conn: Connection, user_id: str) -> None:
+    """Raises Known for somebody erased: nothing that comes late makes them known again."""
+    if await conn.fetchval("SELECT deleted_at FROM users WHERE id = $1", user_id) is not None:
+        raise Known("This person is erased.")
 
 
 def author_of(row: Row) -> Author:
@@ -49,21 +60,25 @@ async def update(change: Change, event: UserUpdated, at: datetime | None = None)
     nothing newer is known. `at`: when it happened, now by default.
     """
     await ensure(change.conn, event.user_id)
-    told = {name: getattr(event, name) for name in event.__struct_fields__ if name != "user_id"}
+    await check_living(change.conn, event.user_id)
+    fields = (name for name in event.__struct_fields__ if name != "user_id")
+    told = {name: value for name in fields if (value := getattr(event, name)) is not None}
     await write_facts(change.conn, event.user_id, told, at or datetime.now(UTC))
 
 
 async def write_facts(conn: Connection, user_id: str, told: dict[str, Any], at: datetime) -> bool:
-    """Write what is newer than what is known; whether that changed anything."""
+    """Write what is newer than what is known (None: that there is none); whether that changed
+    anything. Of somebody erased nothing is."""
     if told.get("email") is not None:
         told["email"] = normal_form(told["email"])
-    fresh = await newer(conn, user_id, [n for n, value in told.items() if value is not None], at)
+    fresh = await newer(conn, user_id, list(told), at)
     if not fresh:
         return False
     fields = ", ".join(f"{name} = ${n}" for n, name in enumerate(fresh, 2))
     other = " OR ".join(f"{name} IS DISTINCT FROM ${n}" for n, name in enumerate(fresh, 2))
     changed = await conn.fetchval(
-        f"UPDATE users SET {fields}, updated_at = now() WHERE id = $1 AND ({other}) RETURNING true",  # noqa: S608 - names of our form
+        f"UPDATE users SET {fields}, updated_at = now() WHERE id = $1 AND deleted_at IS NULL"  # noqa: S608 - names of our form
+        f" AND ({other}) RETURNING true",
         user_id,
         *(told[name] for name in fresh),
     )
