@@ -48,8 +48,10 @@ async def _verified(d: Domain, text: str, *, is_read: bool) -> Token | Service:
 
 
 def _check_kind(route: Route, caller: Token | Service) -> None:
-    if route.auth.kind == "user" and not isinstance(caller, Token):
-        raise forbidden("This needs a person's access token.")
+    if route.auth.kind == "user" and isinstance(caller, Service):
+        if not route.auth.service:
+            raise forbidden("This needs a person's access token.")
+        caller.need(route.auth.service)
     if route.auth.kind == "admin" and isinstance(caller, Token) and caller.role != "admin":
         raise forbidden("This needs an administrator.")
     if route.auth.kind == "service" and not isinstance(caller, Service):

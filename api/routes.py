@@ -12,8 +12,10 @@ from api.handlers import (
     domain_events,
     notifications,
     places,
+    points,
     questions,
     rooms,
+    search,
     sessions,
 )
 from api.route import delete, get, post, put
@@ -21,10 +23,12 @@ from protocol.rest.operation import Auth, Rate
 
 NOBODY: Final = Auth("none")
 USER: Final = Auth("user")
+USER_OR_PRESENCE: Final = Auth("user", service="presence:read")
 SELF: Final = Auth("user", own="self")
 SELF_OR_ADMIN: Final = Auth("user", own="self", admin=True)
 OWNER: Final = Auth("user", own="owner", admin=True)
 ASKER: Final = Auth("user", own="asker")
+ADMIN: Final = Auth("admin")
 AUTH: Final = Auth("service", scope="auth:write")
 ADMIN_OR_AUTH: Final = Auth("admin", scope="auth:write")
 COOKIE: Final = Auth("none", proof="refresh token or cookie+csrf")
@@ -36,6 +40,7 @@ DEFAULT: Final = Rate("default")
 ANONYMOUS: Final = Rate("anonymous default")
 SERVICE: Final = Rate("service")
 OFTEN: Final = Rate(per_minute=100)
+HALF: Final = Rate(per_minute=50)
 SELDOM: Final = Rate(per_minute=5)
 TEN: Final = Rate(per_minute=10)
 TEN_A_LOGIN: Final = Rate(per_minute=10, by="token family", unverified=30)
@@ -54,16 +59,24 @@ ROUTES: Final = (
     get("/push/web-key", NOBODY, ANONYMOUS, devices.web_key),
     post("/locations", USER, DEFAULT, places.locate),
     delete("/locations/me", USER, DEFAULT, places.forget),
+    get("/locations/nearby", USER_OR_PRESENCE, DEFAULT, places.nearby),
     get("/regions", NOBODY, ANONYMOUS, places.regions, cache_s=HOUR),
     get("/neighbourhoods", NOBODY, ANONYMOUS, places.neighbourhoods, cache_s=HOUR),
+    put("/admin/regions/{code}", ADMIN, DEFAULT, places.put_region),
+    put("/admin/neighbourhoods/{code}", ADMIN, DEFAULT, places.put_neighbourhood),
+    get("/search", NOBODY, HALF, search.find, cache_s=600),
+    get("/trending", NOBODY, HALF, search.trending, cache_s=600),
     get("/questions", NOBODY, OFTEN, questions.listed, cache_s=300),
     get("/questions/{id}", NOBODY, OFTEN, questions.one),
     get("/questions/{id}/answers", NOBODY, OFTEN, answers.listed),
     post("/questions", USER, SELDOM, questions.ask, status=201, once=True),
     put("/questions/{id}", OWNER, DEFAULT, questions.change),
     delete("/questions/{id}", OWNER, DEFAULT, questions.delete),
+    put("/questions/{id}/like", USER, OFTEN, questions.like),
+    delete("/questions/{id}/like", USER, OFTEN, questions.unlike),
     post("/answers", USER, SELDOM, answers.give, status=201, once=True),
     put("/answers/{id}/accept", ASKER, DEFAULT, answers.accept),
+    get("/points/{userId}", SELF_OR_ADMIN, DEFAULT, points.listed),
     post("/notifications", NOTIFY, SERVICE, notifications.tell, status=202, once=True),
     post("/notifications/acks", USER, OFTEN, notifications.ack),
     put("/notifications/read-all", SELF, OFTEN, notifications.read_all),

@@ -118,9 +118,10 @@ class Keys:
     def rate(self, scope: str, key: str) -> str:
         return f"{self.prefix}rl:{scope}:{key}"
 
-    def trending(self) -> str:
-        """A sorted set: hashtags of the last 24 hours by number of questions (S2-071)."""
-        return f"{self.prefix}trending:tags:24h"
+    def trending(self, region: str | None = None) -> str:
+        """A sorted set: hashtags of the last 24 hours by number of questions (S2-071), of all
+        regions or of one."""
+        return f"{self.prefix}trending:tags:24h" + (f":{region}" if region is not None else "")
 
     def alert(self, dependency: str) -> str:
         """Held by the worker that says of a dependency that it is away, for all of them."""

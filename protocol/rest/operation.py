@@ -16,7 +16,8 @@ Method = Literal["GET", "POST", "PUT", "DELETE"]
 class Auth:
     """Who may call. `own` says whose thing it must be: the caller's own id, or of what they made.
 
-    Admins may do what `admin` says, also with things that are not theirs. Kind `admin` with a scope
+    Admins may do what `admin` says, also with things that are not theirs; services that have the
+    scope `service` may, too. Kind `admin` with a scope
     is for services, too, that have it. `proof` is what says who calls instead of a header.
     """
 
@@ -24,6 +25,7 @@ class Auth:
     scope: str = ""
     own: Literal["", "self", "owner", "asker"] = ""
     admin: bool = False
+    service: str = ""
     proof: Literal["", "refresh token or cookie+csrf"] = ""
 
     def __str__(self) -> str:

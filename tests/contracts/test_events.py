@@ -23,8 +23,6 @@ DOMAIN: Final[dict[str, dict[str, Any]]] = {row["name"]: row for row in CONTRACT
 SOCKET_NOT_BUILT: Final = {
     "tag:follow",
     "tag:unfollow",
-    "question:updated",
-    "trending:updated",
     "chat:join-room",
     "chat:leave-room",
     "chat:send-message",
@@ -37,7 +35,6 @@ SOCKET_NOT_BUILT: Final = {
 }
 DOMAIN_NOT_BUILT: Final = {
     "user.deleted",
-    "question.updated",
     "notification.delivered",
     "notification.seen",
 }

@@ -10,6 +10,7 @@ from protocol.domain_events import UserUpdated
 from protocol.errors import not_found
 from protocol.events.questions import Author
 from protocol.mail_address import normal_form
+from protocol.rest.questions import Asker
 from protocol.texts import DEFAULT_LANGUAGE, language_of
 
 
@@ -42,6 +43,31 @@ async def author(conn: Connection, user_id: str) -> Author:
     if row is None:
         raise not_found("user")
     return author_of(row)
+
+
+ASKER = "u.nickname, u.is_local_verified, u.region_code AS home_region"
+"""SQL: what an Asker is made of, of users u, beside a row's `user_id`."""
+
+
+def asker_of(row: Row) -> Asker:
+    """Who asked, from a row with `user_id` and what ASKER selects."""
+    return Asker(
+        user_id=row["user_id"],
+        nickname=row["nickname"],
+        is_local_verified=row["is_local_verified"],
+        region_code=row["home_region"],
+    )
+
+
+async def asker(conn: Connection, user_id: str) -> Asker:
+    """Raises NOT_FOUND for a person nobody registered."""
+    row = await conn.fetchrow(
+        f"SELECT id AS user_id, {ASKER} FROM users u WHERE id = $1 AND deleted_at IS NULL",  # noqa: S608 - a constant
+        user_id,
+    )
+    if row is None:
+        raise not_found("user")
+    return asker_of(row)
 
 
 async def update(change: Change, event: UserUpdated, at: datetime | None = None) -> None:

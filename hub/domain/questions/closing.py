@@ -5,13 +5,12 @@ from uuid import uuid4
 
 from hub.domain.context import Domain, Known
 from hub.domain.questions import urgent
-from hub.domain.questions.question import Question, locked
+from hub.domain.questions.question import Question, locked, rooms_of
 from hub.domain.rules.states import AWAITING, QuestionStatus, UrgentState
 from hub.plumbing.stores.outbox import Change
 from protocol.errors import conflict, forbidden
 from protocol.events import emit
 from protocol.events.questions import QuestionStatus as StatusMessage
-from protocol.names import neighbourhood_room, question_room
 
 
 async def close(
@@ -64,8 +63,5 @@ async def _check_news(change: Change, question_id: str, status: QuestionStatus) 
 
 def _tell(change: Change, question: Question, status: QuestionStatus) -> None:
     message = StatusMessage(question_id=question.id, status=status)
-    rooms = [question_room(question.id)]
-    if question.neighbourhood_code is not None:
-        rooms.append(neighbourhood_room(question.neighbourhood_code))
-    event = emit("question:closed", message, id=str(uuid4()), rooms=tuple(rooms))
+    event = emit("question:closed", message, id=str(uuid4()), rooms=rooms_of(question))
     change.tell(question.id, event)

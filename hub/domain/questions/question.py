@@ -12,8 +12,8 @@ from hub.domain.rules.states import QuestionStatus, UrgentState
 from hub.plumbing.stores.postgres import Connection, Row, acquire
 from protocol.domain_events import Envelope
 from protocol.errors import not_found
-from protocol.events.questions import Author, Place
-from protocol.names import mute_room, user_room
+from protocol.events.questions import Place
+from protocol.names import mute_room, neighbourhood_room, question_room, user_room
 from protocol.payload import Message, plain
 from protocol.rest import questions as rest
 
@@ -43,9 +43,11 @@ class Question:
     urgent_state: UrgentState | None
     deadline_at: datetime | None
     answer_count: int
+    like_count: int
     accepted_answer_id: str | None
     first_answer_at: datetime | None
     closed_at: datetime | None
+    edited_at: datetime | None
     created_at: datetime
     updated_at: datetime
 
@@ -69,9 +71,11 @@ class Question:
             urgent_state=None if state is None else UrgentState(state),
             deadline_at=row["deadline_at"],
             answer_count=row["answer_count"],
+            like_count=row["like_count"],
             accepted_answer_id=row["accepted_answer_id"],
             first_answer_at=row["first_answer_at"],
             closed_at=row["closed_at"],
+            edited_at=row["edited_at"],
             created_at=row["created_at"],
             updated_at=row["updated_at"],
         )
@@ -120,7 +124,7 @@ class Question:
             rooms.append(mute_room(self.neighbourhood_code))
         return tuple(rooms)
 
-    def shown_by(self, who: Author, *, with_place: bool = False) -> rest.Question:
+    def shown_by(self, who: rest.Asker, *, with_place: bool = False) -> rest.Question:
         """As its asker's, for a reader; the place only for signed-in people while it is open."""
         return rest.Question(
             id=self.id,
@@ -134,6 +138,8 @@ class Question:
             urgency=self.urgency,
             status=self.status.value,
             answer_count=self.answer_count,
+            like_count=self.like_count,
+            has_accepted_answer=self.accepted_answer_id is not None,
             accepted_answer_id=self.accepted_answer_id,
             created_at=self.created_at,
             updated_at=self.updated_at,
@@ -141,6 +147,14 @@ class Question:
             urgent_state=self.urgent_state.value if self.urgent_state else None,
             location=self.place if with_place and self.active else None,
         )
+
+
+def rooms_of(question: Question) -> tuple[str, ...]:
+    """Who hears what becomes of it: its own room, and its neighbourhood's."""
+    rooms = [question_room(question.id)]
+    if question.neighbourhood_code is not None:
+        rooms.append(neighbourhood_room(question.neighbourhood_code))
+    return tuple(rooms)
 
 
 def excerpt(text: str) -> str:
@@ -164,7 +178,7 @@ async def find(d: Domain, question_id: str, *, signed_in: bool) -> rest.Question
 
 async def shown(conn: Connection, question: Question, *, with_place: bool = False) -> rest.Question:
     """With its asker. Raises NOT_FOUND for one whose asker is gone."""
-    who = await members.author(conn, question.user_id)
+    who = await members.asker(conn, question.user_id)
     return question.shown_by(who, with_place=with_place)
 
 

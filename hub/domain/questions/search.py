@@ -1,0 +1,67 @@
+"""Search: questions and hashtags that hold what is looked for, the most fitting first."""
+
+from typing import Final
+
+from hub.domain.context import Domain
+from hub.domain.questions.listing import GRAMS, NEWEST, Where, count, page_of, pages, wanted
+from hub.plumbing.stores.postgres import Connection, acquire
+from protocol.events.places import TagCount
+from protocol.rest.questions import Question
+from protocol.rest.search import Found, SearchQuery
+
+MOST_TAGS: Final = 20
+MOST_RANKED: Final = 1000
+"""So many of the newest that were found are put in order; what is older fits as well, and is read
+by nobody. It stands on no page."""
+
+
+async def search(d: Domain, query: SearchQuery) -> Found:
+    """One page of questions, and the hashtags that hold the words, most used first."""
+    questions: tuple[Question, ...] = ()
+    tags: tuple[TagCount, ...] = ()
+    total = 0
+    async with acquire(d.pool) as conn, conn.transaction(isolation="repeatable_read"):
+        grams = await wanted(conn, query.q.split())
+        if query.kind != "tags":
+            questions, total = await _questions(conn, query, grams)
+        if query.kind != "questions":
+            tags = await _tags(conn, query, grams)
+    return Found(questions=questions, tags=tags, pagination=pages(query.page, total))
+
+
+async def _questions(
+    conn: Connection, query: SearchQuery, grams: list[str]
+) -> tuple[tuple[Question, ...], int]:
+    """Those whose title holds the words as they were typed, then those whose text does, then those
+    that hold them somehow; the newest first. The number is that of all that can be paged to.
+    """
+    where = _where(query, GRAMS, grams)
+    total = min(await count(conn, where), MOST_RANKED)
+    typed, most = where.put(query.q), where.put(MOST_RANKED)
+    holds = "(strpos(search_form({}), search_form({})) > 0)::int"
+    fits = f"2 * {holds.format('q.title', typed)} + {holds.format('q.content', typed)}"
+    select = (
+        f"SELECT q.*, {fits} AS fits FROM (SELECT * FROM questions q WHERE {where}"  # noqa: S608 - constants
+        f" ORDER BY {NEWEST} LIMIT {most}) q"
+    )
+    return await page_of(conn, (select, f"q.fits DESC, {NEWEST}"), where, query.page), total
+
+
+async def _tags(conn: Connection, query: SearchQuery, grams: list[str]) -> tuple[TagCount, ...]:
+    where = _where(query, "search_grams(q.hashtags) @> {grams}::text[]", grams)
+    typed = where.put(query.q)
+    rows = await conn.fetch(
+        f"SELECT tag, count(*)::int AS used FROM questions q, unnest(q.hashtags) AS tag"  # noqa: S608 - constants
+        f" WHERE {where} AND strpos(search_form(tag), search_form({typed})) > 0"
+        f" GROUP BY tag ORDER BY used DESC, tag LIMIT {MOST_TAGS}",
+        *where.values,
+    )
+    return tuple(TagCount(tag=row["tag"], count=row["used"]) for row in rows)
+
+
+def _where(query: SearchQuery, holds: str, grams: list[str]) -> Where:
+    where = Where()
+    if query.region is not None:
+        where.add("q.region_code = {}", query.region)
+    where.add(holds.format(grams="{}"), grams)
+    return where
