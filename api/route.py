@@ -52,6 +52,11 @@ class Call(Generic[B, Q]):
         """What the verb answers in a change of its own; once only for an Idempotency-Key."""
         return await change_once(self.domain, self.once, answer, verb)
 
+    async def may_lag(self) -> bool:
+        """Whether a replica will do: whoever calls has written nothing in the last seconds."""
+        user_id = self.caller.user_id if isinstance(self.caller, Token) else None
+        return await self.domain.reads.may_lag(user_id)
+
     @property
     def person(self) -> Token:
         assert isinstance(self.caller, Token)

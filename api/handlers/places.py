@@ -73,7 +73,9 @@ async def nearby(call: Call[None, NearbyQuery]) -> Nearby:
     """Open questions near a place; for admins and services, how many answerers are there."""
     query = call.query
     if query.kind == "questions":
-        found = await near.questions(call.domain, query.lat, query.lng, query.radius_m)
+        found = await near.questions(
+            call.domain, query.lat, query.lng, query.radius_m, may_lag=await call.may_lag()
+        )
         return Nearby(questions=found)
     if isinstance(call.caller, Token) and not call.is_admin:
         raise forbidden("How many people are near is for admins and services.")

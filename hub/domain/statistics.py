@@ -7,10 +7,11 @@ from zoneinfo import ZoneInfo
 
 from hub.domain.context import Domain
 from hub.plumbing.stores import redis_client
+from hub.plumbing.stores.cache import Family
 from hub.plumbing.stores.postgres import Connection, acquire
 from protocol.events import emit
 from protocol.events.places import TagCount, TrendingUpdated
-from protocol.names import region_room
+from protocol.names import cached_trending, region_room
 from protocol.rest.search import Trending
 
 TRENDING_MOST: Final = 20
@@ -69,6 +70,8 @@ async def roll_up(d: Domain, day: date, zone: str) -> None:
 
 Tags = list[tuple[str, int]]
 
+TRENDING: Final = Family("trending", 900)
+
 
 async def count_trending(d: Domain) -> Tags:
     """The hashtags of the last 24 hours (C28), most used first, kept for an hour where GET
@@ -87,6 +90,7 @@ async def count_trending(d: Domain) -> Tags:
                 pipe.expire(key, TRENDING_KEPT_S)
         await pipe.execute()
     async with d.outbox.change() as change:
+        change.invalidate(cached_trending(), *map(cached_trending, by_region))
         for region, tags in by_region.items():
             room = region_room(region)
             message = TrendingUpdated(window=WINDOW, tags=_counts(tags))
@@ -96,15 +100,24 @@ async def count_trending(d: Domain) -> Tags:
 
 
 async def trending(d: Domain, region: str | None) -> Trending:
-    """What the hour's job counted; counted now where it has not been yet, or Redis is away."""
+    """What the hour's job counted, kept for a quarter of an hour and made anew ahead (C27)."""
+    return await d.cache.read(
+        TRENDING,
+        cached_trending(region).removeprefix("trending:"),
+        Trending,
+        lambda lag: _trending(d, region, lag),
+    )
+
+
+async def _trending(d: Domain, region: str | None, may_lag: bool) -> Trending:
+    """Counted now where it has not been yet, or Redis is away."""
     try:
         found: Any = await d.redis.zrange(d.keys.trending(region), 0, -1, withscores=True)
     except redis_client.AWAY:
         found = []
     tags = [(tag.decode(), int(used)) for tag, used in found]
     if not tags:
-        async with acquire(d.pool) as conn:
-            tags = await _count(conn, d.now(), region)
+        tags = await d.reads.run(lambda conn: _count(conn, d.now(), region), may_lag=may_lag)
     ordered = sorted(tags, key=lambda one: (-one[1], one[0]))
     return Trending(trending_tags=_counts(ordered), window=WINDOW)
 

@@ -2,14 +2,17 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
+from hub.domain.context import Domain
+from hub.plumbing.stores.cache import Family
 from hub.plumbing.stores.outbox import Change
 from hub.plumbing.stores.postgres import Connection, Row
 from protocol.domain_events import UserUpdated
 from protocol.errors import not_found
 from protocol.events.questions import Author
 from protocol.mail_address import normal_form
+from protocol.names import cached_user
 from protocol.rest.questions import Asker
 from protocol.texts import DEFAULT_LANGUAGE, language_of
 
@@ -70,6 +73,19 @@ async def asker(conn: Connection, user_id: str) -> Asker:
     return asker_of(row)
 
 
+CACHED: Final = Family("user")
+"""S2-093, invalidated by what changes a person."""
+
+
+async def known(d: Domain, user_id: str) -> Asker:
+    """Somebody who asked, from the cache. Raises NOT_FOUND for a person nobody registered."""
+
+    async def load(may_lag: bool) -> Asker:
+        return await d.reads.run(lambda conn: asker(conn, user_id), may_lag=may_lag)
+
+    return await d.cache.read(CACHED, user_id, Asker, load)
+
+
 async def update(change: Change, event: UserUpdated, at: datetime | None = None) -> None:
     """user.updated: only the fields that were sent change, and of these only those of which
     nothing newer is known. `at`: when it happened, now by default.
@@ -77,6 +93,7 @@ async def update(change: Change, event: UserUpdated, at: datetime | None = None)
     await ensure(change.conn, event.user_id)
     told = {name: getattr(event, name) for name in event.__struct_fields__ if name != "user_id"}
     await write_facts(change.conn, event.user_id, told, at or datetime.now(UTC))
+    change.invalidate(cached_user(event.user_id))
 
 
 async def write_facts(conn: Connection, user_id: str, told: dict[str, Any], at: datetime) -> bool:

@@ -1,13 +1,24 @@
 """Regions and neighbourhoods: which of them a place lies in."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
+
+import structlog
 
 from hub.domain.places.geometry import distance_m
+from hub.plumbing.life.lasting import Lasting
 from hub.plumbing.stores.outbox import Change
-from hub.plumbing.stores.postgres import Pool
+from hub.plumbing.stores.postgres import AWAY, Pool
 from protocol.errors import conflict, invalid
+from protocol.names import ATLAS
 from protocol.rest.places import NeighbourhoodForm, NeighbourhoodRow, RegionForm, RegionRow
+
+log = structlog.get_logger(__name__)
+
+LOOK_S: Final = 30.0
+"""How late a change is in force whose news was lost, at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +95,26 @@ async def load_atlas(pool: Pool) -> Atlas:
     )
 
 
+async def keep_current(atlas: Atlas, pool: Pool, changed: asyncio.Event) -> None:
+    """Read the atlas anew when somebody has changed it, and now and then in case that was not
+    heard; until cancelled."""
+    failing = Lasting(log, "atlas.not_read", "atlas.read_again")
+    while True:
+        try:
+            async with asyncio.timeout(LOOK_S):
+                await changed.wait()
+        except TimeoutError:
+            pass
+        changed.clear()
+        try:
+            await atlas.reload(pool)
+            failing.over()
+        except AWAY as error:
+            failing.seen(error=type(error).__name__)
+            await asyncio.sleep(1)
+            changed.set()
+
+
 async def put_region(change: Change, code: str, form: RegionForm) -> RegionRow:
     """Make, change or switch off a region. Raises CONFLICT for one that has open questions, or
     takes what no other holds, and is to be switched off.
@@ -105,6 +136,7 @@ async def put_region(change: Change, code: str, form: RegionForm) -> RegionRow:
         form.shard,
     )
     assert row is not None
+    change.invalidate(ATLAS)
     return RegionRow(**dict(row))
 
 
@@ -137,4 +169,5 @@ async def put_neighbourhood(change: Change, code: str, form: NeighbourhoodForm) 
         form.is_active,
     )
     assert row is not None
+    change.invalidate(ATLAS)
     return NeighbourhoodRow(**dict(row))

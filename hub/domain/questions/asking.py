@@ -16,7 +16,7 @@ from protocol.domain_events import QuestionCreatedEvent
 from protocol.errors import Code, HubError, conflict, invalid
 from protocol.events import emit
 from protocol.events.questions import Author, QuestionCreated
-from protocol.names import neighbourhood_room, tag_room
+from protocol.names import QUESTION_LISTS, neighbourhood_room, tag_room
 from protocol.rest import questions as rest
 from protocol.rest.questions import Ask
 
@@ -49,6 +49,7 @@ async def ask(
     question = await _insert(d, conn, id, asker, form, at)
     who = await members.asker(conn, asker)
     shown = question.shown_by(who, with_place=True)
+    change.invalidate(QUESTION_LISTS)
     _tell_rooms(change, shown)
     if question.urgent_state is UrgentState.OPEN:
         question = await progress.set_out(d, change, question)

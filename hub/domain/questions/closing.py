@@ -11,6 +11,7 @@ from hub.plumbing.stores.outbox import Change
 from protocol.errors import conflict, forbidden
 from protocol.events import emit
 from protocol.events.questions import QuestionStatus as StatusMessage
+from protocol.names import QUESTION_LISTS, cached_question
 
 
 async def close(
@@ -38,7 +39,7 @@ async def close(
         raise conflict("The question is closed already.")
     question = await urgent.overtaken(d, change, question, at or d.now())
     if question.urgent_state not in (None, UrgentState.CLOSED):
-        await urgent.move(change.conn, question, UrgentState.CLOSED)
+        await urgent.move(change, question, UrgentState.CLOSED)
     row = await change.conn.fetchrow(
         "UPDATE questions SET status = $2, lat = NULL, lng = NULL, updated_at = $3,"
         " closed_at = least(closed_at, $4) WHERE id = $1 RETURNING *",
@@ -48,6 +49,7 @@ async def close(
         at or d.now(),
     )
     assert row is not None
+    change.invalidate(cached_question(question_id), QUESTION_LISTS)
     _tell(change, question, status)
     if question.urgent_state in AWAITING:
         await urgent.end(d, change, question, "closed")

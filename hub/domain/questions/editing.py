@@ -10,6 +10,7 @@ from hub.plumbing.stores.outbox import Change
 from protocol.errors import conflict, forbidden
 from protocol.events import emit
 from protocol.events.questions import QuestionStatus
+from protocol.names import QUESTION_LISTS, cached_question
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,7 @@ async def edit(
         at,
     )
     assert row is not None
+    change.invalidate(cached_question(question_id), QUESTION_LISTS)
     changed = Question.of(row)
     message = QuestionStatus(question_id=question_id, status=changed.status)
     event = emit("question:updated", message, id=str(uuid4()), rooms=rooms_of(changed))

@@ -4,6 +4,7 @@ from hub.domain.context import Domain
 from hub.domain.people import members
 from hub.domain.questions.question import locked
 from hub.plumbing.stores.outbox import Change
+from protocol.names import cached_question
 
 
 async def like(d: Domain, change: Change, user_id: str, question_id: str) -> None:
@@ -38,3 +39,4 @@ async def _count(change: Change, question_id: str, by: int) -> None:
     await change.conn.execute(
         "UPDATE questions SET like_count = like_count + $2 WHERE id = $1", question_id, by
     )
+    change.invalidate(cached_question(question_id))

@@ -1,12 +1,18 @@
 """The list of open questions: filtered, 20 a page, by time, popularity or urgency (S2-119)."""
 
+from base64 import urlsafe_b64encode
 from collections.abc import Sequence
 from typing import Any, Final
+
+import msgspec
+from msgspec import Struct, structs
 
 from hub.domain.context import Domain
 from hub.domain.people.members import ASKER, asker_of
 from hub.domain.questions.question import Question
-from hub.plumbing.stores.postgres import Connection, acquire
+from hub.plumbing.stores.cache import Family
+from hub.plumbing.stores.postgres import Connection
+from protocol.names import QUESTION_LISTS
 from protocol.rest import questions as rest
 from protocol.rest.paging import Pagination
 from protocol.rest.questions import Questions, QuestionsQuery
@@ -40,16 +46,37 @@ class Where:
         return " AND ".join(self._all)
 
 
+LISTS: Final = Family("questions", 300, QUESTION_LISTS)
+COUNTS: Final = Family("question_count", 300, QUESTION_LISTS)
+"""C31. What is in a list changes with a question, what it says of answers and likes with time."""
+
+
 async def page(d: Domain, query: QuestionsQuery) -> Questions:
     """One page and the number of all; a question's place stands in no list."""
-    async with acquire(d.pool) as conn, conn.transaction(isolation="repeatable_read"):
+    return await d.cache.read(LISTS, key_of(query), Questions, lambda lag: _page(d, query, lag))
+
+
+def key_of(query: Struct) -> str:
+    """A query as the name of what it asks for (S2-094)."""
+    return urlsafe_b64encode(msgspec.json.encode(query)).decode()
+
+
+async def _page(d: Domain, query: QuestionsQuery, may_lag: bool) -> Questions:
+    async def number(may_lag: bool) -> int:
+        async def read(conn: Connection) -> int:
+            return await count(conn, await _where(conn, query))
+
+        return await d.reads.run(read, may_lag=may_lag)
+
+    async def read(conn: Connection) -> tuple[rest.Question, ...]:
         where = await _where(conn, query)
-        total = await count(conn, where)
-        if query.sort_by == "urgent":
-            select = _urgent_first(d, where, query.page)
-        else:
-            select = _sorted(where, query)
-        rows = await page_of(conn, select, where, query.page)
+        urgent = query.sort_by == "urgent"
+        select = _urgent_first(d, where, query.page) if urgent else _sorted(where, query)
+        return await page_of(conn, select, where, query.page)
+
+    same = structs.replace(query, page=1, sort_by="created_at")
+    total = await d.cache.read(COUNTS, key_of(same), int, number)
+    rows = await d.reads.run(read, may_lag=may_lag)
     return Questions(questions=rows, pagination=pages(query.page, total))
 
 

@@ -78,16 +78,20 @@ STEP: Final = 5
 """Numbers of people at a place are told so coarsely, and none under it: nobody is found by them."""
 
 
-async def questions(d: Domain, lat: float, lng: float, radius_m: int) -> tuple[NearbyQuestion, ...]:
+async def questions(
+    d: Domain, lat: float, lng: float, radius_m: int, *, may_lag: bool = False
+) -> tuple[NearbyQuestion, ...]:
     """Open questions within a circle whose place is still kept, the nearest first."""
-    async with acquire(d.pool) as conn:
-        rows = await conn.fetch(
+    rows = await d.reads.run(
+        lambda conn: conn.fetch(
             f"SELECT q.*, {ASKER} FROM questions q JOIN users u ON u.id = q.user_id"  # noqa: S608 - a constant
             " WHERE q.cell = ANY($1::bigint[]) AND q.status = 'active' AND q.lat IS NOT NULL"
             " AND q.created_at > $2 ORDER BY q.created_at DESC LIMIT 1000",
             geometry.cells_touching(geometry.rounded(lat), geometry.rounded(lng), radius_m),
             d.now() - PLACE_KEPT,
-        )
+        ),
+        may_lag=may_lag,
+    )
     found = [
         NearbyQuestion(
             question=Question.of(row).shown_by(asker_of(row)),

@@ -9,7 +9,8 @@ from hub.domain.context import Domain
 from hub.domain.people import members
 from hub.domain.places import geometry
 from hub.domain.rules.states import QuestionStatus, UrgentState
-from hub.plumbing.stores.postgres import Connection, Row, acquire
+from hub.plumbing.stores.cache import Family
+from hub.plumbing.stores.postgres import Connection, Row
 from protocol.domain_events import Envelope
 from protocol.errors import not_found
 from protocol.events.questions import Place
@@ -163,17 +164,28 @@ def excerpt(text: str) -> str:
     return flat if len(flat) <= EXCERPT else flat[: EXCERPT - 1] + "…"
 
 
+CACHED: Final = Family("question", 1800)
+"""C31: invalidated by each answer, acceptance, like and change."""
+
+
 async def find(d: Domain, question_id: str, *, signed_in: bool) -> rest.Question:
     """Raises NOT_FOUND."""
-    async with acquire(d.pool) as conn:
-        row = await conn.fetchrow(
-            "SELECT * FROM questions WHERE id = $1 AND status <> 'deleted'", question_id
+
+    async def load(may_lag: bool) -> Question:
+        row = await d.reads.run(
+            lambda conn: conn.fetchrow(
+                "SELECT * FROM questions WHERE id = $1 AND status <> 'deleted'", question_id
+            ),
+            may_lag=may_lag,
         )
         if row is None:
             raise not_found("question")
-        question = Question.of(row)
-        fresh = question.created_at > d.now() - PLACE_KEPT
-        return await shown(conn, question, with_place=signed_in and fresh)
+        return Question.of(row)
+
+    question = await d.cache.read(CACHED, question_id, Question, load)
+    fresh = question.created_at > d.now() - PLACE_KEPT
+    who = await members.known(d, question.user_id)
+    return question.shown_by(who, with_place=signed_in and fresh)
 
 
 async def shown(conn: Connection, question: Question, *, with_place: bool = False) -> rest.Question:

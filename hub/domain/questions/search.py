@@ -3,9 +3,11 @@
 from typing import Final
 
 from hub.domain.context import Domain
-from hub.domain.questions.listing import GRAMS, NEWEST, Where, count, page_of, pages, wanted
-from hub.plumbing.stores.postgres import Connection, acquire
+from hub.domain.questions.listing import GRAMS, NEWEST, Where, count, key_of, page_of, pages, wanted
+from hub.plumbing.stores.cache import Family
+from hub.plumbing.stores.postgres import Connection
 from protocol.events.places import TagCount
+from protocol.names import QUESTION_LISTS
 from protocol.rest.questions import Question
 from protocol.rest.search import Found, SearchQuery
 
@@ -15,18 +17,27 @@ MOST_RANKED: Final = 1000
 by nobody. It stands on no page."""
 
 
+FOUND: Final = Family("search", 600, QUESTION_LISTS)
+
+
 async def search(d: Domain, query: SearchQuery) -> Found:
     """One page of questions, and the hashtags that hold the words, most used first."""
-    questions: tuple[Question, ...] = ()
-    tags: tuple[TagCount, ...] = ()
-    total = 0
-    async with acquire(d.pool) as conn, conn.transaction(isolation="repeatable_read"):
+    return await d.cache.read(FOUND, key_of(query), Found, lambda lag: _search(d, query, lag))
+
+
+async def _search(d: Domain, query: SearchQuery, may_lag: bool) -> Found:
+    async def read(conn: Connection) -> Found:
+        questions: tuple[Question, ...] = ()
+        tags: tuple[TagCount, ...] = ()
+        total = 0
         grams = await wanted(conn, query.q.split())
         if query.kind != "tags":
             questions, total = await _questions(conn, query, grams)
         if query.kind != "questions":
             tags = await _tags(conn, query, grams)
-    return Found(questions=questions, tags=tags, pagination=pages(query.page, total))
+        return Found(questions=questions, tags=tags, pagination=pages(query.page, total))
+
+    return await d.reads.run(read, may_lag=may_lag)
 
 
 async def _questions(

@@ -21,7 +21,7 @@ from pydantic_settings import EnvSettingsSource
 
 from hub.plumbing.settings.parsing import Environment, Part
 from hub.plumbing.settings.process import Auth, Database, Process, Redis, Web
-from hub.plumbing.settings.product import Channels, Jobs, Questions, Retention, Sockets
+from hub.plumbing.settings.product import Cached, Channels, Jobs, Questions, Retention, Sockets
 
 NEEDED = (
     ("DATABASE_URL", "DB_HOST"),
@@ -69,6 +69,7 @@ class Settings:
     questions: Questions
     jobs: Jobs
     retention: Retention
+    cached: Cached
     channels: Channels
     given: frozenset[str]
 
