@@ -120,7 +120,7 @@ resource "aws_lb_listener_rule" "sockets" {
   listener_arn = aws_lb_listener.https.arn
   priority     = 20
   condition {
-    path_pattern { values = ["/socket.io/*"] }
+    path_pattern { values = ["/socket.io/*", "/socket.io-msgpack/*"] }
   }
   action {
     type             = "forward"

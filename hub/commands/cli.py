@@ -279,6 +279,47 @@ def drain(
     raise typer.Exit(bus_commands.run(settings, work))
 
 
+@app.command()
+def doctor(
+    url: Annotated[str, typer.Argument(help="What clients are given, as https://hub.example.")],
+    token: Annotated[str, typer.Option(help="An access token, to go on behind CONNECT.")] = "",
+    idle: Annotated[bool, typer.Option(help="Wait for a ping on a quiet socket, too.")] = True,
+) -> None:
+    """Walk the path to an installation as a client does: proxies, upgrade, recovery, routes."""
+    import asyncio
+
+    from hub.commands.doctor import doctor_command
+
+    raise typer.Exit(asyncio.run(doctor_command(url, token or None, patient=idle)))
+
+
+@app.command()
+def bench(
+    sockets: Annotated[int, typer.Option(min=20, help="How many connect.")] = 500,
+    events: Annotated[int, typer.Option(min=10, help="How many each of them hears.")] = 200,
+    passport: Annotated[str, typer.Option(help="Keep the figures in this file, for `plan`.")] = "",
+) -> None:
+    """Measure what the hub costs on this machine, on stores of its own; takes some ten seconds."""
+    from hub.commands.passport import bench_command
+
+    raise typer.Exit(bench_command(sockets, events, passport))
+
+
+@app.command()
+def plan(
+    sockets: Annotated[int, typer.Option(help="How many are connected at once.")],
+    passport: Annotated[str, typer.Option(help="What `dongne bench --passport` wrote.")],
+    events: Annotated[float, typer.Option(help="Events a second, in all rooms.")] = 10,
+    members: Annotated[float, typer.Option(help="Sockets that hear one event.")] = 200,
+    memory: Annotated[float, typer.Option(help="MiB that a node may have.")] = 512,
+) -> None:
+    """Work out how many nodes that takes; one more than needed, so that one may go."""
+    from hub.commands.plan import Need, plan_command
+
+    need = Need(sockets, events * members, events, memory)
+    raise typer.Exit(plan_command(passport, need))
+
+
 def main() -> None:
     sys.exit(app())
 

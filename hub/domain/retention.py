@@ -57,6 +57,7 @@ def _rows(ages: Ages) -> list[tuple[str, str, timedelta]]:
         ("expired_positions", _delete("user_locations", "expires_at"), timedelta(0)),
         ("expired_tokens", _delete("refresh_tokens", "expires_at"), timedelta(0)),
         ("question_recipients", _delete("question_recipients", "told_at"), ages.deliveries * day),
+        ("question_claims", _delete("question_claims", "claimed_at"), ages.deliveries * day),
         ("notification_dedup", _delete("notification_dedup", "created_at"), ages.dedup * day),
         ("idempotency_keys", _delete("idempotency_keys", "created_at"), ages.keys * day),
         ("outbox", _delete("outbox", "published_at"), ages.outbox * day),

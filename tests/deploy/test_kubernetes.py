@@ -182,11 +182,12 @@ def test_the_figures_of_the_sources() -> None:
 def test_the_ingress_leads_to_both_and_waits_as_long_as_each_needs() -> None:
     paths = {}
     for one in of_kind(objects(shipped()), "Ingress").values():
-        (row,) = one["spec"]["rules"][0]["http"]["paths"]
         waits = one["metadata"]["annotations"]["nginx.ingress.kubernetes.io/proxy-read-timeout"]
-        paths[row["path"]] = row["backend"]["service"]["name"], int(waits)
+        for row in one["spec"]["rules"][0]["http"]["paths"]:
+            paths[row["path"]] = row["backend"]["service"]["name"], int(waits)
     assert paths == {  # C47
         "/socket.io/": ("dongne-hub", 90),
+        "/socket.io-msgpack/": ("dongne-hub", 90),
         "/api/v1/notifications": ("dongne-api", 10),
         "/": ("dongne-api", 30),
     }

@@ -14,7 +14,9 @@ from uuid import uuid4
 import aiohttp
 import pytest
 import socketio
+from yarl import URL
 
+from hub.commands import doctor
 from hub.plumbing.settings.settings import Settings
 from protocol.tokens import sign_access
 from tests.client import Person
@@ -107,6 +109,7 @@ async def test_an_installation_behind_each(installation: Installation) -> None:
         }
         for url in urls.values():
             assert await smoke(url) == "everything answers\n"
+            await nothing_is_to_be_mended(url, installation)
             await routes_lead_to_both(url)
             await polling_stays_with_its_node(url, installation)
             await sockets_are_spread(url, installation)
@@ -134,6 +137,14 @@ async def smoke(url: str) -> str:
     said, _ = await process.communicate()
     assert process.returncode == (said != b"everything answers\n")
     return said.decode()
+
+
+async def nothing_is_to_be_mended(url: str, one: Installation) -> None:
+    """What `dongne doctor` says of it, but for the wait of 25 s on a quiet socket."""
+    async with from_address("127.0.0.3") as http:
+        path = doctor.Path(URL(url), http, one.token())
+        ill = [finding async for finding in doctor.examine(path, doctor.QUICK) if not finding.well]
+    assert ill == []
 
 
 async def routes_lead_to_both(url: str) -> None:

@@ -3,21 +3,32 @@
 import asyncio
 import importlib
 import inspect
+import logging
 import sys
 import time
+from collections.abc import Awaitable
+
+import structlog
 
 from tests.show import Item, Verdict
 
 
-async def _verdict(item: Item) -> Verdict:
+def _verdict(item: Item) -> Verdict:
+    """Each item has a loop of its own, so that none leaves a task to the next; those that are no
+    coroutine open theirs when they need one.
+    """
     try:
         result = item.measure()
-        return await result if inspect.isawaitable(result) else result
+        return asyncio.run(_awaited(result)) if inspect.isawaitable(result) else result
     except Exception as error:  # whatever is wrong with one item, the others are still shown
         while isinstance(error, ExceptionGroup):
             error = error.exceptions[0]
         text = str(error).strip().splitlines()
         return Verdict(False, f"{type(error).__name__}: {text[0] if text else ''}")
+
+
+async def _awaited(result: Awaitable[Verdict]) -> Verdict:
+    return await result
 
 
 def _items(what: str, numbers: list[str]) -> list[Item]:
@@ -34,11 +45,11 @@ def _items(what: str, numbers: list[str]) -> list[Item]:
 
 
 def main(what: str, numbers: list[str]) -> int:
-    """Each item has a loop of its own, so that none leaves a task to the next."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     failed = 0
     for item in _items(what, numbers):
         start = time.monotonic()
-        verdict = asyncio.run(_verdict(item))
+        verdict = _verdict(item)
         failed += not verdict.passed
         word = "pass" if verdict.passed else "fail"
         took = time.monotonic() - start

@@ -1,5 +1,6 @@
 """The cluster: what it must show, by real processes, with counts."""
 
+import asyncio
 import re
 import tempfile
 from collections.abc import AsyncIterator, Mapping
@@ -90,12 +91,12 @@ def empty_node() -> Verdict:
     return Verdict(passed, f"{figures} a message ({cost[HUB] / cost[NODE]:.2f} of {NODE})")
 
 
-async def busy_nodes() -> Verdict:
+def busy_nodes() -> Verdict:
     """CPU a delivery over both nodes, and what the publishing script costs Redis."""
     rows = run("S4", KINDS, REPS)
     cost = {kind: median(rows, kind, both_nodes) for kind in KINDS}
     lost = sum(int(row["incomplete"]) for found in rows.values() for row in found)
-    script = await script_cost()
+    script = asyncio.run(script_cost())
     figures = " ".join(f"{kind}={us:.2f}us" for kind, us in cost.items())
     ratio = cost[HUB] / cost[NODE]
     return Verdict(

@@ -282,6 +282,8 @@ async def test_what_is_past_its_time_goes_and_nothing_else(shift: Shift) -> None
     await _leave_behind(d, old, fresh)
     place = await ask(d, "mina", lat=33.5, created_at=fresh - timedelta(hours=25))
     open_place = await ask(d, "mina", lat=33.5)
+    claims = "INSERT INTO question_claims VALUES ($1, 'mina', $2, $2)"
+    await d.pool.executemany(claims, [(place, old), (open_place, fresh)])
     next_month = f"decisions_{(fresh.replace(day=1) + timedelta(days=40)):%Y_%m}"
     await d.pool.execute(f"DROP TABLE {next_month}")
 
@@ -290,7 +292,7 @@ async def test_what_is_past_its_time_goes_and_nothing_else(shift: Shift) -> None
     assert gone["partitions"] == 1
     assert await d.pool.fetchval("SELECT to_regclass('deliveries_2020_12')") is None
     assert await d.pool.fetchval("SELECT to_regclass($1)", next_month) is not None
-    for table in ("notification_dedup", "idempotency_keys", "outbox"):
+    for table in ("notification_dedup", "idempotency_keys", "outbox", "question_claims"):
         assert gone[table] == 1, table
     assert await d.pool.fetchval("SELECT count(*) FROM outbox WHERE key = 'wait'") == 1
     assert (gone["inbox_events"], gone["event_payloads"]) == (1, 1)
