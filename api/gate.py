@@ -150,7 +150,8 @@ def _answered(
             charset="utf-8",
         )
     if route.cache_s and caller is None:
-        response.headers["Cache-Control"] = f"public, max-age={route.cache_s}"
+        edge = f", s-maxage={route.edge_s}" if route.edge_s else ""
+        response.headers["Cache-Control"] = f"public, max-age={route.cache_s}{edge}"
     return response
 
 

@@ -91,6 +91,7 @@ def row(
     status: int = 200,
     once: bool = False,
     cache_s: int = 0,
+    edge_s: int = 0,
     max_items: int = MAX_ITEMS,
 ) -> Route:
     """A row of the table of routes; `path` stands behind the prefix of the API.
@@ -115,6 +116,7 @@ def row(
         answer=answer,
         idempotent=once,
         cache_s=cache_s,
+        edge_s=edge_s,
         max_items=max_items,
         handler=handler,
     )

@@ -47,6 +47,7 @@ TEN_A_LOGIN: Final = Rate(per_minute=10, by="token family", unverified=30)
 TEN_A_PERSON: Final = Rate(per_minute=10, by="userId")
 
 HOUR: Final = 3600
+DAY: Final = 86_400
 
 ROUTES: Final = (
     post("/auth/sessions", AUTH, TEN_A_PERSON, sessions.open_one),
@@ -60,8 +61,8 @@ ROUTES: Final = (
     post("/locations", USER, DEFAULT, places.locate),
     delete("/locations/me", USER, DEFAULT, places.forget),
     get("/locations/nearby", USER_OR_PRESENCE, DEFAULT, places.nearby),
-    get("/regions", NOBODY, ANONYMOUS, places.regions, cache_s=HOUR),
-    get("/neighbourhoods", NOBODY, ANONYMOUS, places.neighbourhoods, cache_s=HOUR),
+    get("/regions", NOBODY, ANONYMOUS, places.regions, cache_s=HOUR, edge_s=DAY),
+    get("/neighbourhoods", NOBODY, ANONYMOUS, places.neighbourhoods, cache_s=HOUR, edge_s=DAY),
     put("/admin/regions/{code}", ADMIN, DEFAULT, places.put_region),
     put("/admin/neighbourhoods/{code}", ADMIN, DEFAULT, places.put_neighbourhood),
     get("/search", NOBODY, HALF, search.find, cache_s=600),
