@@ -12,9 +12,8 @@ from protocol.rest.questions import Question
 from protocol.rest.search import Found, SearchQuery
 
 MOST_TAGS: Final = 20
-MOST_RANKED: Final = 1000
-"""So many of the newest that were found are put in order; what is older fits as well, and is read
-by nobody. It stands on no page."""
+MOST_RANKED: Final = 100
+"""So many of the newest that were found are looked into; the older ones follow by time."""
 
 
 FOUND: Final = Family("search", 600, QUESTION_LISTS)
@@ -44,16 +43,16 @@ async def _questions(
     conn: Connection, query: SearchQuery, grams: list[str]
 ) -> tuple[tuple[Question, ...], int]:
     """Those whose title holds the words as they were typed, then those whose text does, then those
-    that hold them somehow; the newest first. The number is that of all that can be paged to.
+    that hold them somehow; the newest first. And the number of all.
     """
     where = _where(query, GRAMS, grams)
-    total = min(await count(conn, where), MOST_RANKED)
+    total = await count(conn, where)
     typed, most = where.put(query.q), where.put(MOST_RANKED)
     holds = "(strpos(search_form({}), search_form({})) > 0)::int"
     fits = f"2 * {holds.format('q.title', typed)} + {holds.format('q.content', typed)}"
     select = (
-        f"SELECT q.*, {fits} AS fits FROM (SELECT * FROM questions q WHERE {where}"  # noqa: S608 - constants
-        f" ORDER BY {NEWEST} LIMIT {most}) q"
+        f"SELECT q.*, CASE WHEN q.place <= {most} THEN {fits} ELSE 0 END AS fits FROM"  # noqa: S608 - constants
+        f" (SELECT q.*, row_number() OVER (ORDER BY {NEWEST}) AS place FROM {where.rows}) q"
     )
     return await page_of(conn, (select, f"q.fits DESC, {NEWEST}"), where, query.page), total
 
@@ -62,8 +61,8 @@ async def _tags(conn: Connection, query: SearchQuery, grams: list[str]) -> tuple
     where = _where(query, "search_grams(q.hashtags) @> {grams}::text[]", grams)
     typed = where.put(query.q)
     rows = await conn.fetch(
-        f"SELECT tag, count(*)::int AS used FROM questions q, unnest(q.hashtags) AS tag"  # noqa: S608 - constants
-        f" WHERE {where} AND strpos(search_form(tag), search_form({typed})) > 0"
+        f"SELECT tag, count(*)::int AS used FROM {where.rows},"  # noqa: S608 - constants
+        f" unnest(q.hashtags) AS tag WHERE strpos(search_form(tag), search_form({typed})) > 0"
         f" GROUP BY tag ORDER BY used DESC, tag LIMIT {MOST_TAGS}",
         *where.values,
     )
@@ -74,5 +73,5 @@ def _where(query: SearchQuery, holds: str, grams: list[str]) -> Where:
     where = Where()
     if query.region is not None:
         where.add("q.region_code = {}", query.region)
-    where.add(holds.format(grams="{}"), grams)
+    where.add_words(holds, grams)
     return where
