@@ -27,7 +27,8 @@ async def identify(d: Domain, route: Route, request: web.Request) -> Caller:
     UNAVAILABLE for a write whose token cannot be checked while Redis is away (C18).
     """
     header = request.headers.get("Authorization")
-    if route.auth.proof:  # an old access token may well stand beside what is proof here
+    # an old access token may well stand beside what is proof here
+    if route.auth.proof or route.auth.kind == "link":
         return None
     if header is None:
         if route.auth.kind == "none":
@@ -88,7 +89,7 @@ class Meter:
 
     async def calls(self, route: Route, caller: Caller, address: str) -> None:
         """C12: the table's figure, else the default of who calls. Raises RATE_LIMITED."""
-        if route.rate.word == "exempt" or route.rate.by:
+        if route.rate.word.startswith(("exempt", "none")) or route.rate.by:
             return
         who = subject(caller) or counted_as(address)
         if isinstance(caller, Service):
@@ -96,11 +97,17 @@ class Meter:
         elif route.rate.per_minute:
             window, who = self._a_minute(route), f"{_name(route)}:{who}"
         elif caller is None:
-            window = Window("anonymous", self.part.rate_max, self.part.rate_window_ms)
+            await self.anonymous(address)
+            return
         else:
             window = Window("user", self.part.user_rate_max, self.part.user_rate_window_ms)
             who = f"{_name(route)}:{who}"
         await self.check(window, who)
+
+    async def anonymous(self, address: str) -> None:
+        """One call of nobody in particular. Raises RATE_LIMITED."""
+        window = Window("anonymous", self.part.rate_max, self.part.rate_window_ms)
+        await self.check(window, counted_as(address))
 
     async def body(self, route: Route, caller: Caller, body: object) -> None:
         """What only the body tells: a list counts its length, a field may be who is counted."""

@@ -11,6 +11,7 @@ from aiohttp.web_protocol import RequestPayloadError
 from api.refusals import Refusal
 from api.route import Route
 from hub.plumbing.http.server import BodyLate
+from protocol import links
 from protocol.errors import invalid
 from protocol.names import is_plain
 from protocol.payload import check, read, read_json
@@ -20,6 +21,9 @@ CODINGS: Final = ("gzip", "x-gzip", "deflate")
 MAX_NAME: Final = 128
 """Characters of an id or a room's name in the path."""
 
+LONGEST: Final = {"token": links.MOST_CHARS}
+"""What is longer than a name."""
+
 MAX_KEY: Final = 200
 
 
@@ -28,7 +32,7 @@ def path_of(request: web.Request) -> dict[str, str]:
     check(path)
     if not all(is_plain(value) for value in path.values()):
         raise invalid("A part of the path holds a line break or a control character.")
-    if any(len(value) > MAX_NAME for value in path.values()):
+    if any(len(value) > LONGEST.get(name, MAX_NAME) for name, value in path.items()):
         raise invalid("A part of the path is too long.")
     return path
 
@@ -54,17 +58,21 @@ async def body_of(request: web.Request, route: Route) -> tuple[bytes, Any]:
     """
     if route.body is None:
         return b"", None
+    raw = await raw_of(request)
+    if raw and request.content_type != "application/json":
+        raise Refusal(415, "Send the body as application/json.")
+    return raw, read_json(raw or b"{}", route.body, max_items=route.max_items)
+
+
+async def raw_of(request: web.Request) -> bytes:
+    """The body's bytes, unpacked. Raises as `body_of`."""
     if (request.content_length or 0) > MAX_BODY:
         raise too_large()
     if request.headers.get("Expect", "").lower() == "100-continue":
         await _go_on(request)
     coding = _coding_of(request)
     raw = await _bytes(request)
-    if raw and coding:
-        raw = _inflated(raw)
-    if raw and request.content_type != "application/json":
-        raise Refusal(415, "Send the body as application/json.")
-    return raw, read_json(raw or b"{}", route.body, max_items=route.max_items)
+    return _inflated(raw) if raw and coding else raw
 
 
 async def _go_on(request: web.Request) -> None:

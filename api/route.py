@@ -122,6 +122,20 @@ def row(
     )
 
 
+def html(method: Method, path: str, auth: Auth, rate: Rate, handler: Handler) -> Route:
+    """A page of the API's own; `path` stands behind the prefix."""
+    return Route(
+        method=method,
+        path=PREFIX + path,
+        auth=auth,
+        rate=rate,
+        summary=(getdoc(handler) or "").partition("\n")[0].rstrip("."),
+        tag=handler.__module__.rpartition(".")[2].replace("_", " "),
+        media=("text/html",),
+        handler=handler,
+    )
+
+
 def page(
     path: str, rate: Rate, summary: str, tag: str, handler: Handler, *media: str, cache_s: int = 0
 ) -> Route:

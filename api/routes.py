@@ -7,9 +7,12 @@ document; the forms of requests and answers are those of the handler's annotatio
 from typing import Final
 
 from api.handlers import (
+    admin,
     answers,
     devices,
     domain_events,
+    explain,
+    mail,
     notifications,
     places,
     points,
@@ -18,7 +21,7 @@ from api.handlers import (
     search,
     sessions,
 )
-from api.route import delete, get, post, put
+from api.route import delete, get, html, post, put
 from protocol.rest.operation import Auth, Rate
 
 NOBODY: Final = Auth("none")
@@ -28,17 +31,21 @@ SELF: Final = Auth("user", own="self")
 SELF_OR_ADMIN: Final = Auth("user", own="self", admin=True)
 OWNER: Final = Auth("user", own="owner", admin=True)
 ASKER: Final = Auth("user", own="asker")
-ADMIN: Final = Auth("admin")
 AUTH: Final = Auth("service", scope="auth:write")
 ADMIN_OR_AUTH: Final = Auth("admin", scope="auth:write")
 COOKIE: Final = Auth("none", proof="refresh token or cookie+csrf")
 NOTIFY: Final = Auth("service", scope="notify:write")
 BROADCAST: Final = Auth("service", scope="broadcast:write")
+ADMIN_OR_EXPLAIN: Final = Auth("admin", scope="explain:read")
+ADMIN: Final = Auth("admin")
+LINK: Final = Auth("link")
+FEEDBACK: Final = Auth("service", scope="mail:feedback")
 EVENTS: Final = Auth("service", scope="events:write")
 
 DEFAULT: Final = Rate("default")
 ANONYMOUS: Final = Rate("anonymous default")
 SERVICE: Final = Rate("service")
+FREE_WITH_LINK: Final = Rate("none when the signature holds, else anonymous default")
 OFTEN: Final = Rate(per_minute=100)
 HALF: Final = Rate(per_minute=50)
 SELDOM: Final = Rate(per_minute=5)
@@ -57,6 +64,7 @@ ROUTES: Final = (
     get("/devices", USER, DEFAULT, devices.listed),
     post("/devices", USER, DEFAULT, devices.add),
     delete("/devices/{id}", USER, DEFAULT, devices.remove),
+    post("/devices/{id}/test", USER, SELDOM, devices.test, status=202),
     get("/push/web-key", NOBODY, ANONYMOUS, devices.web_key),
     post("/locations", USER, DEFAULT, places.locate),
     delete("/locations/me", USER, DEFAULT, places.forget),
@@ -76,6 +84,8 @@ ROUTES: Final = (
     put("/questions/{id}/like", USER, OFTEN, questions.like),
     delete("/questions/{id}/like", USER, OFTEN, questions.unlike),
     post("/answers", USER, SELDOM, answers.give, status=201, once=True),
+    put("/answers/{id}", OWNER, DEFAULT, answers.rewrite),
+    delete("/answers/{id}", OWNER, DEFAULT, answers.take_back),
     put("/answers/{id}/accept", ASKER, DEFAULT, answers.accept),
     get("/points/{userId}", SELF_OR_ADMIN, DEFAULT, points.listed),
     post("/notifications", NOTIFY, SERVICE, notifications.tell, status=202, once=True),
@@ -84,6 +94,14 @@ ROUTES: Final = (
     get("/notifications/{userId}", SELF_OR_ADMIN, OFTEN, notifications.listed),
     get("/notifications/{userId}/unread-count", SELF, OFTEN, notifications.unread_count),
     put("/notifications/{id}/read", SELF, OFTEN, notifications.read),
+    delete("/notifications/{id}", SELF, OFTEN, notifications.remove),
     post("/rooms/{room}/broadcasts", BROADCAST, SERVICE, rooms.broadcast, status=202, once=True),
+    get("/explain", ADMIN_OR_EXPLAIN, SERVICE, explain.one),
+    html("GET", "/unsubscribe/{token}", LINK, FREE_WITH_LINK, mail.ask),
+    html("POST", "/unsubscribe/{token}", LINK, FREE_WITH_LINK, mail.unsubscribe),
+    post("/mail/feedback", FEEDBACK, SERVICE, mail.feedback),
+    get("/admin/queues", ADMIN, DEFAULT, admin.listed),
+    post("/admin/queues/{queue}/dead/{id}/retry", ADMIN, DEFAULT, admin.retry),
+    get("/admin/slo", ADMIN, DEFAULT, admin.slo),
     post("/events", EVENTS, SERVICE, domain_events.publish, status=202, max_items=20_000),
 )

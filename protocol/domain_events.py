@@ -137,6 +137,26 @@ class QuestionUnansweredEvent(Message):
     notified: int
 
 
+class NotificationDelivered(Message):
+    """A provider took it over on this channel, which is as far as it can be followed; `socket`: its
+    person's screen has shown it."""
+
+    notification_id: str
+    user_id: str
+    channel: str
+    at: datetime
+
+
+class NotificationSeen(Message):
+    """The inbox was opened on it, or it itself. `channel`: where that was said: `socket`, or `rest`
+    for whatever led there (a push, a mail, a list)."""
+
+    notification_id: str
+    user_id: str
+    channel: str
+    at: datetime
+
+
 @dataclass(frozen=True, slots=True)
 class DomainEvent:
     name: str
@@ -159,5 +179,7 @@ DOMAIN_EVENTS: Final[dict[str, DomainEvent]] = {
         DomainEvent("answer.accepted", "both", AnswerAcceptedEvent, "exactly-once", "qa-service"),
         DomainEvent("points.credited", "out", PointsCredited, "at-least-once", "hub"),
         DomainEvent("question.unanswered", "out", QuestionUnansweredEvent, "at-least-once", "hub"),
+        DomainEvent("notification.delivered", "out", NotificationDelivered, "at-least-once", "hub"),
+        DomainEvent("notification.seen", "out", NotificationSeen, "at-least-once", "hub"),
     )
 }

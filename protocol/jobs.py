@@ -50,6 +50,31 @@ class RetractJob(Message):
     reason: Literal["answered", "closed", "expired"]
 
 
+class AttendedJob(Message):
+    """End what is pending about the notifications a person has attended to (seen, read, deleted),
+    and take back what phones show: those whose number is over `after` and not over `until`."""
+
+    user_id: str
+    after: int
+    until: int
+
+
+class PushRetractJob(Message):
+    """Take one notification back from the phones it was pushed to; `createdAt` finds its
+    partition."""
+
+    notification_id: str
+    created_at: datetime
+
+
+class DeviceTestJob(Message):
+    """Push to one device, so that its person sees whether that arrives."""
+
+    device_id: str
+    user_id: str
+    notification_id: str
+
+
 class EventJob(Message):
     """Apply a stored domain event that could not be applied when it arrived."""
 
@@ -108,6 +133,11 @@ JOBS: Final[Mapping[str, JobRow]] = {
         DeliveryJob, "notification", URGENT_PRIORITY, channel="push", reserved=True
     ),
     "notification:normal": JobRow(DeliveryJob, "notification", channel="push"),
+    "push-retract:urgent": JobRow(
+        PushRetractJob, "notification", URGENT_PRIORITY, channel="push", reserved=True
+    ),
+    "push-retract:normal": JobRow(PushRetractJob, "notification", channel="push"),
+    "device-test": JobRow(DeviceTestJob, "notification", channel="push"),
     "kakao": JobRow(DeliveryJob, "notification", channel="kakao"),
     "email": JobRow(DeliveryJob, "email", channel="email", reserved=True),
     "email:bulk": JobRow(DeliveryJob, "email", LOW_PRIORITY, channel="email"),
@@ -116,6 +146,7 @@ JOBS: Final[Mapping[str, JobRow]] = {
     "urgent-clock": JobRow(ClockJob, "follow-up", URGENT_PRIORITY),
     "urgent-wave": JobRow(WaveJob, "follow-up", URGENT_PRIORITY),
     "urgent-retract": JobRow(RetractJob, "follow-up", URGENT_PRIORITY),
+    "attended": JobRow(AttendedJob, "follow-up", URGENT_PRIORITY),
     "event": JobRow(EventJob, "event"),
     "trending": JobRow(ScheduledJob, "analytics"),
     "digest": JobRow(ScheduledJob, "analytics"),
@@ -188,6 +219,21 @@ def wave_job(question_id: str, wave: int) -> Job:
 
 def retract_job(question_id: str, reason: Literal["answered", "closed", "expired"]) -> Job:
     return _job("urgent-retract", RetractJob(question_id=question_id, reason=reason), True)
+
+
+def attended_job(user_id: str, after: int, until: int) -> Job:
+    return _job("attended", AttendedJob(user_id=user_id, after=after, until=until), urgent=False)
+
+
+def push_retract_job(notification_id: str, created_at: datetime, *, urgent: bool) -> Job:
+    name = "push-retract:urgent" if urgent else "push-retract:normal"
+    payload = PushRetractJob(notification_id=notification_id, created_at=created_at)
+    return _job(name, payload, urgent)
+
+
+def device_test_job(device_id: str, user_id: str, notification_id: str) -> Job:
+    payload = DeviceTestJob(device_id=device_id, user_id=user_id, notification_id=notification_id)
+    return _job("device-test", payload, urgent=False)
 
 
 def event_job(event_id: str) -> Job:

@@ -15,6 +15,7 @@ from typing import Final
 LANGUAGES: Final = ("ko", "en")
 DEFAULT_LANGUAGE: Final = "ko"
 GENERIC: Final = "notification"
+DEVICE_TEST: Final = "device_test"
 TITLE_CHARACTERS: Final = 120
 BODY_CHARACTERS: Final = 300
 
@@ -73,6 +74,7 @@ _KO: Final[dict[str, Text]] = {
         title=("어제 우리 동네에 올라온 질문 {count}개", "어제 우리 동네에 올라온 질문"),
         body=("가장 많은 답을 받은 질문은 ‘{title}’예요.", "어떤 질문이 있었는지 둘러보세요."),
     ),
+    DEVICE_TEST: Text(title=("테스트 알림이에요",), body=("이 기기로 알림을 받을 수 있어요.",)),
     GENERIC: Text(title=("{title}", "새 알림이 있어요"), body=("{body}", "내용을 확인해 보세요.")),
 }
 
@@ -126,6 +128,7 @@ _EN: Final[dict[str, Text]] = {
         ),
         body=("Most answered: “{title}”.", "See what your neighbours asked."),
     ),
+    DEVICE_TEST: Text(title=("This is a test",), body=("Notifications arrive on this device.",)),
     GENERIC: Text(
         title=("{title}", "You have a new notification"), body=("{body}", "Have a look.")
     ),

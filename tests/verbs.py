@@ -50,7 +50,8 @@ async def acknowledge(
     d: Domain, user_id: str, ids: Sequence[str], question_ids: Sequence[str] = ()
 ) -> int:
     async with d.outbox.change() as change:
-        return await attention.acknowledge(d, change, user_id, ids, question_ids)
+        shown = attention.Shown(user_id, ids, question_ids)
+        return (await attention.acknowledge(d, change, [shown]))[0]
 
 
 async def mark_seen(d: Domain, user_id: str, ids: Sequence[str]) -> int:

@@ -17,16 +17,21 @@ from hub.domain.rules.kinds import Channel
 from hub.domain.rules.reasons import Reason
 from protocol.jobs import (
     JOBS,
+    AttendedJob,
     ClockJob,
     DeliveryJob,
+    DeviceTestJob,
     EventJob,
     FirstLookJob,
+    PushRetractJob,
     RetractJob,
     ScheduledJob,
     WaveJob,
 )
 from workers.channels.provider import Providers
+from workers.device_test import push_test
 from workers.ending import Again, Attempt, Done, Ending, Held
+from workers.recalling import clear
 from workers.schedules import SCHEDULES, Plan
 from workers.sending import deliver
 
@@ -87,6 +92,19 @@ async def urgent_retract(desk: Desk, job: RetractJob, this: Attempt) -> Ending:
     return Done()
 
 
+async def attended(desk: Desk, job: AttendedJob, this: Attempt) -> Ending:
+    await retraction.settle_attended(desk.domain, job.user_id, job.after, job.until)
+    return Done()
+
+
+async def push_retract(desk: Desk, job: PushRetractJob, this: Attempt) -> Ending:
+    return await clear(desk.domain, desk.providers, job, this)
+
+
+async def device_test(desk: Desk, job: DeviceTestJob, this: Attempt) -> Ending:
+    return await push_test(desk.domain, desk.providers, job, this)
+
+
 async def scheduled(desk: Desk, job: ScheduledJob, this: Attempt, name: str) -> Ending:
     """One firing, within its time; what it had done by then is done, and it goes on from there."""
     schedule, plan = SCHEDULES[name], desk.plan
@@ -111,8 +129,12 @@ HANDLERS: Final[dict[str, Callable[[Desk, Any, Attempt], Awaitable[Ending]]]] = 
     **{
         name: partial(send, channel=Channel(row.channel))
         for name, row in JOBS.items()
-        if row.channel
+        if row.channel and row.form is DeliveryJob
     },
+    "push-retract:urgent": push_retract,
+    "push-retract:normal": push_retract,
+    "device-test": device_test,
+    "attended": attended,
     "first-look": first_look,
     "unseen-check": unseen_check,
     "urgent-clock": urgent_clock,

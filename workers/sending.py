@@ -9,6 +9,7 @@ from urllib.parse import quote
 from hub.domain.context import Domain
 from hub.domain.notifications import delivery
 from hub.domain.notifications.orders import Order, Target
+from hub.domain.notifications.suppressions import link_of
 from hub.domain.rules.kinds import CHANNELS, Channel, kind_of
 from hub.domain.rules.reasons import Reason
 from hub.domain.rules.states import DeliveryStatus
@@ -86,7 +87,7 @@ async def _send(d: Domain, providers: Providers, order: Order, target: Target) -
     provider = providers.serving(order.channel, to)
     if provider is None:
         return NotConfigured()
-    return await provider.send(to, message_of(order, target, d.policy.public_base_url))
+    return await provider.send(to, message_of(d, order, target))
 
 
 def judge(d: Domain, order: Order, outcome: Outcome, this: Attempt) -> Verdict:
@@ -139,7 +140,10 @@ def _is_last(order: Order) -> bool:
     return order.channel is kind_of(order.kind).channels[-1]
 
 
-def message_of(order: Order, target: Target, base_url: str) -> Message:
+def message_of(d: Domain, order: Order, target: Target) -> Message:
+    base_url, unsubscribe_url = d.policy.public_base_url, None
+    if order.channel is Channel.EMAIL:
+        unsubscribe_url = link_of(d.link_secret, base_url, order.user_id, order.kind)
     return Message(
         notification_id=str(order.notification_id),
         delivery_id=str(target.id),
@@ -148,7 +152,7 @@ def message_of(order: Order, target: Target, base_url: str) -> Message:
         title=target.title,
         body=target.body,
         unread=order.unread,
-        url=link(order, base_url),
+        url=link_to(order.question_id, base_url),
         collapse_id=order.collapse_id,
         created_at=order.created_at,
         question_id=order.question_id,
@@ -156,14 +160,15 @@ def message_of(order: Order, target: Target, base_url: str) -> Message:
         deadline_at=order.deadline_at,
         urgent=order.urgent,
         timezone=order.timezone,
+        unsubscribe_url=unsubscribe_url,
         data=order.data,
     )
 
 
-def link(order: Order, base_url: str) -> str:
+def link_to(question_id: str | None, base_url: str) -> str:
     """Where a tap leads: the question, or the inbox; a path alone where no base is configured.
 
     An id is another service's text, and one segment of the path (RFC 3986 §3.3).
     """
-    path = f"/questions/{quote(order.question_id, safe='')}" if order.question_id else "/inbox"
+    path = f"/questions/{quote(question_id, safe='')}" if question_id else "/inbox"
     return base_url.rstrip("/") + path

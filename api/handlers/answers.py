@@ -2,7 +2,7 @@
 
 from api.route import Call
 from hub.domain.questions import accepting, answering, question
-from protocol.rest.answers import Answer, AnswerRequest, Answers
+from protocol.rest.answers import Answer, AnswerChange, AnswerRequest, Answers
 from protocol.rest.paging import PageQuery
 
 
@@ -22,6 +22,22 @@ async def give(call: Call[AnswerRequest, None]) -> Answer:
         Answer,
         lambda change: answering.answer(d, change, who, body.question_id, body.content),
     )
+
+
+async def rewrite(call: Call[AnswerChange, None]) -> Answer:
+    """Change the words of an answer."""
+    d, id, writer = call.domain, call.path["id"], None if call.is_admin else call.person.user_id
+    return await call.change(
+        Answer,
+        lambda change: answering.rewrite(d, change, id, call.body.content, writer=writer),
+    )
+
+
+async def take_back(call: Call[None, None]) -> None:
+    """Delete an answer; of an urgent question's only one, in time, the waves go on."""
+    d, id, writer = call.domain, call.path["id"], None if call.is_admin else call.person.user_id
+    async with d.outbox.change() as change:
+        await answering.take_back(d, change, id, writer=writer)
 
 
 async def accept(call: Call[None, None]) -> Answer:

@@ -2,7 +2,7 @@
 
 from api.route import Call
 from hub.domain.people import devices
-from protocol.rest.devices import Device, DeviceRequest, Devices, WebKey
+from protocol.rest.devices import Device, DeviceRequest, Devices, DeviceTest, WebKey
 
 
 async def listed(call: Call[None, None]) -> Devices:
@@ -22,6 +22,12 @@ async def remove(call: Call[None, None]) -> None:
     """Forget a device."""
     async with call.domain.outbox.change() as change:
         await devices.remove_device(change, call.person.user_id, call.path["id"])
+
+
+async def test(call: Call[None, None]) -> DeviceTest:
+    """Push to one device of yours, to see that it arrives."""
+    user_id, id = call.person.user_id, call.path["id"]
+    return await call.change(DeviceTest, lambda change: devices.test_device(change, user_id, id))
 
 
 async def web_key(call: Call[None, None]) -> WebKey:

@@ -47,7 +47,8 @@ async def ack(call: Call[Acks, None]) -> UnreadNow:
 
     async def mark(change: Change) -> UnreadNow:
         if body.state == "acknowledged":
-            await attention.acknowledge(d, change, user_id, body.ids, body.question_ids)
+            shown = attention.Shown(user_id, body.ids, body.question_ids)
+            await attention.acknowledge(d, change, [shown])
             counts = await inbox.count_unread(change.conn, [user_id], d.now())
             return UnreadNow(unread=counts[user_id].count)
         ids = [*body.ids, *await attention.about_questions(change, user_id, body.question_ids)]
@@ -60,6 +61,13 @@ async def ack(call: Call[Acks, None]) -> UnreadNow:
 async def read(call: Call[None, None]) -> UnreadNow:
     """Read one notification."""
     return await _read(call, [call.path["id"]])
+
+
+async def remove(call: Call[None, None]) -> None:
+    """Delete one notification; it leaves every screen."""
+    d, user_id, id = call.domain, call.person.user_id, call.path["id"]
+    async with d.outbox.change() as change:
+        await attention.delete(d, change, user_id, id)
 
 
 async def read_all(call: Call[ReadAll, None]) -> UnreadNow:

@@ -218,6 +218,23 @@ def requeue(
 
 
 @app.command()
+def explain(
+    user: Annotated[str, typer.Option(help="A user's id.")],
+    question: Annotated[str, typer.Option(help="Of this urgent question.")] = "",
+    event: Annotated[str, typer.Option(help="Or of this event of another service.")] = "",
+) -> None:
+    """Say why a person was told, or was not: each decision, and what came of each try."""
+    import asyncio
+
+    from hub.commands.explain import explain_command
+
+    if bool(question) == bool(event):
+        raise typer.BadParameter("dongne explain --user ID and --question ID or --event ID")
+    settings = load_settings(os.environ)
+    raise typer.Exit(asyncio.run(explain_command(settings, user, question, event)))
+
+
+@app.command()
 def emit(
     room: Annotated[str, typer.Argument(help="As question:42 or user:somebody.")],
     event: Annotated[str, typer.Argument(help="Any name; the table's ones keep their class.")],

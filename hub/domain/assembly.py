@@ -59,6 +59,7 @@ async def open_domain(life: Lifecycle, settings: Settings, clock: Clock | None =
         tokens=settings.auth.token_keys,
         service_keys=ServiceKeys(pool),
         keys=keys,
+        link_secret=link_secret(settings),
         public_keys=public_keys(life, settings),
         policy=policy(settings),
     )
@@ -95,6 +96,12 @@ def open_reads(life: Lifecycle, settings: Settings, pool: Pool, redis: Redis) ->
     reads = Reads(pool, replicas, redis, Keys(settings.redis.prefix))
     life.on_stop("replicas", reads.close)
     return reads
+
+
+def link_secret(settings: Settings) -> str:
+    """What signs the links in mails; empty where there is none."""
+    secret = settings.auth.link_secret
+    return secret.get_secret_value() if secret else ""
 
 
 def public_keys(life: Lifecycle, settings: Settings) -> PublicKeys | None:

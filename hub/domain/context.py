@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
+from uuid import uuid4
 
 from redis.asyncio import Redis
 
@@ -17,8 +18,10 @@ from hub.plumbing.stores.cache import Cache
 from hub.plumbing.stores.outbox import Outbox
 from hub.plumbing.stores.postgres import Pool
 from hub.plumbing.stores.replicas import Reads
+from protocol.domain_events import Envelope
 from protocol.errors import Code, HubError
 from protocol.names import Keys
+from protocol.payload import Message, plain
 from protocol.tokens import TokenKeys
 
 
@@ -82,6 +85,7 @@ class Domain:
     tokens: TokenKeys
     service_keys: ServiceKeys
     keys: Keys = field(default_factory=Keys)
+    link_secret: str = field(default="", repr=False)
     public_keys: PublicKeys | None = None
     policy: Policy = field(default_factory=Policy)
 
@@ -96,3 +100,14 @@ class Known(HubError):
 
     def __init__(self, message: str) -> None:
         super().__init__(Code.CONFLICT, message)
+
+
+def outgoing(d: Domain, event_type: str, payload: Message) -> Envelope:
+    """What other services hear of something that was done here."""
+    return Envelope(
+        event_id=uuid4(),
+        event_type=event_type,
+        occurred_at=d.now(),
+        payload=plain(payload),
+        publisher="hub",
+    )

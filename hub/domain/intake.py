@@ -163,6 +163,7 @@ async def _apply(
     Raises what says that a store is away.
     """
     outcome: Outcome = "applied"
+    change.event_id = event_id
     try:
         async with change.savepoint():
             payload = told.read(d) if isinstance(told, Stored) else told

@@ -61,6 +61,18 @@ async def depths(d: Domain) -> list[Depth]:
     return found
 
 
+async def done_a_minute(d: Domain) -> dict[str, int]:
+    """Jobs that ended well within the last minute, by queue."""
+    async with acquire(d.pool) as conn:
+        rows = await conn.fetch(
+            "SELECT entrypoint, count(*)::int AS done FROM pgqueuer_log"
+            " WHERE created > now() - interval '1 minute' AND status = 'successful'"
+            " GROUP BY entrypoint"
+        )
+    done = {row["entrypoint"]: row["done"] for row in rows}
+    return {queue: sum(done.get(name, 0) for name in _entries(queue)) for queue in QUEUES}
+
+
 async def dead_letters(
     d: Domain, queue: str | None = None, *, after: int = 0, limit: int = PAGE
 ) -> list[DeadLetter]:
@@ -111,7 +123,7 @@ async def requeue_job(d: Domain, job_id: int, queue: str | None = None) -> str:
             names,
         )
     if name is None:
-        raise not_found("No such job is held.")
+        raise not_found("held job")
     return str(name)
 
 
@@ -127,7 +139,7 @@ async def requeue_event(d: Domain, event_id: UUID) -> None:
             event_id,
         )
         if found is None:
-            raise not_found("No such event has failed.")
+            raise not_found("failed event")
         change.enqueue(event_job(str(event_id)))
 
 

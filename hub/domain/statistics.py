@@ -1,7 +1,7 @@
 """What is counted over a day or over the last 24 hours, for lists and for whoever runs the hub."""
 
 from datetime import date, datetime, time, timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import uuid4
 from zoneinfo import ZoneInfo
 
@@ -136,3 +136,31 @@ async def _count(conn: Connection, now: datetime, region: str | None) -> Tags:
 
 def _counts(tags: Tags) -> tuple[TagCount, ...]:
     return tuple(TagCount(tag=tag, count=used) for tag, used in tags)
+
+
+class InTime(NamedTuple):
+    """Of each span how many urgent questions were asked, and how many of them were answered within
+    their deadline."""
+
+    last_day: tuple[int, int]
+    last_28_days: tuple[int, int]
+
+
+async def answered_in_time(d: Domain) -> InTime:
+    """The last 24 hours as they are, and the 28 days before today as they were rolled up."""
+    async with acquire(d.pool) as conn:
+        day = await conn.fetchrow(
+            "SELECT count(*)::int AS asked,"
+            " count(*) FILTER (WHERE first_answer_at <= deadline_at)::int AS answered"
+            " FROM questions WHERE urgency = 'urgent' AND created_at > $1",
+            d.now() - timedelta(days=1),
+        )
+        month = await conn.fetchrow(
+            "SELECT coalesce(sum(urgent_questions), 0)::int AS asked,"
+            " coalesce(sum(answered_in_target), 0)::int AS answered"
+            " FROM answer_stats WHERE day > $1",
+            d.now().date() - timedelta(days=29),
+        )
+    assert day is not None
+    assert month is not None
+    return InTime((day["asked"], day["answered"]), (month["asked"], month["answered"]))

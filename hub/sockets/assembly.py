@@ -23,6 +23,7 @@ from hub.plumbing.stores import redis_client
 from hub.plumbing.telemetry.logs import AccessLog
 from hub.plumbing.telemetry.metrics import REGISTRY
 from hub.sockets import admission, orders, presence, token_life, whereabouts
+from hub.sockets.acks import Acks
 from hub.sockets.context import Node, Order
 from hub.sockets.drain import drain
 from hub.sockets.engine_settings import open_server, tls
@@ -113,6 +114,7 @@ async def open_hub(life: Lifecycle, settings: Settings, domain: Domain) -> Door:
         recovery=cluster.recovery,
         requests=cluster.requests,
         limits=open_limits(life, domain.redis, domain.keys),
+        acks=Acks(domain),
         logins=Logins(settings.sockets.max_per_ip, settings.sockets.max_per_user),
         figures=settings.sockets,
         access=AccessLog(settings.process.access_log),

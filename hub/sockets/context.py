@@ -17,6 +17,7 @@ from hub.engine import Event, Member, Server, Wheel
 from hub.plumbing.limits.fleet import Limits
 from hub.plumbing.settings.product import Sockets
 from hub.plumbing.telemetry.logs import AccessLog
+from hub.sockets.acks import Acks
 from hub.sockets.logins import Logins
 from hub.sockets.revocations import Revocations
 from protocol.events import SERVER_EVENTS, Emit
@@ -98,6 +99,7 @@ class Node:
     recovery: Recovery
     requests: Requests
     limits: Limits
+    acks: Acks
     logins: Logins
     figures: Sockets
     access: AccessLog

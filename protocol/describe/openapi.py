@@ -172,6 +172,8 @@ def _errors(one: Operation) -> set[int]:
 def _security(one: Operation) -> list[Document]:
     if one.auth.kind == "service":
         return [{"service": []}]
+    if one.auth.kind == "link":
+        return [{}]
     person: list[Document] = [{"person": []}]
     if one.auth.kind == "admin":
         return [*person, {"service": []}] if one.auth.scope else person

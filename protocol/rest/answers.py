@@ -11,6 +11,10 @@ class AnswerRequest(Request):
     content: Content
 
 
+class AnswerChange(Request):
+    content: Content
+
+
 class Answer(Message):
     id: str
     question_id: str

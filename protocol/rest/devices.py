@@ -42,6 +42,12 @@ class Devices(Message):
     items: tuple[Device, ...]
 
 
+class DeviceTest(Message):
+    """`notificationId` is what the push says of itself; it stands in no inbox."""
+
+    notification_id: str
+
+
 class WebKey(Message):
     """`publicKey` is what a browser subscribes with: its `applicationServerKey`; null where nothing
     is sent to browsers.

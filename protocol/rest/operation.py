@@ -21,7 +21,7 @@ class Auth:
     is for services, too, that have it. `proof` is what says who calls instead of a header.
     """
 
-    kind: Literal["none", "user", "service", "admin"]
+    kind: Literal["none", "user", "service", "admin", "link"]
     scope: str = ""
     own: Literal["", "self", "owner", "asker"] = ""
     admin: bool = False
@@ -29,6 +29,8 @@ class Auth:
     proof: Literal["", "refresh token or cookie+csrf"] = ""
 
     def __str__(self) -> str:
+        if self.kind == "link":
+            return "signed link"
         if self.kind == "admin":
             return "admin" + (f" or service {self.scope}" if self.scope else "")
         if self.proof:
@@ -45,7 +47,14 @@ class Rate:
     minute and address) the route itself counts, for only a token that was read says whom.
     """
 
-    word: Literal["default", "anonymous default", "service", "exempt", ""] = ""
+    word: Literal[
+        "default",
+        "anonymous default",
+        "service",
+        "exempt",
+        "none when the signature holds, else anonymous default",
+        "",
+    ] = ""
     per_minute: int = 0
     by: str = ""
     unverified: int = 0

@@ -88,6 +88,17 @@ async def test_somebody_elses_ids_are_ignored(door: Door, state: str) -> None:
     assert await door.count("notifications", f"user_id = 'haru' AND {untouched}") == 1
 
 
+async def test_a_deleted_one_is_gone_and_somebody_elses_is_not_found(door: Door) -> None:
+    one, two = await tell(door, 2)
+    (theirs,) = await tell(door, 1, user_id="haru")
+    assert (await door.call("DELETE", f"{INBOX}/{one}", as_="minji")).status == 204
+    for id in (one, theirs, "no-id"):
+        reply = await door.call("DELETE", f"{INBOX}/{id}", as_="minji")
+        assert (reply.status, reply.code) == (404, "NOT_FOUND")
+    page = (await door.call("GET", f"{INBOX}/minji", as_="minji")).body
+    assert ([row["id"] for row in page["items"]], page["unread"]) == ([two], 1)
+
+
 @pytest.mark.parametrize("state", ["seen", "read"])
 async def test_a_question_names_its_notifications(door: Door, state: str) -> None:
     question = await door.ask("minji")

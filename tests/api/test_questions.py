@@ -179,3 +179,37 @@ async def test_another_service_changes_the_words_and_older_news_change_nothing(d
     await tell(0, content="끝", status="closed")
     row = (await door.call("GET", f"{QUESTIONS}/{question['id']}")).body
     assert (row["title"], row["content"], row["status"]) == ("새로", "끝", "closed")
+
+
+async def test_an_answer_is_rewritten_by_its_writer_or_an_admin(door: Door) -> None:
+    question = await door.ask()
+    path = f"{PREFIX}/answers/{(await door.answer(question['id']))['id']}"
+    changed = await door.call("PUT", path, {"content": "다리 건너요."}, as_="answerer")
+    assert (changed.status, changed.body["content"]) == (200, "다리 건너요.")
+    refused = await door.call("PUT", path, {"content": "x"}, as_="asker")
+    assert (refused.status, refused.code) == (403, "FORBIDDEN")
+    admin = door.token("root", role="admin")
+    assert (await door.call("PUT", path, {"content": "(!)"}, as_=admin)).status == 200
+    listed_ = await door.call("GET", f"{QUESTIONS}/{question['id']}/answers")
+    assert [row["content"] for row in listed_.body["items"]] == ["(!)"]
+    nowhere = await door.call("PUT", f"{PREFIX}/answers/none", {"content": "x"}, as_="answerer")
+    assert (nowhere.status, nowhere.code) == (404, "NOT_FOUND")
+    assert (await door.call("PUT", path, {"content": ""}, as_="answerer")).status == 400
+
+
+async def test_an_urgent_questions_only_answer_is_deleted_and_the_waves_go_on(door: Door) -> None:
+    question = await door.ask(urgency="urgent", **JEJU)
+    path = f"{PREFIX}/answers/{(await door.answer(question['id']))['id']}"
+    assert (await door.call("DELETE", path, as_="asker")).status == 403
+    assert await door.count("questions", "urgent_state = 'answered'") == 1
+    assert (await door.call("DELETE", path, as_="answerer")).status == 204
+    assert await door.count("questions", "urgent_state = 'wave' AND answer_count = 0") == 1
+    assert (await door.call("DELETE", path, as_="answerer")).status == 404
+
+
+async def test_an_accepted_answer_stays(door: Door) -> None:
+    question = await door.ask()
+    path = f"{PREFIX}/answers/{(await door.answer(question['id']))['id']}"
+    await door.call("PUT", f"{path}/accept", as_="asker")
+    refused = await door.call("DELETE", path, as_="answerer")
+    assert (refused.status, refused.code) == (409, "CONFLICT")

@@ -239,3 +239,23 @@ async def test_regions_and_neighbourhoods_are_listed(door: Door) -> None:
     of_jeju = await door.call("GET", f"{PREFIX}/neighbourhoods?region=jeju")
     assert len(of_jeju.body["items"]) == 43
     assert (await door.call("GET", f"{PREFIX}/neighbourhoods?region=busan")).body == {"items": []}
+
+
+async def test_explain_is_for_admins_and_services_with_the_scope(door: Door) -> None:
+    question = await door.ask(urgency="urgent", **JEJU)
+    path = f"{PREFIX}/explain?userId=asker&questionId={question['id']}"
+    admin = door.token("root", role="admin")
+    for who in (admin, door.key):
+        told = await door.call("GET", path, as_=who)
+        assert (told.status, told.body["verdict"], told.body["reason"]) == (
+            200,
+            "suppressed",
+            "asker",
+        )
+    without = await sessions.add_service(door.domain, "other", scopes=("events:write",))
+    for who in ("asker", without):
+        assert (await door.call("GET", path, as_=who)).status == 403
+    neither = await door.call("GET", f"{PREFIX}/explain?userId=asker", as_=admin)
+    assert (neither.status, neither.code) == (400, "INVALID_PAYLOAD")
+    bad = await door.call("GET", f"{PREFIX}/explain?userId=a&eventId=x", as_=admin)
+    assert bad.status == 400

@@ -106,9 +106,24 @@ def rules() -> Verdict:
     )
 
 
+def explained() -> Verdict:
+    return pytest_passes("tests/workers/test_explain.py")
+
+
+def taken_back() -> Verdict:
+    return pytest_passes("tests/workers/test_recalling.py")
+
+
+def acknowledged() -> Verdict:
+    return pytest_passes("tests/hub/sockets/test_acks.py")
+
+
 ITEMS = [
     Item("1", "a model on a virtual clock, with crashes", model),
     Item("1b", "each rule of waves, claims and ends", rules),
+    Item("4", "explain: each reason that can occur, one verdict each", explained),
+    Item("7", "what is over or read leaves every screen within a second", taken_back),
     Item("speed.1", "a wave of 200 out of 10,000", ten_thousand),
     Item("speed.2", "a wave of 200 out of 100,000", hundred_thousand),
+    Item("speed.3", "1,000 acknowledgements are a few changes", acknowledged),
 ]

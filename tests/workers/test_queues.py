@@ -68,11 +68,11 @@ async def test_of_two_who_put_a_job_back_one_is_told(domain: Domain) -> None:
 @pytest.mark.parametrize(
     ("what", "id", "queue", "says"),
     [
-        ("job", "999999", None, "No such job is held"),
+        ("job", "999999", None, "no such held job"),
         ("job", "one", None, "no number"),
         ("job", "1", "reports", "Queue reports not found"),
         ("event", "one", None, "no UUID"),
-        ("event", "7b0c1c7e-4a5a-4d52-9d3c-0a8f6f3f8a01", None, "No such event has failed"),
+        ("event", "7b0c1c7e-4a5a-4d52-9d3c-0a8f6f3f8a01", None, "no such failed event"),
         ("list", "", "reports", "Queue reports not found"),
     ],
 )

@@ -31,7 +31,7 @@ class Message:
     `delivery_id` is the same for every try. `collapse_id` is the question's or the notification's
     id: a repeat replaces, never adds. `deadline_at`: late is worse than never, and it is looked at
     when the message is sent. `timezone`: where the recipient's clock is. `silent` is a retraction:
-    the app is woken and the person is shown nothing.
+    the app is woken and the person is shown nothing. `unsubscribe_url`: of a mail.
     """
 
     notification_id: str
@@ -50,6 +50,7 @@ class Message:
     urgent: bool = False
     timezone: str | None = None
     silent: bool = False
+    unsubscribe_url: str | None = None
     data: Mapping[str, Any] = field(default_factory=dict)
 
 

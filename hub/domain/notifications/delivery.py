@@ -10,10 +10,11 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID, uuid5
 
-from hub.domain.context import Domain
+from hub.domain.context import Domain, outgoing
 from hub.domain.notifications.case import Case, load
 from hub.domain.notifications.decisions import Decision, record
 from hub.domain.notifications.orders import Claimed, Order, Target, addressees, order_of
+from hub.domain.notifications.suppressions import suppress
 from hub.domain.rules.kinds import Channel, Kind
 from hub.domain.rules.ladder import Done, Send, Suppress, Wait, next_step
 from hub.domain.rules.reasons import Cause, Reason, Verdict, verdict_of
@@ -21,7 +22,8 @@ from hub.domain.rules.states import DeliveryStatus
 from hub.plumbing.stores.outbox import Change
 from hub.plumbing.stores.postgres import Connection
 from hub.plumbing.telemetry.metrics import DELIVERIES
-from protocol.jobs import Job, delivery_job, unseen_check
+from protocol.domain_events import NotificationDelivered
+from protocol.jobs import Job, delivery_job, push_retract_job, unseen_check
 from protocol.mail_address import comparison_key
 
 
@@ -213,9 +215,38 @@ async def settle(
         )
         if ours is not None and status not in (DeliveryStatus.SENT, DeliveryStatus.QUEUED):
             await _explain(d, conn, order, status, reason, error_code)
+        if status is DeliveryStatus.SENT:
+            _tell_services(d, change, order)
+            if order.channel is Channel.PUSH:
+                await _take_back_if_over(change, order)
     if ours is not None:
         DELIVERIES.labels(channel=order.channel, status=status, reason=reason or "").inc()
     return still
+
+
+def _tell_services(d: Domain, change: Change, order: Order) -> None:
+    event = NotificationDelivered(
+        notification_id=str(order.notification_id),
+        user_id=order.user_id,
+        channel=order.channel,
+        at=d.now(),
+    )
+    told = outgoing(d, "notification.delivered", event)
+    change.leave(f"notification:{order.notification_id}", told)
+
+
+async def _take_back_if_over(change: Change, order: Order) -> None:
+    """It was answered, read or deleted while the provider had the push: nobody else would clear
+    the phone, for its row did not say sent."""
+    over = await change.conn.fetchval(
+        "SELECT true FROM notifications WHERE id = $1 AND created_at = $2"
+        " AND coalesce(retracted_at, seen_at, read_at, deleted_at) IS NOT NULL",
+        order.notification_id,
+        order.created_at,
+    )
+    if over:
+        id = str(order.notification_id)
+        change.enqueue(push_retract_job(id, order.created_at, urgent=order.urgent))
 
 
 async def _give_up(
@@ -223,11 +254,7 @@ async def _give_up(
 ) -> None:
     """What a provider called dead is not asked for again: the address, the device or the key."""
     if reason is Reason.ADDRESS_SUPPRESSED and target.address:
-        await conn.execute(
-            "INSERT INTO suppressions (address, reason) VALUES ($1, 'bounce')"
-            " ON CONFLICT DO NOTHING",
-            comparison_key(target.address),
-        )
+        await suppress(conn, target.address, "bounce", d.now())
     if reason is Reason.TOKEN_DEAD and still:
         await conn.execute(
             "UPDATE devices SET disabled_at = $2, disabled_reason = 'token_dead'"

@@ -2,7 +2,8 @@
 
 Every change of a notification takes the next number of its person's head in the same transaction,
 so numbers come in order of commit and `unread` is exact. A batch locks people in order of user_id.
-The head counts what was not read; what expired meanwhile is taken off wherever the count is told.
+The head counts what was neither read, deleted nor retracted; what expired meanwhile is taken off
+wherever the count is told.
 """
 
 from collections.abc import Sequence
@@ -26,13 +27,13 @@ MOST_KINDS: Final = 20
 OTHER_KINDS: Final = "other"
 """Under this stands in `byKind` whatever is over the number."""
 
-LIVE: Final = "(expires_at IS NULL OR expires_at > {now})"
+LIVE: Final = "(retracted_at IS NULL AND (expires_at IS NULL OR expires_at > {now}))"
 """SQL: a notification that can still be unread."""
 
 UNREAD: Final = (
     "CASE WHEN h.unread > 0 THEN h.unread - (SELECT count(*)::int FROM notifications x"
     " WHERE x.user_id = h.user_id AND x.read_at IS NULL AND x.deleted_at IS NULL"
-    " AND x.expires_at <= {now}) ELSE 0 END"
+    " AND x.retracted_at IS NULL AND x.expires_at <= {now}) ELSE 0 END"
 )
 """SQL: what is unread of the inbox whose head is `h`."""
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from hub.domain.rules.kinds import Kind, kind_of
+from hub.domain.rules.kinds import Collapse, Kind, kind_of
 from hub.plumbing.stores.postgres import Row, from_json
 from protocol.events.inbox import InboxItem
 from protocol.texts import render_push
@@ -64,6 +64,12 @@ class Notification:
     @property
     def kind(self) -> Kind:
         return kind_of(self.kind_name)
+
+    @property
+    def collapse_id(self) -> str:
+        """What has the same one replaces it on a phone's screen."""
+        about_question = self.kind.collapse is Collapse.QUESTION
+        return (about_question and self.question_id) or str(self.id)
 
     def texts(self, language: str) -> tuple[str, str]:
         """Title and body: our own sentences in this language; what a service wrote as it is."""

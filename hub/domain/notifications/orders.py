@@ -8,7 +8,7 @@ from uuid import UUID
 
 from hub.domain.notifications.case import Case
 from hub.domain.people import members
-from hub.domain.rules.kinds import Channel, Collapse
+from hub.domain.rules.kinds import Channel
 from hub.domain.rules.ladder import Send
 from hub.domain.rules.reasons import Cause
 from hub.plumbing.stores.postgres import Connection, Row
@@ -126,7 +126,6 @@ async def order_of(conn: Connection, case: Case, step: Send, claimed: Sequence[C
     spoken = case.locale
     if step.channel in _OWN_ADDRESS:
         spoken = await members.locale_of(conn, one.user_id)
-    about_question = one.kind.collapse is Collapse.QUESTION
     return Order(
         channel=step.channel,
         cause=step.cause,
@@ -140,7 +139,7 @@ async def order_of(conn: Connection, case: Case, step: Send, claimed: Sequence[C
         deadline_at=case.deadline_at,
         unread=case.unread,
         urgent=one.kind.urgent,
-        collapse_id=(about_question and one.question_id) or str(one.id),
+        collapse_id=one.collapse_id,
         timezone=case.timezone,
         targets=[_target(case, this, spoken) for this in claimed],
     )

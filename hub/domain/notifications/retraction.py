@@ -1,43 +1,65 @@
-"""Retraction: what is pending about a question that is over ends at once, on every channel.
+"""Retraction: what is pending ends at once, on every channel, and what phones show is taken back:
+about a question that is over, and about what its person has attended to on some device.
 
 The rules would say the same when each job next runs (`rules.ladder.ended`); here they are said for
 everybody together, so that no job finds anything left to send.
 """
 
 from collections.abc import Sequence
-from datetime import datetime
-from typing import Final, NamedTuple
-from uuid import UUID
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID, uuid4
 
 from hub.domain.context import Domain
 from hub.domain.notifications.decisions import Decision, record
 from hub.domain.notifications.delivery import delivery_id
-from hub.domain.rules.kinds import QUESTION_URGENT, Channel
+from hub.domain.notifications.inbox import tell_unread
+from hub.domain.rules.kinds import Kind, kind_of
 from hub.domain.rules.reasons import Reason, Verdict, verdict_of
-from hub.domain.rules.states import DeliveryStatus
+from hub.domain.rules.states import ARRIVED, DeliveryStatus
 from hub.plumbing.stores.outbox import Change
 from hub.plumbing.stores.postgres import Connection, Row
 from hub.plumbing.telemetry.metrics import DELIVERIES
+from protocol.events import emit
+from protocol.events.inbox import NotificationUpdated
+from protocol.jobs import push_retract_job
+from protocol.names import user_room
 
 BATCH: Final = 200
+PENDING_FOR: Final = timedelta(days=2)
+"""After this no channel waits any more, and no phone is woken to clear its screen: reading an inbox
+of years costs no more than reading that of yesterday."""
 
 
-class _Told(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class _Told:
     id: UUID
     created_at: datetime
     user_id: str
+    kind: Kind
+    question_id: str | None
+    deleted: bool
 
     @classmethod
     def of(cls, row: Row) -> "_Told":
-        return cls(row["id"], row["created_at"], row["user_id"])
+        return cls(
+            id=row["id"],
+            created_at=row["created_at"],
+            user_id=row["user_id"],
+            kind=kind_of(row["kind"]),
+            question_id=row["question_id"],
+            deleted=row["deleted_at"] is not None,
+        )
 
 
 async def settle_pending(d: Domain, question_id: str, reason: Reason) -> int:
     """End what is queued, and what had not come to its time, about an urgent question that was
-    answered, closed or expired; returns how many deliveries were withheld. Safe to run again.
+    answered, closed or expired, and take back what was told of it; returns how many deliveries were
+    withheld. Safe to run again.
 
-    What a provider has just now stays sent if it was (`delivery.settle`). A question that goes on
-    meanwhile, because its only answer is gone again, is left alone.
+    What a provider has just now stays sent if it was, and is taken back then (`delivery.settle`). A
+    question that goes on meanwhile, because its only answer is gone again, is left alone.
     """
     withheld, after = 0, ""
     while True:
@@ -48,7 +70,36 @@ async def settle_pending(d: Domain, question_id: str, reason: Reason) -> int:
             if not batch:
                 return withheld
             after = batch[-1].user_id
-            withheld += await _withhold(d, change, question_id, batch, reason)
+            withheld += await _withhold(d, change, batch, reason)
+            await _retract(d, change, batch)
+            await _clear_phones(change, batch)
+
+
+async def settle_attended(d: Domain, user_id: str, after: int, until: int) -> int:
+    """End what is pending about the notifications whose last change, by their person, has a number
+    over `after` and not over `until`; returns how many deliveries were withheld. Safe to run again.
+    """
+    withheld = 0
+    while True:
+        async with d.outbox.change() as change:
+            rows = await change.conn.fetch(
+                "SELECT * FROM notifications WHERE user_id = $1 AND seq > $2 AND seq <= $3"
+                " AND created_at > $4 AND coalesce(seen_at, read_at, deleted_at) IS NOT NULL"
+                " ORDER BY seq LIMIT $5 FOR UPDATE",
+                user_id,
+                after,
+                until,
+                d.now() - PENDING_FOR,
+                BATCH,
+            )
+            if not rows:
+                return withheld
+            after = rows[-1]["seq"]
+            batch = [_Told.of(row) for row in rows]
+            for gone, reason in ((True, Reason.ERASED), (False, Reason.SEEN)):
+                some = [one for one in batch if one.deleted is gone]
+                withheld += await _withhold(d, change, some, reason)
+            await _clear_phones(change, batch)
 
 
 async def _is_over(conn: Connection, question_id: str) -> bool:
@@ -60,43 +111,54 @@ async def _is_over(conn: Connection, question_id: str) -> bool:
 
 
 async def _told(conn: Connection, question_id: str, after: str) -> list[_Told]:
-    """The next of its notifications, in order of person, locked as a job that follows the rules
-    locks one."""
+    """The next of its notifications, in order of person: locked as a job that follows the rules
+    locks one, behind the heads, as whoever reads locks them."""
     rows = await conn.fetch(
-        "SELECT n.id, n.created_at, n.user_id FROM question_recipients r"
-        " JOIN notifications n ON n.id = r.notification_id"
-        " WHERE r.question_id = $1 AND r.user_id > $2 ORDER BY r.user_id LIMIT $3 FOR UPDATE OF n",
+        "SELECT user_id, notification_id FROM question_recipients WHERE question_id = $1"
+        " AND user_id > $2 AND notification_id IS NOT NULL ORDER BY user_id LIMIT $3",
         question_id,
         after,
         BATCH,
     )
-    return [_Told.of(row) for row in rows]
+    await conn.execute(
+        "SELECT FROM inbox_heads WHERE user_id = ANY($1::text[]) ORDER BY user_id FOR UPDATE",
+        [row["user_id"] for row in rows],
+    )
+    found = await conn.fetch(
+        "SELECT * FROM notifications WHERE id = ANY($1::uuid[]) ORDER BY user_id FOR UPDATE",
+        [row["notification_id"] for row in rows],
+    )
+    return [_Told.of(row) for row in found]
 
 
-async def _withhold(
-    d: Domain, change: Change, question_id: str, batch: Sequence[_Told], reason: Reason
-) -> int:
+async def _withhold(d: Domain, change: Change, batch: Sequence[_Told], reason: Reason) -> int:
+    """Whatever was queued ends, and a row says why of each channel that had not come to its time
+    (of an optional one to whom has it on); returns how many these were."""
+    if not batch:
+        return 0
     verdict = verdict_of(reason)
     expired = verdict is Verdict.EXPIRED
     status = DeliveryStatus.EXPIRED if expired else DeliveryStatus.SUPPRESSED
     rows = await change.conn.fetch(
         "UPDATE deliveries SET status = $2, reason = $3, lease_until = NULL, updated_at = $4"
         " WHERE notification_id = ANY($1::uuid[]) AND channel <> 'socket'"
-        " AND status IN ('queued', 'sending') RETURNING notification_id, user_id, channel",
+        " AND status IN ('queued', 'sending') RETURNING notification_id, channel",
         [one.id for one in batch],
         status,
         reason,
         d.now(),
     )
-    missing = [(one, channel) for one in batch for channel in QUESTION_URGENT.channels]
+    missing = [(one, channel) for one in batch for channel in one.kind.channels]
     rows += await change.conn.fetch(
         "INSERT INTO deliveries (id, created_at, notification_id, user_id, channel, status, reason)"
         " SELECT t.id, t.created_at, t.notification_id, t.user_id, t.channel, $6, $7"
         " FROM unnest($1::uuid[], $2::timestamptz[], $3::uuid[], $4::text[], $5::text[])"
         "  AS t (id, created_at, notification_id, user_id, channel)"
         " WHERE NOT EXISTS (SELECT FROM deliveries x WHERE x.notification_id = t.notification_id"
-        "  AND x.channel = t.channel) ON CONFLICT DO NOTHING"
-        " RETURNING notification_id, user_id, channel",
+        "  AND x.channel = t.channel) AND (t.channel <> 'kakao' OR EXISTS (SELECT FROM"
+        "  notification_preferences p WHERE p.user_id = t.user_id AND p.kakao_enabled))"
+        " ON CONFLICT DO NOTHING"
+        " RETURNING notification_id, channel",
         [delivery_id(one.id, channel) for one, channel in missing],
         [one.created_at for one, _ in missing],
         [one.id for one, _ in missing],
@@ -105,12 +167,51 @@ async def _withhold(
         status,
         reason,
     )
-    ended = {(row["user_id"], row["notification_id"], row["channel"]) for row in rows}
-    for *_, channel in ended:
+    ended = {(row["notification_id"], row["channel"]) for row in rows}
+    for _, channel in ended:
         DELIVERIES.labels(channel=channel, status=status, reason=reason).inc()
     decisions = [
-        Decision(user_id, verdict, reason, question_id, notification_id, Channel(channel))
-        for user_id, notification_id, channel in sorted(ended)
+        Decision(one.user_id, verdict, reason, one.question_id, one.id, channel)
+        for one in batch
+        for channel in one.kind.channels
+        if (one.id, channel) in ended
     ]
     await record(change.conn, d.now(), decisions)
     return len(ended)
+
+
+async def _retract(d: Domain, change: Change, batch: Sequence[_Told]) -> None:
+    """In the inboxes, one a person, whose heads are locked: nobody has to read of it any more."""
+    rows = await change.conn.fetch(
+        "WITH head AS (UPDATE inbox_heads h SET seq = h.seq + 1, updated_at = now(),"
+        "  unread = h.unread - (n.read_at IS NULL)::int FROM notifications n"
+        "  WHERE n.id = ANY($1::uuid[]) AND n.retracted_at IS NULL AND n.deleted_at IS NULL"
+        "  AND h.user_id = n.user_id RETURNING n.id, n.created_at, h.seq)"
+        " UPDATE notifications n SET retracted_at = $2, seq = head.seq FROM head"
+        " WHERE n.id = head.id AND n.created_at = head.created_at"
+        " RETURNING n.id, n.user_id, n.seq",
+        [one.id for one in batch],
+        d.now(),
+    )
+    for row in rows:
+        room = user_room(row["user_id"])
+        message = NotificationUpdated(ids=(str(row["id"]),), state="retracted", seq=row["seq"])
+        change.tell(room, emit("notification:updated", message, id=str(uuid4()), rooms=(room,)))
+    await tell_unread(change, [row["user_id"] for row in rows], d.now())
+
+
+async def _clear_phones(change: Change, batch: Sequence[_Told]) -> None:
+    """A job for each that is on somebody's screen: a provider has taken its push over."""
+    rows = await change.conn.fetch(
+        "SELECT DISTINCT x.notification_id FROM deliveries x JOIN devices v ON v.id = x.device_id"
+        " AND v.user_id = x.user_id AND v.disabled_at IS NULL"
+        " WHERE x.notification_id = ANY($1::uuid[]) AND x.retracted_at IS NULL"
+        " AND x.channel = 'push' AND x.status = ANY($2::text[])",
+        [one.id for one in batch],
+        list(ARRIVED),
+    )
+    pushed = {row["notification_id"] for row in rows}
+    for one in batch:
+        if one.id in pushed:
+            urgent = one.kind.urgent
+            change.enqueue(push_retract_job(str(one.id), one.created_at, urgent=urgent))

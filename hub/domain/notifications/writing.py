@@ -38,7 +38,6 @@ class News:
     body: str
     priority: Priority = "medium"
     data: dict[str, Any] = field(default_factory=dict)
-    event_id: UUID | None = None
     question_id: str | None = None
     answer_id: str | None = None
     dedup_key: str | None = None
@@ -90,7 +89,7 @@ async def notify(d: Domain, change: Change, batch: Sequence[News]) -> list[Writt
         Written(id, heads[news.user_id], now, news)
         for id, news in sorted(fresh, key=lambda one: one[1].user_id)
     ]
-    await _insert(change.conn, written)
+    await _insert(change, written)
     for one in written:
         NOTIFICATIONS.labels(kind=one.news.kind if one.news.kind in KINDS else UNKNOWN).inc()
         if one.news.announce:
@@ -138,8 +137,8 @@ async def _advance(conn: Connection, users: Sequence[str], *, unread: int) -> di
     return {row["user_id"]: row["seq"] for row in rows}
 
 
-async def _insert(conn: Connection, written: Sequence[Written]) -> None:
-    await conn.executemany(
+async def _insert(change: Change, written: Sequence[Written]) -> None:
+    await change.conn.executemany(
         "INSERT INTO notifications (id, created_at, user_id, kind, priority, title, body, data,"
         " event_id, question_id, answer_id, seq, expires_at, words)"
         " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
@@ -153,7 +152,7 @@ async def _insert(conn: Connection, written: Sequence[Written]) -> None:
                 one.news.title,
                 one.news.body,
                 to_json(one.news.data),
-                one.news.event_id,
+                change.event_id,
                 one.news.question_id,
                 one.news.answer_id,
                 one.seq,

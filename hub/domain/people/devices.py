@@ -1,15 +1,19 @@
 """Devices: the phones and browsers a person is pushed on."""
 
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from hub.domain.context import Domain
 from hub.domain.people import members
 from hub.plumbing.http.outbound import PushServices
 from hub.plumbing.stores.outbox import Change
-from hub.plumbing.stores.postgres import Row, acquire
-from protocol.errors import invalid, not_found
-from protocol.rest.devices import Device, DeviceRequest
+from hub.plumbing.stores.postgres import Connection, Row, acquire
+from protocol.errors import conflict, invalid, not_found
+from protocol.jobs import device_test_job
+from protocol.rest.devices import Device, DeviceRequest, DeviceTest
+from protocol.texts import language_of
 from protocol.web_push import read_subscription
 
 DEVICES_MAX: Final = 20
@@ -71,6 +75,69 @@ async def remove_device(change: Change, user_id: str, device_id: str) -> None:
     )
     if gone is None:
         raise not_found("device")
+
+
+async def test_device(change: Change, user_id: str, device_id: str) -> DeviceTest:
+    """A worker pushes to this one device; no rule is asked, for its person does.
+
+    Raises NOT_FOUND when it is not the caller's, CONFLICT for one that is disabled.
+    """
+    row = await change.conn.fetchrow(
+        "SELECT disabled_at FROM devices WHERE user_id = $1 AND id::text = $2", user_id, device_id
+    )
+    if row is None:
+        raise not_found("device")
+    if row["disabled_at"] is not None:
+        raise conflict("The device is disabled: its token was refused. Register it again.")
+    told = DeviceTest(notification_id=str(uuid4()))
+    change.enqueue(device_test_job(device_id, user_id, told.notification_id))
+    return told
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """A device as it is pushed to; `address` is its token, and in no repr."""
+
+    id: UUID
+    address: str = field(repr=False)
+    platform: str
+    environment: str
+    locale: str
+    registered_at: datetime
+
+
+async def reached(conn: Connection, user_id: str, device_id: str) -> Reached | None:
+    """None for one that is gone, disabled, or somebody else's meanwhile. Its language is its
+    person's where it has none."""
+    row = await conn.fetchrow(
+        "SELECT v.*, u.locale AS spoken FROM devices v JOIN users u ON u.id = v.user_id"
+        " WHERE v.user_id = $1 AND v.id::text = $2 AND v.disabled_at IS NULL",
+        user_id,
+        device_id,
+    )
+    if row is None:
+        return None
+    return Reached(
+        id=row["id"],
+        address=row["token"],
+        platform=row["platform"],
+        environment=row["environment"],
+        locale=language_of(row["locale"], row["spoken"]),
+        registered_at=row["last_seen_at"],
+    )
+
+
+async def give_up(
+    conn: Connection, device_id: UUID, registered_at: datetime, now: datetime
+) -> None:
+    """A provider says that its token is dead; one that was registered again meanwhile lives."""
+    await conn.execute(
+        "UPDATE devices SET disabled_at = $3, disabled_reason = 'token_dead'"
+        " WHERE id = $1 AND last_seen_at = $2 AND disabled_at IS NULL",
+        device_id,
+        registered_at,
+        now,
+    )
 
 
 def _device(row: Row) -> Device:

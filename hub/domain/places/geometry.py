@@ -43,10 +43,14 @@ def room_of_cell(cell: int) -> str:
     return cell_room(cell_text(cell))
 
 
+def middle_of(cell: int) -> tuple[float, float]:
+    lat, lng = h3.cell_to_latlng(cell_text(cell))
+    return float(lat), float(lng)
+
+
 def distance_to_cell_m(lat: float, lng: float, cell: int) -> float:
     """From a place to the middle of a cell: as near as a person's position is known."""
-    middle_lat, middle_lng = h3.cell_to_latlng(cell_text(cell))
-    return distance_m(lat, lng, middle_lat, middle_lng)
+    return distance_m(lat, lng, *middle_of(cell))
 
 
 @lru_cache(maxsize=256)

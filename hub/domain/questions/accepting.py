@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID, uuid4
 
-from hub.domain.context import Domain, Known
+from hub.domain.context import Domain, Known, outgoing
 from hub.domain.notifications.writing import News, notify
 from hub.domain.people import members
 from hub.domain.questions.answering import Answer
-from hub.domain.questions.question import Question, locked, outgoing
+from hub.domain.questions.question import Question, locked
 from hub.domain.rules.kinds import ANSWER_ACCEPTED
 from hub.plumbing.stores.outbox import Change
 from hub.plumbing.stores.postgres import Connection

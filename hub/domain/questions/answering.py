@@ -1,17 +1,18 @@
-"""Answers: given, taken back, read. The asker hears at once; the first one stops the clock."""
+"""Answers: given, rewritten, taken back, read. The asker hears at once, and the first one stops the
+clock."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 from uuid import uuid4
 
-from hub.domain.context import Domain, Known
+from hub.domain.context import Domain, Known, outgoing
 from hub.domain.notifications.writing import News, notify
 from hub.domain.people import members
 from hub.domain.people.members import author_of
 from hub.domain.questions import claims, urgent
 from hub.domain.questions.progress import advance
-from hub.domain.questions.question import Question, excerpt, locked, outgoing
+from hub.domain.questions.question import Question, excerpt, locked
 from hub.domain.rules.kinds import ANSWER_CREATED
 from hub.domain.rules.states import UrgentState
 from hub.plumbing.stores.outbox import Change
@@ -98,6 +99,32 @@ async def answer(
     if not told:
         _tell_services(d, change, question, given)
     return given.shown()
+
+
+async def rewrite(
+    d: Domain, change: Change, answer_id: str, content: str, *, writer: str | None = None
+) -> rest.Answer:
+    """Put other words into an answer. `writer`: who must have written it. Who was told of the first
+    words is not told again.
+
+    Raises NOT_FOUND, FORBIDDEN for somebody else's.
+    """
+    row = await change.conn.fetchrow(
+        "SELECT a.*, u.nickname, u.is_local_verified FROM answers a JOIN users u"
+        " ON u.id = a.user_id WHERE a.id = $1 AND a.deleted_at IS NULL FOR UPDATE OF a",
+        answer_id,
+    )
+    if row is None:
+        raise not_found("answer")
+    if writer is not None and row["user_id"] != writer:
+        raise forbidden("Only its writer may do this.")
+    await change.conn.execute(
+        "UPDATE answers SET content = $2, updated_at = $3 WHERE id = $1",
+        answer_id,
+        content,
+        d.now(),
+    )
+    return replace(Answer.of(row), content=content).shown()
 
 
 async def take_back(

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import uuid4
 
-from hub.domain.context import Domain, Known
+from hub.domain.context import Domain, Known, outgoing
 from hub.domain.people import members
 from hub.domain.places import geometry
 from hub.domain.questions import progress
-from hub.domain.questions.question import Question, excerpt, outgoing
+from hub.domain.questions.question import Question, excerpt
 from hub.domain.rules.states import UrgentState
 from hub.plumbing.stores.outbox import Change
 from hub.plumbing.stores.postgres import Connection

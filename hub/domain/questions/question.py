@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Literal
-from uuid import uuid4
 
 from hub.domain.context import Domain
 from hub.domain.people import members
@@ -11,11 +10,9 @@ from hub.domain.places import geometry
 from hub.domain.rules.states import QuestionStatus, UrgentState
 from hub.plumbing.stores.cache import Family
 from hub.plumbing.stores.postgres import Connection, Row
-from protocol.domain_events import Envelope
 from protocol.errors import not_found
 from protocol.events.questions import Place
 from protocol.names import mute_room, neighbourhood_room, question_room, user_room
-from protocol.payload import Message, plain
 from protocol.rest import questions as rest
 
 EXCERPT: Final = 140
@@ -207,14 +204,3 @@ async def locked(conn: Connection, question_id: str, at: datetime | None = None)
     if row is None:
         raise not_found("question")
     return Question.of(row)
-
-
-def outgoing(d: Domain, event_type: str, payload: Message) -> Envelope:
-    """What other services hear of something that was done here."""
-    return Envelope(
-        event_id=uuid4(),
-        event_type=event_type,
-        occurred_at=d.now(),
-        payload=plain(payload),
-        publisher="hub",
-    )

@@ -6,8 +6,8 @@ from datetime import datetime
 from typing import Literal
 from uuid import NAMESPACE_URL, uuid4, uuid5
 
-from hub.domain.context import Domain
-from hub.domain.questions.question import Question, outgoing
+from hub.domain.context import Domain, outgoing
+from hub.domain.questions.question import Question
 from hub.domain.rules.states import AWAITING, UrgentState, follow
 from hub.plumbing.stores.outbox import Change
 from hub.plumbing.stores.postgres import Connection

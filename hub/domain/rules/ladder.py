@@ -91,12 +91,12 @@ def next_step(facts: Facts, now: datetime) -> Step:
 
 def ended(facts: Facts, now: datetime) -> Reason | None:
     """What ends everything that is pending, on every channel."""
-    if facts.gone:
-        return Reason.ERASED
     if facts.kind.urgent and facts.question_answered:
         return Reason.ANSWERED
     if facts.kind.urgent and facts.question_status not in (None, QuestionStatus.ACTIVE):
         return Reason.CLOSED
+    if facts.gone:
+        return Reason.ERASED
     if facts.deadline_at is not None and now >= facts.deadline_at:
         return Reason.EXPIRED
     if facts.seen:

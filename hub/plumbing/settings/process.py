@@ -322,7 +322,7 @@ class Auth(Part):
     subject_claim: str = env("JWT_SUBJECT_CLAIM", "sub", "the claim that names the person")
     role_claim: str = env("JWT_ROLE_CLAIM", "role", "the claim that is admin or user")
     link_secret: StrongSecret | None = env(
-        "LINK_SECRET", None, "signs links in mails; as JWT_SECRET, and another one; not read yet"
+        "LINK_SECRET", None, "signs links in mails; as JWT_SECRET, and another one"
     )
 
     expiring_lead_s: int = env(

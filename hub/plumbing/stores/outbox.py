@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Protocol
+from uuid import UUID
 
 import msgspec
 import structlog
@@ -107,12 +108,15 @@ def _decode(payload: bytes) -> Told:
 
 @dataclass(slots=True)
 class Change:
-    """A transaction in the making: SQL through `conn`, and what must follow once it committed."""
+    """A transaction in the making: SQL through `conn`, and what must follow once it committed.
+    `event_id`: the event of another service that causes it."""
 
     conn: Connection
+    event_id: UUID | None = None
     told: list[tuple[str, Told]] = field(default_factory=list)
     jobs: list[Job] = field(default_factory=list)
     stale: dict[str, None] = field(default_factory=dict)
+    left: list[tuple[str, Told]] = field(default_factory=list)
 
     def tell(self, key: str, *told: Told) -> None:
         """Add messages; those of one `key` (a question, a person) keep their order."""
@@ -122,18 +126,23 @@ class Change:
         """What is cached under these names is not so any more (hub.plumbing.stores.cache)."""
         self.stale.update(dict.fromkeys(names))
 
+    def leave(self, key: str, *told: Told) -> None:
+        """Messages that nobody waits for: the sweeper publishes them, a batch at a time. No message
+        of `tell` has such a key, or it would wait for them."""
+        self.left.extend((key, one) for one in told)
+
     def enqueue(self, *jobs: Job) -> None:
         self.jobs.extend(jobs)
 
     @asynccontextmanager
     async def savepoint(self) -> AsyncIterator[None]:
         """What the block wrote, told and enqueued is taken back when it raises."""
-        told, jobs = len(self.told), len(self.jobs)
+        told, jobs, left = len(self.told), len(self.jobs), len(self.left)
         try:
             async with self.conn.transaction():
                 yield
         except BaseException:
-            del self.told[told:], self.jobs[jobs:]
+            del self.told[told:], self.jobs[jobs:], self.left[left:]
             raise
 
 
@@ -180,18 +189,20 @@ class Outbox:
                 await self._publish_own(conn, ids, [told for _, told in change.told])
 
     async def _write(self, change: Change) -> list[int]:
-        if not change.told:
+        """The rows; returns the numbers of those that this process publishes."""
+        rows = [*change.told, *change.left]
+        if not rows:
             return []
-        rows = await change.conn.fetch(
+        written = await change.conn.fetch(
             "INSERT INTO outbox (kind, key, payload, available_at)"
             " SELECT * FROM unnest($1::text[], $2::text[], $3::bytea[], $4::timestamptz[])"
             " RETURNING id",
-            ["event" if isinstance(told, Envelope) else "emit" for _, told in change.told],
-            [key for key, _ in change.told],
-            [_encode(told) for _, told in change.told],
-            [self._clock.now() + FRESH_FOR] * len(change.told),
+            ["event" if isinstance(told, Envelope) else "emit" for _, told in rows],
+            [key for key, _ in rows],
+            [_encode(told) for _, told in rows],
+            [self._clock.now() + FRESH_FOR] * len(rows),
         )
-        return [row["id"] for row in rows]
+        return [row["id"] for row in written[: len(change.told)]]
 
     async def _publish_own(self, conn: Connection, ids: list[int], told: list[Told]) -> None:
         try:

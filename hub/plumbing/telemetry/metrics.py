@@ -223,6 +223,20 @@ BACKGROUND_FAILURES = Counter(
 )
 
 
+def requests_answered() -> tuple[int, int]:
+    """Of this process: all but those about its own health, and how many of them ended with 5xx."""
+    requests = failed = 0
+    for metric in HTTP_REQUESTS.collect():
+        for sample in metric.samples:
+            route = sample.labels.get("route", "")
+            if not sample.name.endswith("_total") or "health" in route or "metrics" in route:
+                continue
+            requests += int(sample.value)
+            if sample.labels["status_code"].startswith("5"):
+                failed += int(sample.value)
+    return requests, failed
+
+
 def exposition() -> tuple[bytes, str]:
     """Body and content type of GET /metrics (S1-44)."""
     return generate_latest(REGISTRY), CONTENT_TYPE_LATEST

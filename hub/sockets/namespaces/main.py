@@ -117,15 +117,14 @@ async def notification_ack(node: Node, member: Member, form: NotificationAck) ->
     if not form.ids and not form.question_ids:
         raise invalid("ids or questionIds is needed.")
     user_id = guest_of(member).user_id
-    d, ids, questions = node.domain, form.ids, form.question_ids
-    async with d.outbox.change() as change:
-        return Count(count=await attention.acknowledge(d, change, user_id, ids, questions))
+    shown = attention.Shown(user_id, form.ids, form.question_ids)
+    return Count(count=await node.acks.take(shown))
 
 
 async def notification_seen(node: Node, member: Member, form: NotificationSeen) -> Unread:
     d, user_id = node.domain, guest_of(member).user_id
     async with d.outbox.change() as change:
-        return Unread(unread=await attention.mark_seen(d, change, user_id, form.ids))
+        return Unread(unread=await attention.mark_seen(d, change, user_id, form.ids, by=member.sid))
 
 
 async def notification_read(node: Node, member: Member, form: NotificationRead) -> Unread:
@@ -137,7 +136,9 @@ async def notification_read(node: Node, member: Member, form: NotificationRead) 
     user_id = guest_of(member).user_id
     d = node.domain
     async with d.outbox.change() as change:
-        unread = await attention.mark_read(d, change, user_id, form.ids, before=before)
+        unread = await attention.mark_read(
+            d, change, user_id, form.ids, before=before, by=member.sid
+        )
     return Unread(unread=unread)
 
 

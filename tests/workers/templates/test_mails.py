@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.texts import CATALOGUE, LANGUAGES, one_line, render_push
+from protocol.texts import CATALOGUE, DEVICE_TEST, LANGUAGES, one_line, render_push
 from workers.templates.mails import MailText, render_mail
 from workers.templates.words import FRAMES, WORDS
 
@@ -104,8 +104,9 @@ def test_each_kind_in_each_language(kind: str, language: str) -> None:
 
 
 def test_the_words_know_the_kinds_of_the_catalogue() -> None:
+    """But for the test of one phone, which no mail is about."""
     assert {language: set(words) for language, words in WORDS.items()} == {
-        language: set(KINDS) for language in LANGUAGES
+        language: set(KINDS) - {DEVICE_TEST} for language in LANGUAGES
     }
 
 

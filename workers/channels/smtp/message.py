@@ -55,6 +55,7 @@ def mail_of(to: Recipient, message: Message, now: datetime) -> Mail:
         created_at=message.created_at,
         deadline_at=deadline_at,
         timezone=message.timezone,
+        unsubscribe_url=message.unsubscribe_url,
     )
     return Mail(
         to=to.address,
@@ -63,8 +64,16 @@ def mail_of(to: Recipient, message: Message, now: datetime) -> Mail:
         text=words.text,
         html=words.html,
         delivery_id=message.delivery_id,
+        headers=_one_click(message.unsubscribe_url),
         deadline_at=deadline_at,
     )
+
+
+def _one_click(url: str | None) -> Mapping[str, str]:
+    """RFC 8058 §3: the mail program shows a button of its own."""
+    if url is None:
+        return {}
+    return {"List-Unsubscribe": f"<{url}>", "List-Unsubscribe-Post": "List-Unsubscribe=One-Click"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,11 +13,12 @@ from redis.asyncio import Redis
 from hub.domain import arrival, intake
 from hub.domain.assembly import open_domain
 from hub.domain.context import Domain
-from hub.domain.notifications import delivery, inbox, writing
+from hub.domain.notifications import attention, delivery, inbox, retraction, writing
 from hub.domain.notifications.writing import News
 from hub.domain.people import members
 from hub.domain.questions import waves
 from hub.domain.rules.kinds import Channel
+from hub.domain.rules.reasons import Reason
 from hub.domain.rules.states import QuestionStatus
 from hub.plumbing.life.clock import VirtualClock
 from hub.plumbing.life.lifecycle import Lifecycle
@@ -217,7 +218,10 @@ async def unread(d: Domain) -> dict[str, Any]:
     open_items = [
         item
         for item in synced.items
-        if item.read_at is None and (item.expires_at is None or item.expires_at > d.now())
+        if item.read_at is None
+        and item.retracted_at is None
+        and not item.deleted
+        and (item.expires_at is None or item.expires_at > d.now())
     ]
     return {
         "count": count.count,
@@ -291,3 +295,34 @@ async def test_the_badge_of_a_push_counts_no_expired_one(
     order = await delivery.take_steps(d, row["id"], row["created_at"], Channel.PUSH, 15)
     assert order is not None
     assert order.unread == 1
+
+
+async def test_what_is_retracted_or_deleted_is_not_unread_on_any_road(
+    later: Domain, clock: VirtualClock
+) -> None:
+    """Read before or after, expired or not: the head and the rows never part."""
+    d = later
+    await local(d, "u")
+    for _ in range(3):
+        await expiring(d, "u", None)
+    question = await verbs.ask(d, "mina", PHARMACY)
+    assert await waves.tell_audience(d, question.id, 1) == 1
+    assert all_are(await unread(d), 4)
+    await verbs.answer(d, "bora", question.id, "여기요")
+    before = await last(d)
+    await retraction.settle_pending(d, question.id, Reason.ANSWERED)
+    told = await told_since(d, before)
+    assert told == {"notification:updated": ("user:u",), "inbox:unread": ("user:u",)}
+    assert all_are(await unread(d), 3)
+    rows_ = await rows(d, "SELECT id, retracted_at FROM notifications WHERE user_id = 'u'")
+    gone = [str(row["id"]) for row in rows_ if row["retracted_at"] is not None]
+    first, second, _ = (str(row["id"]) for row in rows_ if row["retracted_at"] is None)
+    assert await verbs.mark_read(d, "u", gone) == 3, "it was counted before"
+    for id in (first, *gone):
+        async with d.outbox.change() as change:
+            await attention.delete(d, change, "u", id)
+    assert all_are(await unread(d), 2)
+    assert await verbs.mark_read(d, "u", [first, second]) == 1
+    clock.advance(700)
+    assert all_are(await unread(d), 1)
+    assert await d.pool.fetchval("SELECT unread FROM inbox_heads WHERE user_id = 'u'") == 1

@@ -116,10 +116,8 @@ async def test_what_is_pending_ends_with_the_answer_on_every_channel(town: Town)
     assert town.ran == ["urgent-retract"], "at once, and not when the jobs' time comes"
     assert await channels(town) == [
         ("mid", "push", "suppressed", "answered"),
-        ("mid", "kakao", "suppressed", "answered"),
         ("mid", "email", "suppressed", "answered"),
         ("near", "push", "sent", None),
-        ("near", "kakao", "suppressed", "answered"),
         ("near", "email", "suppressed", "answered"),
     ]
     await delivery.settle(town.d, under_way, under_way.targets[0], DeliveryStatus.SENT)
@@ -133,10 +131,8 @@ async def test_what_is_pending_ends_with_the_answer_on_every_channel(town: Town)
     )
     assert [tuple(row) for row in rows] == [
         ("mid", "email", Reason.ANSWERED),
-        ("mid", "kakao", Reason.ANSWERED),
         ("mid", "push", Reason.ANSWERED),
         ("near", "email", Reason.ANSWERED),
-        ("near", "kakao", Reason.ANSWERED),
     ]
 
 

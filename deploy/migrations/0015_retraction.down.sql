@@ -1,0 +1,2 @@
+DROP INDEX notifications_event;
+ALTER TABLE deliveries DROP COLUMN retracted_at;
