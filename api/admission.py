@@ -53,7 +53,8 @@ def _check_kind(route: Route, caller: Token | Service) -> None:
         raise forbidden("This needs a person's access token.")
     if route.auth.kind == "admin" and isinstance(caller, Token) and caller.role != "admin":
         raise forbidden("This needs an administrator.")
-    if route.auth.kind == "service" and not isinstance(caller, Service):
+    allowed = route.auth.admin and isinstance(caller, Token) and caller.role == "admin"
+    if route.auth.kind == "service" and not (isinstance(caller, Service) or allowed):
         raise forbidden("This needs a service key.")
     if isinstance(caller, Service) and route.auth.kind != "none":
         if not route.auth.scope:

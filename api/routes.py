@@ -16,6 +16,7 @@ from api.handlers import (
     notifications,
     places,
     questions,
+    reports,
     rooms,
     sessions,
     users,
@@ -36,6 +37,8 @@ ADMIN_OR_AUTH: Final = Auth("admin", scope="auth:write")
 COOKIE: Final = Auth("none", proof="refresh token or cookie+csrf")
 NOTIFY: Final = Auth("service", scope="notify:write")
 BROADCAST: Final = Auth("service", scope="broadcast:write")
+PRESENCE: Final = Auth("service", scope="presence:read", admin=True)
+MEMBER: Final = Auth("user", own="member")
 ADMIN_OR_EXPLAIN: Final = Auth("admin", scope="explain:read")
 ADMIN: Final = Auth("admin")
 LINK: Final = Auth("link")
@@ -92,6 +95,12 @@ ROUTES: Final = (
     put("/notifications/{id}/read", SELF, OFTEN, notifications.read),
     delete("/notifications/{id}", SELF, OFTEN, notifications.remove),
     post("/rooms/{room}/broadcasts", BROADCAST, SERVICE, rooms.broadcast, status=202, once=True),
+    post("/rooms/{room}/remove", BROADCAST, SERVICE, rooms.remove),
+    get("/rooms/{room}/presence", PRESENCE, SERVICE, rooms.presence),
+    get("/rooms/{room}/messages", MEMBER, DEFAULT, rooms.messages),
+    post("/reports", USER, SELDOM, reports.add, status=202),
+    get("/admin/reports", ADMIN, DEFAULT, reports.listed),
+    post("/admin/reports/{id}/close", ADMIN, DEFAULT, reports.close),
     get("/explain", ADMIN_OR_EXPLAIN, SERVICE, explain.one),
     html("GET", "/unsubscribe/{token}", LINK, FREE_WITH_LINK, mail.ask),
     html("POST", "/unsubscribe/{token}", LINK, FREE_WITH_LINK, mail.unsubscribe),

@@ -27,6 +27,12 @@ class Presence(Protocol):
     async def online(self, users: list[str]) -> set[str]:
         """Which of these people hold a live socket anywhere."""
 
+    async def count(self, place: str) -> int:
+        """How many people are in a place: the key of a room's leases (hub.domain.rooms.place)."""
+
+    async def people(self, place: str, limit: int) -> list[str]:
+        """At most `limit` of them, those seen last first."""
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:

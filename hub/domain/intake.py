@@ -9,6 +9,7 @@ from uuid import UUID
 import msgspec
 import structlog
 
+from hub.domain import erasure
 from hub.domain.context import Domain, Known
 from hub.domain.notifications import welcome
 from hub.domain.people import members, revocation, standing
@@ -28,6 +29,7 @@ from protocol.domain_events import (
     QuestionClosedEvent,
     QuestionCreatedEvent,
     SessionRevoked,
+    UserDeleted,
     UserRegistered,
     UserUpdated,
 )
@@ -213,6 +215,10 @@ async def _updated(d: Domain, change: Change, event: UserUpdated, at: datetime) 
     await standing.tell_move(d, change, event.user_id, before)
 
 
+async def _deleted(d: Domain, change: Change, event: UserDeleted, at: datetime) -> None:
+    await erasure.erase(d, change, event.user_id)
+
+
 async def _session_revoked(d: Domain, change: Change, event: SessionRevoked, at: datetime) -> None:
     if event.user_id is not None:
         await revocation.revoke_person(d, change, event.user_id, event.issued_before or at)
@@ -268,6 +274,7 @@ async def _answer_accepted(
 HANDLERS: Final[dict[type[Message], Callable[[Domain, Change, Any, Any], Awaitable[None]]]] = {
     UserRegistered: _registered,
     UserUpdated: _updated,
+    UserDeleted: _deleted,
     SessionRevoked: _session_revoked,
     QuestionCreatedEvent: _question_created,
     QuestionClosedEvent: _question_closed,

@@ -171,7 +171,7 @@ def _errors(one: Operation) -> set[int]:
 
 def _security(one: Operation) -> list[Document]:
     if one.auth.kind == "service":
-        return [{"service": []}]
+        return [{"service": []}, {"person": []}] if one.auth.admin else [{"service": []}]
     if one.auth.kind == "link":
         return [{}]
     person: list[Document] = [{"person": []}]

@@ -23,7 +23,7 @@ class Auth:
 
     kind: Literal["none", "user", "service", "admin", "link"]
     scope: str = ""
-    own: Literal["", "self", "owner", "asker"] = ""
+    own: Literal["", "self", "owner", "asker", "member"] = ""
     admin: bool = False
     proof: Literal["", "refresh token or cookie+csrf"] = ""
 

@@ -8,6 +8,7 @@ from hub.domain.context import Domain
 from hub.domain.notifications import wakes
 from hub.domain.notifications.inbox import UNREAD
 from hub.domain.notifications.notification import Notification
+from hub.domain.people import members
 from hub.domain.places import geometry
 from hub.domain.rules.kinds import CHANNELS, Channel, Needs, Topic
 from hub.domain.rules.ladder import Delivery, Facts, Reach
@@ -119,8 +120,9 @@ class Case:
 
     async def _reach(self, conn: Connection) -> dict[Channel, Reach]:
         row = await conn.fetchrow(
-            "SELECT EXISTS (SELECT FROM devices WHERE user_id = $1 AND disabled_at IS NULL)"
-            " AS device, EXISTS (SELECT FROM suppressions WHERE address = $2) AS suppressed",
+            "SELECT EXISTS (SELECT FROM devices WHERE user_id = $1 AND disabled_at IS NULL)"  # noqa: S608 - constants
+            " AS device, EXISTS (SELECT FROM suppressions"
+            f" WHERE address IN ($2, {members.HASHED.format('$2')})) AS suppressed",
             self.notification.user_id,
             comparison_key(self.email or ""),
         )

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
+from hub.domain.context import Known
 from hub.plumbing.stores.outbox import Change
 from hub.plumbing.stores.postgres import Connection, Row
 from protocol.domain_events import UserUpdated
@@ -21,6 +22,16 @@ async def ensure(conn: Connection, user_id: str) -> None:
     await conn.execute(
         "INSERT INTO notification_preferences (user_id) VALUES ($1) ON CONFLICT DO NOTHING", user_id
     )
+
+
+HASHED: Final = "'sha256:' || encode(sha256(convert_to({}, 'UTF8')), 'hex')"
+"""SQL: what stays of a suppressed address after erasure."""
+
+
+async def check_living(conn: Connection, user_id: str) -> None:
+    """Raises Known for somebody erased: nothing that comes late makes them known again."""
+    if await conn.fetchval("SELECT deleted_at FROM users WHERE id = $1", user_id) is not None:
+        raise Known("This person is erased.")
 
 
 def author_of(row: Row) -> Author:
@@ -49,6 +60,7 @@ async def update(change: Change, event: UserUpdated, at: datetime | None = None)
     nothing newer is known. `at`: when it happened, now by default.
     """
     await ensure(change.conn, event.user_id)
+    await check_living(change.conn, event.user_id)
     fields = (name for name in event.__struct_fields__ if name != "user_id")
     told = {name: value for name in fields if (value := getattr(event, name)) is not None}
     await write_facts(change.conn, event.user_id, told, at or datetime.now(UTC))

@@ -201,11 +201,11 @@ class Retention(Part):
     notifications: int = env("RETENTION_NOTIFICATIONS", 90, "days", ge=1)
     deliveries: int = env("RETENTION_DELIVERIES", 90, "days; decisions and people of waves", ge=1)
     seen: int = env("RETENTION_SEEN", 30, "days; deliveries of what was seen", ge=1)
-    chat: int = env("RETENTION_CHAT", 30, "days; not read yet", ge=1)
+    chat: int = env("RETENTION_CHAT", 30, "days; what was said in rooms", ge=1)
     dedup: int = env("RETENTION_DEDUP", 7, "days", ge=1)
     event_payloads: int = env("RETENTION_EVENT_PAYLOADS", 7, "days after processing", ge=1)
     events: int = env("RETENTION_EVENTS", 90, "days", ge=1)
-    keys: int = env("RETENTION_KEYS", 1, "days; Idempotency-Key", ge=1)
+    keys: int = env("RETENTION_KEYS", 1, "days; Idempotency-Key, clientMessageId", ge=1)
     outbox: int = env("RETENTION_OUTBOX", 1, "days after publishing", ge=1)
 
 
