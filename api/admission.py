@@ -49,15 +49,14 @@ async def _verified(d: Domain, text: str, *, is_read: bool) -> Token | Service:
 
 
 def _check_kind(route: Route, caller: Token | Service) -> None:
-    if route.auth.kind == "user" and isinstance(caller, Service):
-        if not route.auth.service:
-            raise forbidden("This needs a person's access token.")
-        caller.need(route.auth.service)
+    if route.auth.kind == "user" and not (isinstance(caller, Token) or route.auth.scope):
+        raise forbidden("This needs a person's access token.")
     if route.auth.kind == "admin" and isinstance(caller, Token) and caller.role != "admin":
         raise forbidden("This needs an administrator.")
-    if route.auth.kind == "service" and not isinstance(caller, Service):
+    allowed = route.auth.admin and isinstance(caller, Token) and caller.role == "admin"
+    if route.auth.kind == "service" and not (isinstance(caller, Service) or allowed):
         raise forbidden("This needs a service key.")
-    if isinstance(caller, Service) and route.auth.kind in ("service", "admin"):
+    if isinstance(caller, Service) and route.auth.kind != "none":
         if not route.auth.scope:
             raise forbidden("This needs an administrator.")
         caller.need(route.auth.scope)

@@ -17,18 +17,22 @@ from api.handlers import (
     places,
     points,
     questions,
+    reports,
     rooms,
     search,
     sessions,
+    users,
 )
 from api.route import delete, get, html, post, put
 from protocol.rest.operation import Auth, Rate
 
 NOBODY: Final = Auth("none")
 USER: Final = Auth("user")
-USER_OR_PRESENCE: Final = Auth("user", service="presence:read")
+USER_OR_PRESENCE: Final = Auth("user", admin=True, scope="presence:read")
 SELF: Final = Auth("user", own="self")
 SELF_OR_ADMIN: Final = Auth("user", own="self", admin=True)
+SELF_OR_READS: Final = Auth("user", own="self", admin=True, scope="users:read")
+SELF_OR_WRITES: Final = Auth("user", own="self", admin=True, scope="users:write")
 OWNER: Final = Auth("user", own="owner", admin=True)
 ASKER: Final = Auth("user", own="asker")
 AUTH: Final = Auth("service", scope="auth:write")
@@ -36,6 +40,8 @@ ADMIN_OR_AUTH: Final = Auth("admin", scope="auth:write")
 COOKIE: Final = Auth("none", proof="refresh token or cookie+csrf")
 NOTIFY: Final = Auth("service", scope="notify:write")
 BROADCAST: Final = Auth("service", scope="broadcast:write")
+PRESENCE: Final = Auth("service", scope="presence:read", admin=True)
+MEMBER: Final = Auth("user", own="member")
 ADMIN_OR_EXPLAIN: Final = Auth("admin", scope="explain:read")
 ADMIN: Final = Auth("admin")
 LINK: Final = Auth("link")
@@ -61,6 +67,12 @@ ROUTES: Final = (
     post("/auth/refresh", COOKIE, TEN_A_LOGIN, sessions.refresh),
     post("/auth/logout", USER, TEN, sessions.logout),
     post("/auth/revoke", ADMIN_OR_AUTH, TEN, sessions.revoke),
+    get("/users/{userId}", SELF_OR_READS, DEFAULT, users.find),
+    put("/users/{userId}", SELF_OR_WRITES, DEFAULT, users.change),
+    get("/users/{userId}/preferences", SELF, DEFAULT, users.preferences_of),
+    put("/users/{userId}/preferences", SELF, DEFAULT, users.prefer),
+    put("/users/{id}/block", USER, DEFAULT, users.block),
+    delete("/users/{id}/block", USER, DEFAULT, users.unblock),
     get("/devices", USER, DEFAULT, devices.listed),
     post("/devices", USER, DEFAULT, devices.add),
     delete("/devices/{id}", USER, DEFAULT, devices.remove),
@@ -96,6 +108,12 @@ ROUTES: Final = (
     put("/notifications/{id}/read", SELF, OFTEN, notifications.read),
     delete("/notifications/{id}", SELF, OFTEN, notifications.remove),
     post("/rooms/{room}/broadcasts", BROADCAST, SERVICE, rooms.broadcast, status=202, once=True),
+    post("/rooms/{room}/remove", BROADCAST, SERVICE, rooms.remove),
+    get("/rooms/{room}/presence", PRESENCE, SERVICE, rooms.presence),
+    get("/rooms/{room}/messages", MEMBER, DEFAULT, rooms.messages),
+    post("/reports", USER, SELDOM, reports.add, status=202),
+    get("/admin/reports", ADMIN, DEFAULT, reports.listed),
+    post("/admin/reports/{id}/close", ADMIN, DEFAULT, reports.close),
     get("/explain", ADMIN_OR_EXPLAIN, SERVICE, explain.one),
     html("GET", "/unsubscribe/{token}", LINK, FREE_WITH_LINK, mail.ask),
     html("POST", "/unsubscribe/{token}", LINK, FREE_WITH_LINK, mail.unsubscribe),

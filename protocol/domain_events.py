@@ -61,6 +61,10 @@ class UserUpdated(Message):
         self.region_code = code_of(self.region_code)
 
 
+class UserDeleted(Message):
+    user_id: Id
+
+
 class SessionRevoked(Message):
     """All tokens of a person from before a moment, by default that of the event; or one token."""
 
@@ -171,6 +175,7 @@ DOMAIN_EVENTS: Final[dict[str, DomainEvent]] = {
     for event in (
         DomainEvent("user.registered", "in", UserRegistered, "at-least-once", "user-service"),
         DomainEvent("user.updated", "in", UserUpdated, "at-least-once", "user-service"),
+        DomainEvent("user.deleted", "in", UserDeleted, "at-least-once", "user-service"),
         DomainEvent("session.revoked", "in", SessionRevoked, "at-least-once", "user-service"),
         DomainEvent("question.created", "both", QuestionCreatedEvent, "exactly-once", "qa-service"),
         DomainEvent("question.updated", "in", QuestionUpdatedEvent, "exactly-once", "qa-service"),

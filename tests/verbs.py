@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 from hub.domain import rooms
 from hub.domain.context import Domain
 from hub.domain.notifications import attention, writing
 from hub.domain.notifications.writing import News, Written
-from hub.domain.people import devices, members, positions
+from hub.domain.people import blocks, devices, members, positions, preferences, profiles
 from hub.domain.people.positions import Moved
 from hub.domain.people.sessions import Service
 from hub.domain.questions import accepting, answering, asking, closing
@@ -15,6 +16,7 @@ from hub.domain.rules.states import QuestionStatus
 from protocol.domain_events import UserUpdated
 from protocol.rest.answers import Answer
 from protocol.rest.devices import Device, DeviceRequest
+from protocol.rest.people import Preferences, PreferencesChange, Profile, ProfileChange
 from protocol.rest.questions import Ask, Question
 from protocol.rest.rooms import Broadcast, BroadcastRequest
 
@@ -81,6 +83,21 @@ async def locate(
 async def update(d: Domain, event: UserUpdated, at: datetime | None = None) -> None:
     async with d.outbox.change() as change:
         await members.update(change, event, at)
+
+
+async def prefer(d: Domain, user_id: str, **wishes: Any) -> Preferences:
+    async with d.outbox.change() as change:
+        return await preferences.set_to(d, change, user_id, PreferencesChange(**wishes))
+
+
+async def introduce(d: Domain, user_id: str, **fields: Any) -> Profile:
+    async with d.outbox.change() as change:
+        return await profiles.set_to(d, change, user_id, ProfileChange(**fields), own=True)
+
+
+async def block(d: Domain, user_id: str, other: str) -> None:
+    async with d.outbox.change() as change:
+        await blocks.block(d, change, user_id, other)
 
 
 async def broadcast(d: Domain, caller: Service, room: str, form: BroadcastRequest) -> Broadcast:

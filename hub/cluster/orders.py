@@ -2,8 +2,8 @@
 
 Requests of the classic adapter as its emitters send them: without a uid, so that every node,
 the one that ordered it too, carries them out by hearing its publication (types 2 and 3). Ours say
-`hub.keepAsked`, which others pass over: the person has other automatic rooms, and what the client
-asked for itself it keeps. Orders without it are obeyed to the letter.
+`hub.keepAsked`, which others pass over; where it is true the person has other automatic rooms, and
+what the client asked for itself it keeps. Other orders are obeyed to the letter.
 """
 
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ async def move(line: Line, channels: Channels, moves: Sequence[Move]) -> None:
 
 
 def _orders(one: Move) -> list[dict[str, Any]]:
-    opts = {"rooms": [one.room], "except": [], "hub": {"keepAsked": True}}
+    opts = {"rooms": [one.room], "except": [], "hub": {"keepAsked": one.keep_asked}}
     orders: list[dict[str, Any]] = []
     if one.leave:
         orders.append({"type": REMOTE_LEAVE, "opts": opts, "rooms": list(one.leave)})

@@ -6,7 +6,7 @@ PRESENCE_TTL, before anybody has reaped it. Every method raises redis.exceptions
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, NamedTuple
 
 from hub.cluster import scripts
 from hub.cluster.line import Line
@@ -17,6 +17,13 @@ PRESENCE_TTL: Final = 90
 
 BATCH: Final = 500
 """Keys or people in one call: some hundred µs of Redis's time."""
+
+
+class Headcount(NamedTuple):
+    """How many people are in a place, and whether somebody's coming or going has changed that."""
+
+    people: int
+    changed: bool
 
 
 class Census:
@@ -98,25 +105,23 @@ class Presence(Census):
         if member:
             await self._line.call("ZREM", key, member)
 
-    async def enter(self, place: str, user: str) -> int:
-        """One more socket of a person is in a place. Returns how many people are there. What Redis
-        did not take it is told with the next lease.
+    async def enter(self, place: str, user: str) -> Headcount:
+        """One more socket of a person is in a place. What Redis did not take it is told with the
+        next lease.
         """
         self._places.setdefault(place, Counter())[user] += 1
         return await self._assert(place, [user])
 
-    async def leave(self, place: str, user: str) -> int:
-        """One socket fewer. Returns how many people are there; the person counts while any node
-        still holds a socket of theirs there.
-        """
+    async def leave(self, place: str, user: str) -> Headcount:
+        """One socket fewer; the person counts while any node still holds one of theirs there."""
         if not self._forget(place, user):
-            return await self.count(place)
-        count: int = await self._line.run(
+            return Headcount(await self.count(place), False)
+        people, gone = await self._line.run(
             scripts.PLACE_LEAVE,
             [place, self._keys.seats(place), self._keys.nodes],
             [self._node, user],
         )
-        return count
+        return Headcount(people, bool(gone))
 
     def _forget(self, place: str, user: str) -> bool:
         """True when it was the last socket of the person there."""
@@ -157,10 +162,10 @@ class Presence(Census):
                 await self.leave(place, user)
         await self._line.call("ZREM", self._keys.nodes, self._node)
 
-    async def _assert(self, place: str, people: list[str]) -> int:
-        count: int = await self._line.run(
+    async def _assert(self, place: str, people: list[str]) -> Headcount:
+        count, fresh = await self._line.run(
             scripts.PLACE_ENTER,
             [place, self._keys.seats(place)],
             [self._ttl, self._node, *people],
         )
-        return count
+        return Headcount(count, bool(fresh))

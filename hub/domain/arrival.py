@@ -6,9 +6,9 @@ from datetime import timedelta
 from hub.domain.context import Domain
 from hub.domain.notifications.inbox import UNREAD
 from hub.domain.people import members
-from hub.domain.people.positions import STANDING, Standing
+from hub.domain.people.standing import STANDING, Standing
 from hub.plumbing.stores.postgres import acquire
-from protocol.errors import not_found
+from protocol.errors import forbidden
 from protocol.names import question_room, user_room
 
 
@@ -28,13 +28,13 @@ async def arrive(d: Domain, user_id: str) -> Arrival:
             "UPDATE users u SET last_active_at = now() FROM notification_preferences p"  # noqa: S608 - constants
             " LEFT JOIN user_locations l ON l.user_id = p.user_id AND l.expires_at > $2"
             " LEFT JOIN inbox_heads h ON h.user_id = p.user_id"
-            f" WHERE u.id = $1 AND p.user_id = u.id RETURNING {STANDING},"
+            f" WHERE u.id = $1 AND u.deleted_at IS NULL AND p.user_id = u.id RETURNING {STANDING},"
             f" {UNREAD.format(now='$2')} AS unread",
             user_id,
             d.now(),
         )
         if row is None:
-            raise not_found("user")
+            raise forbidden("This person is erased.")
         questions = await conn.fetch(
             "SELECT id FROM questions WHERE user_id = $1 AND status = 'active'"
             " AND created_at > $2 UNION SELECT question_id FROM answers a JOIN questions q"

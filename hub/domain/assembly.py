@@ -146,6 +146,8 @@ def policy(settings: Settings) -> Policy:
         urgent_claim_lease_s=part.urgent_claim_lease_s,
         urgent_open_per_asker=part.urgent_per_asker.open,
         urgent_per_asker_day=part.urgent_per_asker.a_day,
+        urgent_per_person_day=part.urgent_per_person.a_day,
+        urgent_push_pause_s=part.urgent_per_person.pause_s,
         unseen_push_urgent_s=part.unseen_push_urgent_s,
         unseen_email_urgent_s=part.unseen_email_urgent_s,
         unseen_push_s=part.unseen_push_s,

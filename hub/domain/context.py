@@ -29,6 +29,12 @@ class Presence(Protocol):
     async def online(self, users: list[str]) -> set[str]:
         """Which of these people hold a live socket anywhere."""
 
+    async def count(self, place: str) -> int:
+        """How many people are in a place: the key of a room's leases (hub.domain.rooms.place)."""
+
+    async def people(self, place: str, limit: int) -> list[str]:
+        """At most `limit` of them, those seen last first."""
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:
@@ -45,6 +51,8 @@ class Policy:
     urgent_claim_lease_s: int = 180
     urgent_open_per_asker: int = 1
     urgent_per_asker_day: int = 3
+    urgent_per_person_day: int = 6
+    urgent_push_pause_s: int = 600
     unseen_push_urgent_s: int = 30
     unseen_email_urgent_s: int = 240
     unseen_push_s: int = 60

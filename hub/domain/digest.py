@@ -1,12 +1,13 @@
 """The daily digest: what a person's region asked since yesterday, as one mail each."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Final
 
 from hub.domain.context import Domain
 from hub.domain.notifications.writing import News, notify
+from hub.domain.people import members
 from hub.domain.rules.kinds import DIGEST
 from hub.plumbing.stores.postgres import acquire
 
@@ -58,7 +59,7 @@ async def _send_to(d: Domain, day: date, region: str, asked: Asked) -> int:
         )
     total, after = 0, ""
     while people := await _readers(d, region, after):
-        after = people[-1][0]
+        *_, after = people
         total += await _write(d, day, region, asked, people)
     async with acquire(d.pool) as conn:
         await conn.execute(
@@ -70,11 +71,11 @@ async def _send_to(d: Domain, day: date, region: str, asked: Asked) -> int:
     return total
 
 
-async def _readers(d: Domain, region: str, after: str) -> list[tuple[str, str]]:
-    """The next hundred who want a digest and can get one: id and language, in order of id."""
+async def _readers(d: Domain, region: str, after: str) -> dict[str, str]:
+    """The next hundred who want a digest and can get one: language by id, in order of id."""
     async with acquire(d.pool) as conn:
         rows = await conn.fetch(
-            "SELECT u.id, u.locale FROM users u JOIN notification_preferences p ON p.user_id = u.id"
+            "SELECT u.id FROM users u JOIN notification_preferences p ON p.user_id = u.id"
             " WHERE u.region_code = $1 AND u.id > $2 AND u.deleted_at IS NULL"
             " AND u.email IS NOT NULL AND p.digest_enabled AND p.email_enabled"
             " ORDER BY u.id LIMIT $3",
@@ -82,12 +83,12 @@ async def _readers(d: Domain, region: str, after: str) -> list[tuple[str, str]]:
             after,
             BATCH,
         )
-    return [(row["id"], row["locale"]) for row in rows]
+        people = [row["id"] for row in rows]
+        locales = await members.locales_of(conn, people)
+    return {user_id: locales[user_id] for user_id in people}
 
 
-async def _write(
-    d: Domain, day: date, region: str, asked: Asked, people: Sequence[tuple[str, str]]
-) -> int:
+async def _write(d: Domain, day: date, region: str, asked: Asked, people: Mapping[str, str]) -> int:
     words: dict[str, str | int] = {"count": asked.questions, "title": asked.title}
     batch = [
         News.of_ours(
@@ -98,7 +99,7 @@ async def _write(
             dedup_key=f"digest:{day.isoformat()}",
             expires_at=d.now() + KEPT,
         )
-        for user_id, locale in people
+        for user_id, locale in people.items()
     ]
     async with d.outbox.change() as change:
         told = await notify(d, change, batch)

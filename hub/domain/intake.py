@@ -9,9 +9,10 @@ from uuid import UUID
 import msgspec
 import structlog
 
+from hub.domain import erasure
 from hub.domain.context import Domain, Known
 from hub.domain.notifications import welcome
-from hub.domain.people import members, revocation
+from hub.domain.people import members, revocation, standing
 from hub.domain.people.sessions import Service
 from hub.domain.places import geometry
 from hub.domain.questions import accepting, answering, asking, closing, editing
@@ -29,6 +30,7 @@ from protocol.domain_events import (
     QuestionCreatedEvent,
     QuestionUpdatedEvent,
     SessionRevoked,
+    UserDeleted,
     UserRegistered,
     UserUpdated,
 )
@@ -208,7 +210,14 @@ async def _registered(d: Domain, change: Change, event: UserRegistered, at: date
 
 
 async def _updated(d: Domain, change: Change, event: UserUpdated, at: datetime) -> None:
+    """Whose region is another one now has sockets that move."""
+    before = await standing.locked(d, change.conn, event.user_id)
     await members.update(change, event, at)
+    await standing.tell_move(d, change, event.user_id, before)
+
+
+async def _deleted(d: Domain, change: Change, event: UserDeleted, at: datetime) -> None:
+    await erasure.erase(d, change, event.user_id)
 
 
 async def _session_revoked(d: Domain, change: Change, event: SessionRevoked, at: datetime) -> None:
@@ -275,6 +284,7 @@ async def _answer_accepted(
 HANDLERS: Final[dict[type[Message], Callable[[Domain, Change, Any, Any], Awaitable[None]]]] = {
     UserRegistered: _registered,
     UserUpdated: _updated,
+    UserDeleted: _deleted,
     SessionRevoked: _session_revoked,
     QuestionCreatedEvent: _question_created,
     QuestionUpdatedEvent: _question_updated,

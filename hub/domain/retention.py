@@ -14,7 +14,8 @@ BATCH: Final = 1000
 @dataclass(frozen=True, slots=True)
 class Ages:
     """Days that something is kept (product.md, Jobs). `deliveries`: decisions and the people of
-    waves, too. `seen`: deliveries of what was seen. `keys`: idempotency keys."""
+    waves, too. `seen`: deliveries of what was seen. `keys`: idempotency keys, and those of chat
+    messages, which are known for a day whatever is set here."""
 
     notifications: int = 90
     deliveries: int = 90
@@ -42,6 +43,7 @@ async def sweep(d: Domain, ages: Ages) -> dict[str, int]:
             ("notifications", ages.notifications),
             ("deliveries", ages.deliveries),
             ("decisions", ages.deliveries),
+            ("room_messages", ages.chat),
         ):
             dropped += await drop_partitions(conn, table, now - timedelta(days=days))
     gone = {"partitions": dropped}
@@ -60,6 +62,7 @@ def _rows(ages: Ages) -> list[tuple[str, str, timedelta]]:
         ("question_claims", _delete("question_claims", "claimed_at"), ages.deliveries * day),
         ("notification_dedup", _delete("notification_dedup", "created_at"), ages.dedup * day),
         ("idempotency_keys", _delete("idempotency_keys", "created_at"), ages.keys * day),
+        ("room_message_keys", _delete("room_message_keys", "created_at"), ages.keys * day),
         ("outbox", _delete("outbox", "published_at"), ages.outbox * day),
         ("inbox_events", _delete("inbox_events", "received_at"), ages.events * day),
         (

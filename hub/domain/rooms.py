@@ -1,33 +1,48 @@
 """Rooms: who may be in one, and what services broadcast to them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from uuid import uuid4
 
+from hub.domain import chat
 from hub.domain.context import Domain
 from hub.domain.people.sessions import Service
 from hub.plumbing.stores.outbox import Change
 from hub.plumbing.stores.postgres import acquire, to_json
 from protocol.errors import Code, HubError, forbidden, invalid, not_found
-from protocol.events import SERVER_EVENTS, Emit, emit
+from protocol.events import SERVER_EVENTS, Emit, Move, emit
 from protocol.events.rooms import RoomBroadcast
 from protocol.events.streaming import LiveProduct
 from protocol.names import (
+    CHAT,
     HIDDEN_ROOMS,
+    MAIN,
     NAME_RULE,
     NAMESPACES,
     ROOM_NAMESPACE,
+    STREAMING,
+    Keys,
     is_name,
     question_room,
     room_kind,
+    user_room,
 )
-from protocol.rest.rooms import Broadcast, BroadcastRequest
+from protocol.rest.rooms import Broadcast, BroadcastRequest, RoomPresence
 from protocol.stock import RESERVED_EVENTS
 
 ROOM_KINDS = ("user:", "region:", "neighbourhood:", "tag:", "question:", "stream:", "chat:")
-ASKABLE = ("neighbourhood:", "question:", "stream:")
+ASKABLE = ("neighbourhood:", "question:", "stream:", "chat:")
 """Kinds of rooms that clients join by themselves."""
 
 MOST_NEIGHBOURHOODS = 5
+
+BY_FIVES = ("region:", "neighbourhood:")
+"""Kinds of rooms whose people are counted in steps of 5, 0 under 5."""
+
+MOST_LISTED = 1000
+"""People named in one answer; the count is of all."""
+
+HOUSES = {"chat:": (CHAT,), "stream:": (MAIN, STREAMING)}
+"""Namespaces where rooms of a kind are; every other room is in / alone."""
 
 
 def check_room(room: str) -> None:
@@ -69,10 +84,7 @@ async def broadcast(
     told as `room:broadcast`. Raises FORBIDDEN outside the key's room_prefixes or for a name of
     ours, INVALID_PAYLOAD.
     """
-    caller.need("broadcast:write")
-    check_room(room)
-    if not any(room.startswith(prefix) for prefix in caller.room_prefixes):
-        raise forbidden("This room is outside the key's prefixes.")
+    _check_service(caller, room)
     id = uuid4()
     change.tell(room, *_events(d, str(id), caller.id, room, form))
     await change.conn.execute(
@@ -84,6 +96,57 @@ async def broadcast(
         to_json(form.data),
     )
     return Broadcast(broadcast_id=str(id))
+
+
+def _check_service(caller: Service, room: str) -> None:
+    caller.need("broadcast:write")
+    check_room(room)
+    if not any(room.startswith(prefix) for prefix in caller.room_prefixes):
+        raise forbidden("This room is outside the key's prefixes.")
+
+
+async def remove(d: Domain, change: Change, caller: Service, room: str, user_id: str) -> None:
+    """Out of the room go all sockets of a person on all nodes, and those that are away and would
+    come back to it; no ban. Raises FORBIDDEN outside the key's room_prefixes and for a person's own
+    room, INVALID_PAYLOAD.
+    """
+    _check_service(caller, room)
+    kind = room_kind(room)
+    if kind == "user:":
+        raise forbidden("Nobody is put out of a person's own room.")
+    if kind == "chat:":
+        await chat.forget_member(d, change.conn, user_id, room)
+    home = user_room(user_id)
+    for namespace in HOUSES.get(kind, (MAIN,)):
+        change.tell(room, Move(room=home, leave=(room,), namespace=namespace, keep_asked=False))
+
+
+def place(keys: Keys, room: str) -> str:
+    """The key of a room's leases (hub.cluster.presence)."""
+    if room_kind(room) == "stream:":
+        return keys.viewers(room.removeprefix("stream:"))
+    return keys.room_online(room)
+
+
+def told(room: str, count: int) -> int:
+    """A count as it may leave the hub: a small number would say where somebody is."""
+    return count - count % 5 if room_kind(room) in BY_FIVES else count
+
+
+async def presence(d: Domain, room: str) -> RoomPresence:
+    """Who is in a room, over all nodes; of neighbourhoods and regions only how many.
+
+    Raises FORBIDDEN for rooms of the server, INVALID_PAYLOAD.
+    """
+    check_room(room)
+    if room_kind(room) == "user:":  # everybody is in their own room while they are here
+        users = sorted(await d.presence.online([room.removeprefix("user:")]))
+        return RoomPresence(count=len(users), users=tuple(users))
+    where = place(d.keys, room)
+    count = told(room, await d.presence.count(where))
+    if room_kind(room) in BY_FIVES:
+        return RoomPresence(count=count)
+    return RoomPresence(count=count, users=tuple(await d.presence.people(where, MOST_LISTED)))
 
 
 def _events(d: Domain, id: str, publisher: str, room: str, form: BroadcastRequest) -> list[Emit]:
@@ -118,22 +181,17 @@ def askable(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(name for name in names if room_kind(name) in ASKABLE)
 
 
-async def still_open(d: Domain, names: Iterable[str]) -> tuple[str, ...]:
-    """Those of a recovered session's rooms that a client may join now (product.md, rooms), and
+async def still_open(d: Domain, user_id: str, names: Iterable[str]) -> tuple[str, ...]:
+    """Those of a recovered session's rooms that its person may join now (product.md, rooms), and
     those of no kind of ours: another server put it there.
     """
     names = tuple(names)
     asked = askable(names)
     others = (name for name in names if room_kind(name) not in (*ROOM_KINDS, *HIDDEN_ROOMS))
-    questions = [name.removeprefix("question:") for name in asked if name.startswith("question:")]
-    found: set[str] = set()
-    if questions:
-        async with acquire(d.pool) as conn:
-            rows = await conn.fetch(
-                "SELECT id FROM questions WHERE id = ANY($1::text[]) AND status <> 'deleted'",
-                questions,
-            )
-        found = {question_room(row["id"]) for row in rows}
+    found = {
+        *await _open_questions(d, [name for name in asked if room_kind(name) == "question:"]),
+        *await _open_chats(d, user_id, [name for name in asked if room_kind(name) == "chat:"]),
+    }
     may = (
         name
         for name in asked
@@ -142,3 +200,30 @@ async def still_open(d: Domain, names: Iterable[str]) -> tuple[str, ...]:
         or d.atlas.is_neighbourhood(name.removeprefix("neighbourhood:"))
     )
     return (*may, *others)
+
+
+async def _open_questions(d: Domain, rooms: Sequence[str]) -> list[str]:
+    if not rooms:
+        return []
+    async with acquire(d.pool) as conn:
+        rows = await conn.fetch(
+            "SELECT id FROM questions WHERE id = ANY($1::text[]) AND status <> 'deleted'",
+            [room.removeprefix("question:") for room in rooms],
+        )
+    return [question_room(row["id"]) for row in rows]
+
+
+async def _open_chats(d: Domain, user_id: str, rooms: Sequence[str]) -> list[str]:
+    """Where the person is not banned."""
+    if not rooms:
+        return []
+    async with acquire(d.pool) as conn:
+        rows = await conn.fetch(
+            "SELECT room FROM room_memberships WHERE user_id = $1 AND room = ANY($2::text[])"
+            " AND banned_until > $3",
+            user_id,
+            list(rooms),
+            d.now(),
+        )
+    banned = {row["room"] for row in rows}
+    return [room for room in rooms if room not in banned]

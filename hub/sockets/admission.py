@@ -176,7 +176,7 @@ async def farewell(node: Node, member: Member, reason: str) -> None:
     node.bus.leave(member.namespace.name, member.sid)
     token_life.unwatch(node, member)
     try:
-        await _give_back(node, member.sid, guest, reason)
+        await _give_back(node, member, guest, reason)
     finally:  # known until now, so that a successor with the same sid waits for the end
         node.guests.pop(guest.token, None)
         left = left_of(guest)
@@ -184,10 +184,10 @@ async def farewell(node: Node, member: Member, reason: str) -> None:
             left.set_result(None)
 
 
-async def _give_back(node: Node, sid: str, guest: Guest, reason: str) -> None:
-    await presence.leave(node, guest, guest.counted)
+async def _give_back(node: Node, member: Member, guest: Guest, reason: str) -> None:
+    await presence.leave(node, member.namespace.name, guest, guest.counted)
     try:
-        await node.presence.disconnect(sid)
+        await node.presence.disconnect(member.sid)
         if guest.session is not None:
             over = guest.behind or reason in reasons.FINAL
             await (node.sessions.close if over else node.sessions.park)(guest.session)

@@ -109,6 +109,7 @@ async def open_hub(life: Lifecycle, settings: Settings, domain: Domain) -> Door:
         domain=domain,
         server=engine,
         bus=cluster.bus,
+        emitter=cluster.emitter,
         presence=cluster.presence,
         sessions=cluster.sessions,
         recovery=cluster.recovery,

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import uuid4
 
 from hub.cluster.bus import Bus
+from hub.cluster.emitter import Emitter
 from hub.cluster.presence import Presence
 from hub.cluster.recovery import Recovery
 from hub.cluster.requests import Requests
@@ -70,7 +71,8 @@ class Namespace:
     `handlers` are by name of event. `welcome` finds out a person's automatic rooms, `greet` puts
     what a socket is told first before what was held back for it. Members of rooms of a kind in
     `told` hear how many people are in them, by the event that `count` makes of room and figure;
-    being in a room of a kind in `counted` makes somebody one of these people.
+    being in a room of a kind in `counted` makes somebody one of these people. `came` and `went`,
+    where they are, make of room, person and figure what all of a small room hear of that person.
     """
 
     name: str
@@ -80,6 +82,8 @@ class Namespace:
     count: Callable[[str, int], tuple[str, Message]]
     welcome: Callable[[Domain, str], Awaitable[Arrival]] = home_alone
     greet: Callable[["Node", Member, Entrance], None] = no_word
+    came: Callable[[str, str, int], tuple[str, Message]] | None = None
+    went: Callable[[str, str, int], tuple[str, Message]] | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -94,6 +98,7 @@ class Node:
     domain: Domain
     server: Server
     bus: Bus
+    emitter: Emitter
     presence: Presence
     sessions: Sessions
     recovery: Recovery

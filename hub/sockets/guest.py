@@ -29,6 +29,7 @@ class Guest:
     grounds changed while they were being found out, `behind` that the session could not be told of
     a change: whoever comes back to it would be in wrong rooms. `left` ends when no trace of the
     socket is left. `refused` counts refused events since `refused_since` (monotonic).
+    `talking` keeps what a socket says in order, once it says something.
     """
 
     access: Token
@@ -44,6 +45,7 @@ class Guest:
     refused: int = 0
     refused_since: float = 0.0
     left: asyncio.Future[None] | None = None
+    talking: asyncio.Lock | None = None
 
     @property
     def user_id(self) -> str:

@@ -1,24 +1,32 @@
 """How many people are in a room: counted by leases in Redis, told at most once a second."""
 
 import asyncio
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
+from uuid import uuid4
 
 import structlog
 from redis.exceptions import RedisError
 
+from hub.cluster.presence import Headcount
+from hub.domain.rooms import place, told
 from hub.engine import Member
 from hub.plumbing.life.lasting import Lasting
 from hub.sockets.context import Node, event_of
 from hub.sockets.guest import Guest, guest_of
 from protocol.errors import unavailable
+from protocol.events import emit
 from protocol.names import room_kind
+from protocol.payload import Message
 
 TELL_EVERY_S: Final = 1.0
 
+SMALL_ROOM: Final = 200
+"""People in a room up to which each of them is told who comes and goes; in larger ones only the
+count is."""
+
 STREAM: Final = "stream:"
-BY_FIVES: Final = ("region:", "neighbourhood:")
-"""Told in steps of 5, 0 under 5: a small number would say where somebody is."""
 
 log = structlog.get_logger(__name__)
 
@@ -31,44 +39,67 @@ async def enter(node: Node, member: Member, names: Sequence[str]) -> None:
     fresh = [name for name in names if room_kind(name) in kinds and name not in guest.counted]
     guest.counted = (*guest.counted, *fresh)
     entering = (node.presence.enter(_place(node, name), guest.user_id) for name in fresh)
-    _note(await asyncio.gather(*entering, return_exceptions=True))
+    changed = _note(fresh, await asyncio.gather(*entering, return_exceptions=True))
+    row = node.namespaces[member.namespace.name]
+    if row.came and changed:
+        node.spawn(_tell_of(node, guest.user_id, changed, row.came))
 
 
-async def leave(node: Node, guest: Guest, names: Sequence[str]) -> None:
+async def leave(node: Node, namespace: str, guest: Guest, names: Sequence[str]) -> None:
     gone = [name for name in names if name in guest.counted]
     guest.counted = tuple(name for name in guest.counted if name not in gone)
     leaving = (node.presence.leave(_place(node, name), guest.user_id) for name in gone)
-    _note(await asyncio.gather(*leaving, return_exceptions=True))
+    changed = _note(gone, await asyncio.gather(*leaving, return_exceptions=True))
+    row = node.namespaces[namespace]
+    if row.went and changed:
+        node.spawn(_tell_of(node, guest.user_id, changed, row.went))
 
 
-def _note(results: Sequence[object]) -> None:
-    for error in results:
-        if isinstance(error, RedisError):
-            _behind.seen(kind=type(error).__name__)
-        elif isinstance(error, BaseException):
-            raise error
+def _note(names: Sequence[str], results: Sequence[Headcount | BaseException]) -> dict[str, int]:
+    """The rooms to which somebody has come, or from which somebody has gone, and how many are there
+    now.
+    """
+    changed = {}
+    for name, result in zip(names, results, strict=True):
+        if isinstance(result, RedisError):
+            _behind.seen(kind=type(result).__name__)
+        elif isinstance(result, BaseException):
+            raise result
         else:
             _behind.over()
+            if result.changed:
+                changed[name] = result.people
+    return changed
+
+
+async def _tell_of(
+    node: Node,
+    user_id: str,
+    rooms: Mapping[str, int],
+    word: Callable[[str, str, int], tuple[str, Message]],
+) -> None:
+    """Everybody in a small room hears of one person. What Redis does not take is lost: the next
+    count tells as much.
+    """
+    emits = []
+    for room, people in rooms.items():
+        if people <= SMALL_ROOM:
+            event, message = word(room, user_id, people)
+            emits.append(emit(event, message, id=str(uuid4()), rooms=(room,), key=room))
+    with contextlib.suppress(RedisError):
+        await node.emitter.publish(emits)
 
 
 async def online(node: Node, room: str) -> int:
     """People in a room, as they may be told. Raises UNAVAILABLE."""
     try:
-        return _told(room, await node.presence.count(_place(node, room)))
+        return told(room, await node.presence.count(_place(node, room)))
     except RedisError as error:
         raise unavailable("Presence cannot be asked now.") from error
 
 
 def _place(node: Node, room: str) -> str:
-    """The key of a room's leases (hub.cluster.presence)."""
-    keys = node.domain.keys
-    if room_kind(room) == STREAM:
-        return keys.viewers(room.removeprefix(STREAM))
-    return keys.room_online(room)
-
-
-def _told(room: str, count: int) -> int:
-    return count - count % 5 if room_kind(room) in BY_FIVES else count
+    return place(node.domain.keys, room)
 
 
 async def tell(node: Node) -> None:
@@ -92,7 +123,7 @@ async def _tell(node: Node, last: dict[tuple[str, str], int]) -> dict[tuple[str,
     rooms = list(node.told)
     counts = await node.presence.counts([_place(node, room) for _, room in rooms])
     now = {
-        (namespace, room): _told(room, count)
+        (namespace, room): told(room, count)
         for (namespace, room), count in zip(rooms, counts, strict=True)
     }
     for (namespace, room), count in now.items():

@@ -62,7 +62,7 @@ async def fit(
         noted = await _note(node, guest, join=fresh, leave=tuple(gone))
         if gone and not noted:
             guest.behind = True
-        await presence.leave(node, guest, tuple(gone))
+        await presence.leave(node, member.namespace.name, guest, tuple(gone))
         if fresh and not noted and surely:
             raise unavailable("Rooms cannot be joined now.")
     if member.state >= LEAVING:

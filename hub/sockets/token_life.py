@@ -6,9 +6,8 @@ One wheel serves all sockets (`Node.expiries`): each stands in the slot of what 
 from datetime import UTC, datetime
 
 from hub.domain.people import sessions
-from hub.domain.rooms import still_open
 from hub.engine import Member, members_of
-from hub.sockets import rooms, whereabouts
+from hub.sockets import whereabouts
 from hub.sockets.context import Node
 from hub.sockets.guest import EXPIRED, EXPIRING, OVER, Guest, guest_of
 from protocol.errors import Code, HubError, forbidden
@@ -85,16 +84,10 @@ async def refresh(node: Node, member: Member, form: AuthRefresh) -> TokenEnd:
 
 
 async def _look_around(node: Node, member: Member) -> None:
-    """Out of the rooms that are not open any more; automatic rooms anew. Later, with Postgres
-    away."""
-    guest = guest_of(member)
-    asked = guest.grounds.asked
+    """Later, with Postgres away."""
     try:
-        kept = await still_open(node.domain, asked)
-        closed = [room for room in asked if room not in kept]
-        await rooms.fit(node, member, guest.grounds.without(closed))
-        await whereabouts.settle(node, member)
+        await whereabouts.look_around(node, member)
     except HubError as error:
         if error.code != Code.UNAVAILABLE:
             raise
-        node.stale[guest.user_id] = None
+        node.stale[guest_of(member).user_id] = None

@@ -34,7 +34,7 @@ async def settle(node: Node, member: Member) -> Arrival:
     while True:
         guest.moved = False
         welcome = await namespace.welcome(node.domain, guest.user_id)
-        kept = await still_open(node.domain, guest.grounds.claimed)
+        kept = await still_open(node.domain, guest.user_id, guest.grounds.claimed)
         if guest.moved:
             continue
         await rooms.fit(node, member, guest.grounds.found(welcome.rooms, kept))
@@ -75,4 +75,17 @@ async def _mend_person(node: Node, user_id: str) -> None:
     for namespace in node.namespaces:
         for member in node.server.select(home, (), namespace):
             if member.connected:
-                await settle(node, member)
+                await look_around(node, member)
+
+
+async def look_around(node: Node, member: Member) -> None:
+    """Out of the rooms that are not open to its person any more; automatic rooms anew. Raises
+    UNAVAILABLE while Postgres is away.
+    """
+    guest = guest_of(member)
+    asked = guest.grounds.asked
+    kept = await still_open(node.domain, guest.user_id, asked)
+    closed = [room for room in asked if room not in kept]
+    if closed:
+        await rooms.fit(node, member, guest.grounds.without(closed))
+    await settle(node, member)

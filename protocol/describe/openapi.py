@@ -171,15 +171,15 @@ def _errors(one: Operation) -> set[int]:
 
 def _security(one: Operation) -> list[Document]:
     if one.auth.kind == "service":
-        return [{"service": []}]
+        return [{"service": []}, {"person": []}] if one.auth.admin else [{"service": []}]
     if one.auth.kind == "link":
         return [{}]
     person: list[Document] = [{"person": []}]
-    if one.auth.kind == "admin":
-        return [*person, {"service": []}] if one.auth.scope else person
+    if one.auth.scope:
+        return [*person, {"service": []}]
     if one.auth.proof:
         return [{}, {"cookie": [], "csrf": []}]
-    return person if one.auth.kind == "user" else [{}, *person]
+    return [{}, *person] if one.auth.kind == "none" else person
 
 
 _HTTP_WORDS: Final = {

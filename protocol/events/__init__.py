@@ -7,7 +7,7 @@ the emitter and the AsyncAPI page read them, and a test holds them against the c
 from datetime import datetime
 from typing import Final
 
-from protocol.events import inbox, places, questions, rooms, session, streaming
+from protocol.events import chat, inbox, places, questions, rooms, session, streaming, tags
 from protocol.events.outgoing import Emit, Move, Revocation
 from protocol.events.row import Class, ClientEvent, ServerEvent
 from protocol.payload import Message, plain
@@ -30,7 +30,9 @@ CLIENT_EVENTS: Final[dict[tuple[str, str], ClientEvent]] = {
         *session.CLIENT,
         *places.CLIENT,
         *questions.CLIENT,
+        *tags.CLIENT,
         *streaming.CLIENT,
+        *chat.CLIENT,
         *rooms.CLIENT,
         *inbox.CLIENT,
     )
@@ -46,6 +48,7 @@ SERVER_EVENTS: Final[dict[str, ServerEvent]] = {
         *inbox.SERVER,
         *rooms.SERVER,
         *streaming.SERVER,
+        *chat.SERVER,
     )
 }
 """By name alone: what carries one name has one form, in whatever namespace it is told."""

@@ -29,12 +29,16 @@ class Emit(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Move(msgspec.Struct, frozen=True, kw_only=True):
-    """All sockets of `room` on all nodes join and leave rooms (a person's position, say)."""
+    """All sockets of `room` on all nodes join and leave rooms (a person's position, say).
+
+    Without `keep_asked` they leave also what their clients asked for, and stored sessions do too.
+    """
 
     room: str
     join: tuple[str, ...] = ()
     leave: tuple[str, ...] = ()
     namespace: str = MAIN
+    keep_asked: bool = True
 
 
 class Revocation(msgspec.Struct, frozen=True, kw_only=True):

@@ -16,16 +16,15 @@ Method = Literal["GET", "POST", "PUT", "DELETE"]
 class Auth:
     """Who may call. `own` says whose thing it must be: the caller's own id, or of what they made.
 
-    Admins may do what `admin` says, also with things that are not theirs; services that have the
-    scope `service` may, too. Kind `admin` with a scope
-    is for services, too, that have it. `proof` is what says who calls instead of a header.
+    Admins may do what `admin` says, also with things that are not theirs. Kinds `user` and `admin`
+    with a scope are for services, too, that have it. `proof` is what says who calls instead of a
+    header.
     """
 
     kind: Literal["none", "user", "service", "admin", "link"]
     scope: str = ""
-    own: Literal["", "self", "owner", "asker"] = ""
+    own: Literal["", "self", "owner", "asker", "member"] = ""
     admin: bool = False
-    service: str = ""
     proof: Literal["", "refresh token or cookie+csrf"] = ""
 
     def __str__(self) -> str:
@@ -35,8 +34,12 @@ class Auth:
             return "admin" + (f" or service {self.scope}" if self.scope else "")
         if self.proof:
             return f"{self.kind} ({self.proof})"
-        text = self.kind + (f" {self.scope}" if self.scope else "")
-        return text + (f" ({self.own})" if self.own else "") + (" or admin" if self.admin else "")
+        if self.kind == "service":
+            return f"service {self.scope}"
+        text = self.kind + (f" ({self.own})" if self.own else "")
+        if self.scope:
+            return text + (", admin" if self.admin else "") + f", service {self.scope}"
+        return text + (" or admin" if self.admin else "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,11 @@
-"""What services broadcast to rooms."""
+"""What services do with rooms and learn of them, and what members read there."""
 
 from typing import Annotated, Any
 
 from msgspec import Meta
 
-from protocol.payload import Message, Request
+from protocol.events.chat import ChatMessage
+from protocol.payload import Id, Message, Request
 
 
 class BroadcastRequest(Request):
@@ -14,3 +15,27 @@ class BroadcastRequest(Request):
 
 class Broadcast(Message):
     broadcast_id: str
+
+
+class RemoveRequest(Request):
+    user_id: Id
+
+
+class RoomPresence(Message, omit_defaults=True):
+    """People, not sockets. `users`: 1000 at most; absent for neighbourhoods and regions."""
+
+    count: Annotated[int, Meta(ge=0)]
+    users: tuple[str, ...] | None = None
+
+
+class MessagesQuery(Request):
+    """`before`: the messageId of the last item of the page before."""
+
+    before: Id | None = None
+    limit: Annotated[int, Meta(ge=1, le=100)] = 50
+
+
+class Messages(Message):
+    """Newest first."""
+
+    items: tuple[ChatMessage, ...]

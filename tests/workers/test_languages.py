@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -85,6 +86,22 @@ async def test_what_a_service_wrote_is_translated_by_nobody(shift: Shift, fcm: F
     await notify(d, "bora", kind="notice", title="공지", body="점검이 있어요")
     await shift.advance()
     assert shown(fcm) == {"english": ("공지", "점검이 있어요")}
+
+
+async def test_who_says_so_is_told_in_another_language_and_by_another_clock(
+    shift: Shift, fcm: FakeFcm, smtp: FakeSmtp
+) -> None:
+    d = shift.desk.domain
+    await near(d, "bora")
+    await verbs.introduce(d, "bora", locale="en-GB", timezone="Europe/Berlin")
+    asked = await verbs.ask(d, "mina", PHARMACY)
+    await shift.advance(240)
+    assert shown(fcm)["token-bora-0"][0].startswith("Urgent question ")
+    assert asked.deadline_at is not None
+    (mail,) = smtp.received
+    assert mail["subject"].startswith("Urgent: ")
+    berlin = asked.deadline_at.astimezone(ZoneInfo("Europe/Berlin"))
+    assert f"{berlin:%-I:%M}" in mail["text"]
 
 
 @pytest.mark.fault(18)

@@ -313,6 +313,28 @@ async def test_what_is_past_its_time_goes_and_nothing_else(shift: Shift) -> None
     assert (await retention.sweep(d, Ages()))["seen_deliveries"] >= 1
 
 
+async def test_what_was_said_goes_by_whole_months_and_its_keys_by_the_day(shift: Shift) -> None:
+    d = shift.desk.domain
+    keys = "INSERT INTO room_message_keys VALUES ('mina', 'chat:x', $1, gen_random_uuid(), $2)"
+    for month, id in (("2020-12", "old"), (f"{d.now():%Y-%m}", "new")):
+        await d.pool.execute(keys, id, d.now() - timedelta(hours=25 if id == "old" else 23))
+        name = f"room_messages_{month.replace('-', '_')}"
+        await d.pool.execute(
+            f"CREATE TABLE IF NOT EXISTS {name} PARTITION OF room_messages FOR VALUES"
+            f" FROM ('{month}-01 00:00Z') TO ('2021-01-01 00:00Z')"
+        )
+        await d.pool.execute(
+            "INSERT INTO room_messages (id, created_at, room, user_id, content, client_message_id)"
+            f" VALUES (gen_random_uuid(), '{month}-01 12:00Z', 'chat:x', 'mina', $1, $1)",
+            id,
+        )
+    gone = await retention.sweep(d, Ages())
+    assert (gone["partitions"], gone["room_message_keys"]) == (1, 1)
+    for table in ("room_messages", "room_message_keys"):
+        rows = await d.pool.fetch(f"SELECT client_message_id FROM {table}")
+        assert [row["client_message_id"] for row in rows] == ["new"]
+
+
 async def test_a_batch_that_is_full_is_not_the_last(
     shift: Shift, monkeypatch: pytest.MonkeyPatch
 ) -> None:

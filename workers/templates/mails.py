@@ -4,15 +4,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from babel.dates import format_time, format_timedelta
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
+from hub.domain.rules.quiet import zone_of
 from protocol.texts import GENERIC, Field, first, language_of, one_line
 from workers.templates.words import FRAMES, WORDS
-
-DEFAULT_TIMEZONE: Final = "Asia/Seoul"
 
 _PAGES: Final = Environment(
     loader=PackageLoader("workers", "templates"),
@@ -86,7 +84,7 @@ def _times(
     if deadline_at is not None and deadline_at > now:
         clock = FRAMES[language].clock
         times["left"] = format_timedelta(_whole(deadline_at - now), locale=language, threshold=1)
-        times["until"] = format_time(deadline_at, clock, tzinfo=_zone(timezone), locale=language)
+        times["until"] = format_time(deadline_at, clock, tzinfo=zone_of(timezone), locale=language)
     return times
 
 
@@ -95,13 +93,6 @@ def _whole(left: timedelta) -> timedelta:
     seconds = max(1, int(left.total_seconds()))
     unit = next(unit for unit in (86_400, 3600, 60, 1) if seconds >= unit)
     return timedelta(seconds=seconds // unit * unit)
-
-
-def _zone(timezone: str | None) -> ZoneInfo:
-    try:
-        return ZoneInfo(timezone or DEFAULT_TIMEZONE)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        return ZoneInfo(DEFAULT_TIMEZONE)
 
 
 def _web(url: str | None) -> str | None:

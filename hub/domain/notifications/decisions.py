@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from hub.domain.rules.kinds import Channel
-from hub.domain.rules.reasons import Cause, Reason, Verdict
+from hub.domain.rules.reasons import Cause, Reason, Verdict, verdict_of
 from hub.plumbing.stores.postgres import Connection, to_json
 
 
@@ -45,3 +45,11 @@ async def record(conn: Connection, now: datetime, decisions: Sequence[Decision])
         [one.reason for one in decisions],
         [to_json(dict(one.detail)) for one in decisions],
     )
+
+
+async def blocked(conn: Connection, now: datetime, user_id: str, answer_id: str) -> None:
+    """Somebody is not told of an answer, or of its acceptance: it comes from a person to whom, or
+    from whom, nothing passes. It is no decision about the question's own alert.
+    """
+    reason, detail = Reason.BLOCKED, {"answerId": answer_id}
+    await record(conn, now, [Decision(user_id, verdict_of(reason), reason, detail=detail)])

@@ -16,8 +16,10 @@ async def register(d: Domain, change: Change, event: UserRegistered, at: datetim
     """
     conn, user_id = change.conn, event.user_id
     await members.ensure(conn, user_id)
+    await members.check_living(conn, user_id)
     first = await members.newer(conn, user_id, ["registered"], at, once=True)
-    changed = await members.write_facts(conn, user_id, {"email": event.email}, at)
+    told = {} if event.email is None else {"email": event.email}
+    changed = await members.write_facts(conn, user_id, told, at)
     if not first:
         return changed
     locale = await members.locale_of(conn, user_id)

@@ -51,8 +51,8 @@ async def open_session(
 ) -> Session:
     """A token pair for a person the calling service has authenticated; makes the user row.
 
-    Raises FORBIDDEN without auth:write, or for role admin without auth:admin; CONFLICT where the
-    hub takes no tokens of its own (JWT_ALGORITHMS without HS256).
+    Raises FORBIDDEN without auth:write, or for role admin without auth:admin; CONFLICT for
+    somebody erased, and where the hub takes no tokens of its own (JWT_ALGORITHMS without HS256).
     """
     caller.need("auth:write")
     if form.role == "admin":
@@ -61,6 +61,7 @@ async def open_session(
         raise conflict("This hub takes the tokens of another service only.")
     await members.ensure(change.conn, form.user_id)
     await revocation.lock(change.conn, form.user_id)
+    await members.check_living(change.conn, form.user_id)
     login = _Login(form.user_id, form.role, uuid4())
     ttl_s = min(form.ttl or d.policy.access_ttl_s, d.policy.access_ttl_s)
     _, session = await _pair(d, change.conn, login, ttl_s, user_agent, ip)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from hub.domain.context import Domain
+from hub.domain.context import Domain, Known
 from hub.plumbing.stores.cache import Family
 from hub.plumbing.stores.outbox import Change
 from hub.plumbing.stores.postgres import Connection, Row
@@ -25,6 +25,16 @@ async def ensure(conn: Connection, user_id: str) -> None:
     await conn.execute(
         "INSERT INTO notification_preferences (user_id) VALUES ($1) ON CONFLICT DO NOTHING", user_id
     )
+
+
+HASHED: Final = "'sha256:' || encode(sha256(convert_to({}, 'UTF8')), 'hex')"
+"""SQL: what stays of a suppressed address after erasure."""
+
+
+async def check_living(conn: Connection, user_id: str) -> None:
+    """Raises Known for somebody erased: nothing that comes late makes them known again."""
+    if await conn.fetchval("SELECT deleted_at FROM users WHERE id = $1", user_id) is not None:
+        raise Known("This person is erased.")
 
 
 def author_of(row: Row) -> Author:
@@ -91,16 +101,19 @@ async def update(change: Change, event: UserUpdated, at: datetime | None = None)
     nothing newer is known. `at`: when it happened, now by default.
     """
     await ensure(change.conn, event.user_id)
-    told = {name: getattr(event, name) for name in event.__struct_fields__ if name != "user_id"}
+    await check_living(change.conn, event.user_id)
+    fields = (name for name in event.__struct_fields__ if name != "user_id")
+    told = {name: value for name in fields if (value := getattr(event, name)) is not None}
     await write_facts(change.conn, event.user_id, told, at or datetime.now(UTC))
     change.invalidate(cached_user(event.user_id))
 
 
 async def write_facts(conn: Connection, user_id: str, told: dict[str, Any], at: datetime) -> bool:
-    """Write what is newer than what is known; whether that changed anything."""
+    """Write what is newer than what is known (None: that there is none); whether that changed
+    anything."""
     if told.get("email") is not None:
         told["email"] = normal_form(told["email"])
-    fresh = await newer(conn, user_id, [n for n, value in told.items() if value is not None], at)
+    fresh = await newer(conn, user_id, list(told), at)
     if not fresh:
         return False
     fields = ", ".join(f"{name} = ${n}" for n, name in enumerate(fresh, 2))

@@ -5,8 +5,9 @@ from datetime import datetime
 from uuid import UUID, uuid4
 
 from hub.domain.context import Domain, Known, outgoing
+from hub.domain.notifications import decisions
 from hub.domain.notifications.writing import News, notify
-from hub.domain.people import members
+from hub.domain.people import blocks, members
 from hub.domain.questions.answering import Answer
 from hub.domain.questions.question import Question, locked
 from hub.domain.rules.kinds import ANSWER_ACCEPTED
@@ -122,7 +123,11 @@ async def _tell_answerer(
         answer_id=accepted.id,
         dedup_key=f"accepted:{accepted.id}",
     )
-    written = await notify(d, change, [news])
+    if await blocks.between(change.conn, answerer, question.user_id):
+        await decisions.blocked(change.conn, d.now(), answerer, accepted.id)
+        written = []
+    else:
+        written = await notify(d, change, [news])
     taken = AnswerAccepted(
         notification_id=str(written[0].id) if written else None,
         answer_id=accepted.id,
@@ -141,9 +146,10 @@ async def _tell_answerer(
     )
     mine = user_room(answerer)
     rooms = (mine, question_room(question.id))
+    deaf = await blocks.deaf_to(change.conn, question.user_id)
     change.tell(
         question.id,
-        emit("answer:accepted", taken, id=str(uuid4()), rooms=rooms),
+        emit("answer:accepted", taken, id=str(uuid4()), rooms=rooms, except_rooms=deaf),
         emit("points:awarded", awarded, id=str(reward.event_id), rooms=(mine,)),
     )
 

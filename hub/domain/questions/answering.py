@@ -7,8 +7,9 @@ from typing import Final
 from uuid import uuid4
 
 from hub.domain.context import Domain, Known, outgoing
+from hub.domain.notifications import decisions
 from hub.domain.notifications.writing import News, notify
-from hub.domain.people import members
+from hub.domain.people import blocks, members
 from hub.domain.people.members import author_of
 from hub.domain.questions import claims, urgent
 from hub.domain.questions.progress import advance
@@ -89,13 +90,16 @@ async def answer(
     if not question.active and not (question.closed_at or at) > at:
         raise conflict("The question is closed.")
     await members.ensure(conn, answerer)
-    given = await _insert(conn, id, answerer, question, content, at)
     change.invalidate(cached_question(question.id))
+    apart = await blocks.between(conn, answerer, question.user_id)
+    # one by the asker, or one that the asker does not hear of, stops no clock
+    counts = answerer != question.user_id and not apart
+    given = await _insert(conn, id, answerer, question, content, at, counts=counts)
     await claims.free(conn, question.id, answerer, d.now())
-    if answerer != question.user_id:  # an answer by the asker stops no clock
-        await _tell_asker(d, change, question, given)
-        if question.urgent:
-            await _stop_clock(d, change, question, given)
+    if answerer != question.user_id:
+        await _tell_asker(d, change, question, given, apart=apart)
+    if counts and question.urgent:
+        await _stop_clock(d, change, question, given)
     if not told:
         _tell_services(d, change, question, given)
     return given.shown()
@@ -157,7 +161,10 @@ async def take_back(
         "UPDATE questions q SET answer_count = answer_count - 1,"
         " updated_at = greatest(updated_at, $2), first_answer_at = (SELECT min(created_at)"
         "  FROM answers a WHERE a.question_id = q.id AND a.deleted_at IS NULL"
-        "  AND a.user_id <> q.user_id) WHERE id = $1 RETURNING first_answer_at",
+        "  AND a.user_id <> q.user_id AND NOT EXISTS (SELECT FROM blocks b"
+        "   WHERE b.user_id = q.user_id AND b.blocked_id = a.user_id"
+        "   OR b.user_id = a.user_id AND b.blocked_id = q.user_id))"
+        " WHERE id = $1 RETURNING first_answer_at",
         question.id,
         now,
     )
@@ -176,7 +183,14 @@ async def _check_new(conn: Connection, id: str, answerer: str, question_id: str)
 
 
 async def _insert(
-    conn: Connection, id: str, answerer: str, question: Question, content: str, at: datetime
+    conn: Connection,
+    id: str,
+    answerer: str,
+    question: Question,
+    content: str,
+    at: datetime,
+    *,
+    counts: bool,
 ) -> Answer:
     who = await members.author(conn, answerer)
     written = await conn.fetchval(
@@ -193,10 +207,10 @@ async def _insert(
     await conn.execute(
         "UPDATE questions SET answer_count = answer_count + 1,"
         " updated_at = greatest(updated_at, $2), first_answer_at = CASE WHEN $3"
-        " THEN first_answer_at ELSE least(first_answer_at, $2) END WHERE id = $1",
+        " THEN least(first_answer_at, $2) ELSE first_answer_at END WHERE id = $1",
         question.id,
         at,
-        answerer == question.user_id,
+        counts,
     )
     return Answer(id, question.id, who, content, False, at, None)
 
@@ -205,7 +219,9 @@ def _elapsed_s(question: Question, at: datetime) -> float:
     return max(0.0, (at - question.created_at).total_seconds())
 
 
-async def _tell_asker(d: Domain, change: Change, question: Question, given: Answer) -> None:
+async def _tell_asker(
+    d: Domain, change: Change, question: Question, given: Answer, *, apart: bool
+) -> None:
     asker = question.user_id
     news = News.of_ours(
         asker,
@@ -216,7 +232,11 @@ async def _tell_asker(d: Domain, change: Change, question: Question, given: Answ
         answer_id=given.id,
         dedup_key=f"answer:{given.id}",
     )
-    written = await notify(d, change, [news])
+    if apart:
+        await decisions.blocked(change.conn, d.now(), asker, given.id)
+        written = []
+    else:
+        written = await notify(d, change, [news])
     message = AnswerCreated(
         notification_id=str(written[0].id) if written else None,
         answer_id=given.id,
@@ -227,7 +247,9 @@ async def _tell_asker(d: Domain, change: Change, question: Question, given: Answ
         elapsed_s=round(_elapsed_s(question, given.created_at), 3),
     )
     rooms = (user_room(asker), question_room(question.id))
-    change.tell(question.id, emit("answer:created", message, id=str(uuid4()), rooms=rooms))
+    deaf = await blocks.deaf_to(change.conn, given.author.user_id)
+    event = emit("answer:created", message, id=str(uuid4()), rooms=rooms, except_rooms=deaf)
+    change.tell(question.id, event)
 
 
 async def _stop_clock(d: Domain, change: Change, question: Question, given: Answer) -> None:

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from uuid import uuid4
 
 from hub.domain.context import Domain, Known, outgoing
-from hub.domain.people import members
+from hub.domain.people import blocks, members
 from hub.domain.places import geometry
 from hub.domain.questions import progress
 from hub.domain.questions.question import Question, excerpt
@@ -50,7 +50,7 @@ async def ask(
     who = await members.asker(conn, asker)
     shown = question.shown_by(who, with_place=True)
     change.invalidate(QUESTION_LISTS)
-    _tell_rooms(change, shown)
+    _tell_rooms(change, shown, await blocks.deaf_to(conn, asker))
     if question.urgent_state is UrgentState.OPEN:
         question = await progress.set_out(d, change, question)
     if not told:
@@ -148,7 +148,7 @@ async def _spot(d: Domain, conn: Connection, asker: str, form: Ask) -> _Spot:
     return _Spot(home["region_code"], home["neighbourhood_code"])
 
 
-def _tell_rooms(change: Change, question: rest.Question) -> None:
+def _tell_rooms(change: Change, question: rest.Question, deaf: tuple[str, ...]) -> None:
     who = question.author
     rooms = [tag_room(tag) for tag in question.hashtags]
     if question.neighbourhood_code is not None:
@@ -171,7 +171,9 @@ def _tell_rooms(change: Change, question: rest.Question) -> None:
         ),
         created_at=question.created_at,
     )
-    event = emit("question:created", message, id=str(uuid4()), rooms=tuple(rooms))
+    event = emit(
+        "question:created", message, id=str(uuid4()), rooms=tuple(rooms), except_rooms=deaf
+    )
     change.tell(question.id, event)
 
 

@@ -3,6 +3,7 @@
 from typing import Final
 
 from hub.domain.context import Domain
+from hub.domain.people import blocks
 from hub.domain.people.members import ASKER, asker_of, author_of
 from hub.domain.places import geometry
 from hub.domain.questions.question import PLACE_KEPT, Question
@@ -39,14 +40,12 @@ async def open_in(d: Domain, room: str) -> list[Emit]:
         where = geometry.cells_around(int(name, 16), d.policy.widest_circle_m)
     async with acquire(d.pool) as conn:
         rows = await conn.fetch(OPEN.format(wave=WAVE, place=place), where, d.now())
-    found: list[Emit] = []
-    for row in rows:
-        question, wave = Question.of(row), Wave.of(row)
-        if room in wave.rooms(question):
-            found.append(broadcast(question, author_of(row), wave))
-            if len(found) == MOST:
-                break
-    return found
+        told = [row for row in rows if room in Wave.of(row).rooms(Question.of(row))][:MOST]
+        deaf = {row["user_id"]: await blocks.deaf_to(conn, row["user_id"]) for row in told}
+    return [
+        broadcast(Question.of(row), author_of(row), Wave.of(row), deaf[row["user_id"]])
+        for row in told
+    ]
 
 
 async def recent(d: Domain, neighbourhood_code: str) -> tuple[UrgentCard, ...]:

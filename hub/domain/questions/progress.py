@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from hub.domain.context import Domain
-from hub.domain.people import members
+from hub.domain.people import blocks, members
 from hub.domain.questions import claims, urgent
 from hub.domain.questions.question import Question, locked
 from hub.domain.questions.waves import WAVE, Wave, broadcast
@@ -108,6 +108,7 @@ async def _begin_due(d: Domain, change: Change, question: Question) -> Question:
     )
     question = await urgent.move(change, question, UrgentState.WAVE)
     who = await members.author(change.conn, question.user_id)
-    change.tell(question.id, broadcast(question, who, wave))
+    deaf = await blocks.deaf_to(change.conn, question.user_id)
+    change.tell(question.id, broadcast(question, who, wave, deaf))
     change.enqueue(wave_job(question.id, wave.number))
     return question

@@ -7,14 +7,15 @@ are told in batches of 100.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Final
 from uuid import NAMESPACE_URL, uuid5
 
 from hub.domain.context import Domain
+from hub.domain.notifications import wakes
+from hub.domain.notifications.case import quiet_hours_of
 from hub.domain.notifications.decisions import Decision, record
 from hub.domain.notifications.writing import News, notify
-from hub.domain.people import members
+from hub.domain.people import blocks, members
 from hub.domain.places import geometry
 from hub.domain.questions.question import Question, excerpt
 from hub.domain.rules.audience import WIDEST_M, Audience, Candidate, rank
@@ -68,10 +69,11 @@ class Wave:
         told = frozenset(question.rooms_within(self.covered_m))
         return tuple(room for room in question.rooms_within(self.radius_m) if room not in told)
 
-    def excepted(self, question: Question) -> tuple[str, ...]:
-        """Who does not, although they are in those rooms (a region is full of cells)."""
+    def excepted(self, question: Question, deaf: Sequence[str]) -> tuple[str, ...]:
+        """Who does not, although they are in those rooms (a region is full of cells). `deaf`: the
+        rooms of people to whom nothing of the asker's passes."""
         told = question.rooms_within(self.covered_m) if self.radius_m is None else ()
-        return (*question.unwoken(), *told)
+        return (*question.unwoken(), *deaf, *told)
 
 
 def broadcast_id(question_id: str, wave: int) -> str:
@@ -79,7 +81,7 @@ def broadcast_id(question_id: str, wave: int) -> str:
     return str(uuid5(NAMESPACE_URL, f"question:urgent:{question_id}:{wave}"))
 
 
-def broadcast(question: Question, who: Author, wave: Wave) -> Emit:
+def broadcast(question: Question, who: Author, wave: Wave, deaf: Sequence[str]) -> Emit:
     assert question.place is not None
     assert question.cell is not None
     assert question.deadline_at is not None
@@ -103,7 +105,7 @@ def broadcast(question: Question, who: Author, wave: Wave) -> Emit:
         message,
         id=broadcast_id(question.id, wave.number),
         rooms=wave.rooms(question),
-        except_rooms=wave.excepted(question),
+        except_rooms=wave.excepted(question, deaf),
         deadline=question.deadline_at,
     )
 
@@ -129,7 +131,7 @@ async def tell_audience(d: Domain, question_id: str, number: int) -> int:
         if not question.awaits_answer(d.now()):
             return 0
         places = max(0, d.policy.urgent_max_recipients - row["recipients"])
-        audience = await _audience(conn, question, wave, d.now(), places)
+        audience = await _audience(d, conn, question, wave, places)
     URGENT_RECIPIENTS.observe(len(audience.chosen))
     told = 0
     for begin in range(0, len(audience.chosen), BATCH):
@@ -141,7 +143,7 @@ async def tell_audience(d: Domain, question_id: str, number: int) -> int:
 
 
 async def _audience(
-    conn: Connection, question: Question, wave: Wave, now: datetime, places: int
+    d: Domain, conn: Connection, question: Question, wave: Wave, places: int
 ) -> Audience:
     """Read candidates in order of rank until the wave is full: those outside the circle cost
     nothing, those behind the last one chosen are sorted and not read.
@@ -152,6 +154,9 @@ async def _audience(
     cursor = await conn.cursor(
         "SELECT l.user_id, c.distance_m, u.is_local_verified, u.last_active_at, p.radius_m,"
         " p.urgent_enabled, coalesce($3 = ANY(p.muted_neighbourhoods), false) AS muted,"
+        " p.push_enabled OR p.email_enabled OR p.kakao_enabled AS reachable,"
+        " p.quiet_from, p.quiet_to, p.urgent_in_quiet, u.timezone,"
+        " l.user_id = ANY($10::text[]) AS blocked,"
         " r.notification_id IS NOT NULL AS told_before"
         " FROM unnest($1::bigint[], $2::float8[]) AS c (cell, distance_m)"
         " JOIN user_locations l ON l.cell = c.cell AND l.expires_at > $5"
@@ -166,21 +171,26 @@ async def _audience(
         [geometry.distance_to_cell_m(lat, lng, cell) for cell in cells],
         question.neighbourhood_code,
         question.id,
-        now,
+        d.now(),
         question.user_id,
         question.region_code if wave.radius_m is None else None,
         wave.number,
         wave.reach_m,
+        await blocks.apart_from(conn, question.user_id),
     )
     audience = Audience()
     while rows := await cursor.fetch(READ):
-        rank([_candidate(row) for row in rows], wave.reach_m, places, audience)
+        woken = await wakes.of(conn, [row["user_id"] for row in rows], d.now())
+        candidates = [_candidate(d, row, woken.get(row["user_id"], wakes.NONE)) for row in rows]
+        rank(candidates, wave.reach_m, places, audience)
         if len(audience.chosen) >= places:
             break
     return audience
 
 
-def _candidate(row: Row) -> Candidate:
+def _candidate(d: Domain, row: Row, woken: wakes.Wakes) -> Candidate:
+    now = d.now()
+    quiet, pause = quiet_hours_of(row), woken.pause_until(d.policy)
     return Candidate(
         row["user_id"],
         row["distance_m"],
@@ -190,6 +200,10 @@ def _candidate(row: Row) -> Candidate:
         row["urgent_enabled"],
         row["muted"],
         row["told_before"],
+        blocked=row["blocked"],
+        reachable=row["reachable"],
+        quiet=quiet is not None and not row["urgent_in_quiet"] and quiet.until(now) is not None,
+        capped=woken.used_up(d.policy) or (pause is not None and now < pause),
     )
 
 

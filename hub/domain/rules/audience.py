@@ -20,7 +20,10 @@ class PlannedWave(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A person in the cells of a wave's circle. `told_before`: by name, by an earlier wave."""
+    """A person in the cells of a wave's circle. `told_before`: by name, by an earlier wave.
+    `blocked`: nothing passes between them and the asker. `reachable`: on some channel that they
+    have not switched off. `quiet`: it is quiet where they are. `capped`: woken often enough.
+    """
 
     user_id: str
     distance_m: float
@@ -30,6 +33,10 @@ class Candidate:
     urgent_enabled: bool
     muted: bool
     told_before: bool = False
+    blocked: bool = False
+    reachable: bool = True
+    quiet: bool = False
+    capped: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +76,16 @@ def rank(
 def _not_woken(one: Candidate, wave_radius_m: int) -> Reason | None:
     if one.told_before:
         return Reason.TOLD_BEFORE
+    if one.blocked:
+        return Reason.BLOCKED
     if not one.urgent_enabled:
         return Reason.TOPIC_OFF
     if one.muted:
         return Reason.MUTED
     if one.distance_m > min(wave_radius_m, one.radius_m):
         return Reason.OUTSIDE_RADIUS
-    return None
+    if not one.reachable:
+        return Reason.CHANNEL_OFF
+    if one.quiet:
+        return Reason.QUIET_HOURS
+    return Reason.CAP_PERSON if one.capped else None

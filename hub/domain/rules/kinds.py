@@ -37,6 +37,8 @@ class ChannelRow:
     `only_a_live_socket_delays`: it goes at once to whoever had no live socket; otherwise, and on
     every other channel, at its timer. `ended_by_acknowledgement`: for every kind; what is urgent
     is ended on every channel. `least_left`: of the time until the deadline of an urgent one.
+    `rings`: a phone makes a noise, so it has a pause of its own, and what quiet hours withhold is
+    withheld for good; what does not ring waits until they are over.
     `stands_in_for`: sent only to whom that channel did not get. `optional`: nothing is written
     about it where the person has not switched it on.
     """
@@ -45,6 +47,7 @@ class ChannelRow:
     needs: Needs
     only_a_live_socket_delays: bool
     ended_by_acknowledgement: bool
+    rings: bool
     least_left: timedelta = timedelta(0)
     stands_in_for: Channel | None = None
     optional: bool = False
@@ -58,12 +61,14 @@ CHANNELS: Final[Mapping[Channel, ChannelRow]] = {
             Needs.DEVICE,
             only_a_live_socket_delays=True,
             ended_by_acknowledgement=True,
+            rings=True,
         ),
         ChannelRow(
             Channel.KAKAO,
             Needs.MESSENGER,
             only_a_live_socket_delays=True,
             ended_by_acknowledgement=True,
+            rings=True,
             stands_in_for=Channel.PUSH,
             optional=True,
         ),
@@ -72,6 +77,7 @@ CHANNELS: Final[Mapping[Channel, ChannelRow]] = {
             Needs.ADDRESS,
             only_a_live_socket_delays=False,
             ended_by_acknowledgement=False,
+            rings=False,
             least_left=timedelta(seconds=60),
         ),
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from hub.domain.rules.kinds import CHANNELS, Channel, ChannelRow, Kind, Pace, Timers
+from hub.domain.rules.quiet import QuietHours
 from hub.domain.rules.reasons import Cause, Reason
 from hub.domain.rules.states import ARRIVED, FINAL, DeliveryStatus, QuestionStatus
 
@@ -31,7 +32,10 @@ class Reach:
 class Facts:
     """All that decides the next step for one notification of one person.
 
-    `gone`: deleted, retracted, or its person erased.
+    `gone`: deleted, retracted, or its person erased. `blocked`: it comes from somebody to whom, or
+    from whom, nothing passes. `muted`, `outside_radius`: its question's place is none that the
+    person wants to be woken for. `quiet`: None where quiet hours do not hold for it. `capped`: the
+    person was woken as often as a day has; `pause_until`: their phone rang a short while ago.
     """
 
     kind: Kind
@@ -45,6 +49,12 @@ class Facts:
     deadline_at: datetime | None = None
     had_socket: bool = False
     topic_on: bool = True
+    blocked: bool = False
+    muted: bool = False
+    outside_radius: bool = False
+    quiet: QuietHours | None = None
+    capped: bool = False
+    pause_until: datetime | None = None
     reach: Mapping[Channel, Reach] = field(default_factory=dict)
     deliveries: Sequence[Delivery] = ()
 
@@ -125,6 +135,9 @@ def _step_on(row: ChannelRow, facts: Facts, tried: Sequence[Delivery], now: date
     if now < due:
         told = row.only_a_live_socket_delays
         return Wait(due, Cause.SOCKET_TOLD if told else Cause.NOT_DUE)
+    held = _held_now(row, facts, now)
+    if held is not None:
+        return held
     if due == facts.created_at and row.only_a_live_socket_delays and not facts.had_socket:
         return Send(channel, Cause.NO_LIVE_SOCKET)
     unacknowledged = facts.kind.urgent and not row.ended_by_acknowledgement
@@ -134,10 +147,16 @@ def _step_on(row: ChannelRow, facts: Facts, tried: Sequence[Delivery], now: date
 def _withheld(row: ChannelRow, facts: Facts) -> Reason | None:
     """What keeps this one channel from being used."""
     reach = _reach(facts, row.channel)
+    if facts.blocked:
+        return Reason.BLOCKED
     if facts.acknowledged and (row.ended_by_acknowledgement or facts.kind.urgent):
         return Reason.ACKNOWLEDGED
     if not facts.topic_on:
         return Reason.TOPIC_OFF
+    if facts.muted:
+        return Reason.MUTED
+    if facts.outside_radius:
+        return Reason.OUTSIDE_RADIUS
     waits = not row.only_a_live_socket_delays and facts.kind.pace is not Pace.AT_ONCE
     never = facts.timers[row.channel] == 0 and waits
     if not reach.on or never:
@@ -149,6 +168,20 @@ def _withheld(row: ChannelRow, facts: Facts) -> Reason | None:
     if not reach.there:
         return Reason.NO_DEVICE
     return Reason.ADDRESS_SUPPRESSED if reach.suppressed else None
+
+
+def _held_now(row: ChannelRow, facts: Facts, now: datetime) -> Wait | Suppress | None:
+    """What speaks against this very moment, looked at when the channel's time has come."""
+    pausing = row.rings and facts.pause_until is not None and now < facts.pause_until
+    if facts.capped or pausing:
+        return Suppress(row.channel, Reason.CAP_PERSON)
+    quiet_until = facts.quiet.until(now) if facts.quiet else None
+    if quiet_until is None:
+        return None
+    over = facts.deadline_at is not None and facts.deadline_at <= quiet_until
+    if row.rings or over or _comes_too_late(row, facts, quiet_until):
+        return Suppress(row.channel, Reason.QUIET_HOURS)
+    return Wait(quiet_until, Cause.QUIET_NOW)
 
 
 def _reach(facts: Facts, channel: Channel) -> Reach:

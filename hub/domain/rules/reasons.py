@@ -51,6 +51,7 @@ class Cause(StrEnum):
     SOCKET_TOLD = "socket_told"
     BEING_SENT = "being_sent"
     NOT_DUE = "not_due"
+    QUIET_NOW = "quiet_now"
     SETTLED = "settled"
     PROVIDER_REFUSED = "provider_refused"
 

@@ -52,6 +52,16 @@ class PerAsker(NamedTuple):
         return f"{self.open}:{self.a_day}"
 
 
+class PerPerson(NamedTuple):
+    """How often urgent questions wake one person: in a day, and seconds between two pushes."""
+
+    a_day: int
+    pause_s: int
+
+    def __str__(self) -> str:
+        return f"{self.a_day}:{self.pause_s}"
+
+
 class Address(NamedTuple):
     host: str
     port: int
@@ -102,10 +112,18 @@ def _waves(text: str) -> tuple[Wave, ...]:
 
 
 def _per_asker(text: str) -> PerAsker:
-    match = re.fullmatch(r"(\d+):(\d+)", text.strip())
+    return PerAsker(*_two_figures(text, "open:a-day, as 1:3"))
+
+
+def _per_person(text: str) -> PerPerson:
+    return PerPerson(*_two_figures(text, "a-day:seconds, as 6:600"))
+
+
+def _two_figures(text: str, form: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d{1,9}):(\d{1,9})", text.strip())
     if match is None:
-        raise ValueError("must be open:a-day, as 1:3")
-    return PerAsker(int(match[1]), int(match[2]))
+        raise ValueError(f"must be {form}")
+    return int(match[1]), int(match[2])
 
 
 def _origins(text: str) -> tuple[str, ...]:
@@ -187,6 +205,7 @@ Seconds = Annotated[int, BeforeValidator(parse_duration), Field(ge=1)]
 Addresses = Annotated[tuple[Address, ...], NoDecode, BeforeValidator(parse_addresses)]
 Waves = Annotated[tuple[Wave, ...], NoDecode, BeforeValidator(_waves)]
 PerAskerLimit = Annotated[PerAsker, NoDecode, BeforeValidator(_per_asker)]
+PerPersonLimit = Annotated[PerPerson, NoDecode, BeforeValidator(_per_person)]
 Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_origins)]
 BaseUrl = Annotated[str, AfterValidator(_base_url)]
 Cron = Annotated[str, AfterValidator(_cron)]

@@ -16,6 +16,7 @@ from hub.plumbing.settings.parsing import (
     Networks,
     Part,
     PerAskerLimit,
+    PerPersonLimit,
     SmtpUrl,
     StrongSecret,
     TimeZone,
@@ -109,6 +110,9 @@ class Questions(Part):
     urgent_claims: int = env("URGENT_CLAIMS", 3, "answerers at once", ge=1)
     urgent_claim_lease_s: int = env("URGENT_CLAIM_LEASE", 180, "s", ge=1)
     urgent_per_asker: PerAskerLimit = env("URGENT_PER_ASKER", "1:3", "open at once : a day")
+    urgent_per_person: PerPersonLimit = env(
+        "URGENT_PER_PERSON", "6:600", "wakes a day : s between two pushes"
+    )
     unseen_push_urgent_s: int = env("UNSEEN_PUSH_URGENT", 30, "s; unless acknowledged", ge=0)
     unseen_email_urgent_s: int = env("UNSEEN_EMAIL_URGENT", 240, "s; 0 = never", ge=0)
     unseen_push_s: int = env("UNSEEN_PUSH", 60, "s; unless acknowledged", ge=0)
@@ -198,11 +202,11 @@ class Retention(Part):
     notifications: int = env("RETENTION_NOTIFICATIONS", 90, "days", ge=1)
     deliveries: int = env("RETENTION_DELIVERIES", 90, "days; decisions and people of waves", ge=1)
     seen: int = env("RETENTION_SEEN", 30, "days; deliveries of what was seen", ge=1)
-    chat: int = env("RETENTION_CHAT", 30, "days; not read yet", ge=1)
+    chat: int = env("RETENTION_CHAT", 30, "days; what was said in rooms", ge=1)
     dedup: int = env("RETENTION_DEDUP", 7, "days", ge=1)
     event_payloads: int = env("RETENTION_EVENT_PAYLOADS", 7, "days after processing", ge=1)
     events: int = env("RETENTION_EVENTS", 90, "days", ge=1)
-    keys: int = env("RETENTION_KEYS", 1, "days; Idempotency-Key", ge=1)
+    keys: int = env("RETENTION_KEYS", 1, "days; Idempotency-Key, clientMessageId", ge=1)
     outbox: int = env("RETENTION_OUTBOX", 1, "days after publishing", ge=1)
 
 

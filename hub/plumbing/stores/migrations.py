@@ -18,7 +18,9 @@ from hub.plumbing.stores.postgres import Connection
 Phase = Literal["before", "after"]
 
 LOCK_ID: Final = 0x646F6E67  # "dong"
-PARTITIONED: Final = ("notifications", "deliveries", "decisions")
+PARTITIONED: Final = ("notifications", "deliveries", "decisions", "room_messages")
+BUSY: Final = ("notifications", "deliveries")
+"""Partitioned tables whose rows change so often that they are vacuumed early (S3-24)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,19 +113,18 @@ async def rollback(conn: Connection, steps: int = 1) -> list[Migration]:
 
 async def ensure_partitions(conn: Connection, now: datetime, months_ahead: int = 2) -> None:
     """Monthly partitions from last month to `months_ahead`; a row without one would be refused."""
-    if await conn.fetchval("SELECT to_regclass('notifications')") is None:
-        return
+    tables = [
+        table
+        for table in PARTITIONED
+        if await conn.fetchval("SELECT to_regclass($1)", table) is not None
+    ]
     first = now.year * 12 + now.month - 2
     for month in range(first, first + months_ahead + 2):
         begin, end = _month(month), _month(month + 1)
-        for table in PARTITIONED:
+        for table in tables:
             name = f"{table}_{begin:%Y_%m}"
             if await conn.fetchval("SELECT to_regclass($1)", name) is None:
-                settings = (
-                    ""
-                    if table == "decisions"
-                    else " WITH (autovacuum_vacuum_scale_factor = 0.1)"  # S3-24
-                )
+                settings = " WITH (autovacuum_vacuum_scale_factor = 0.1)" if table in BUSY else ""
                 await conn.execute(
                     f"CREATE TABLE {name} PARTITION OF {table} "
                     f"FOR VALUES FROM ('{begin:%Y-%m-%d} 00:00Z') TO ('{end:%Y-%m-%d} 00:00Z')"

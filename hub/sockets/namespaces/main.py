@@ -5,7 +5,7 @@ from typing import Any, Final
 from hub.domain import rooms as domain_rooms
 from hub.domain.arrival import arrive
 from hub.domain.notifications import attention, inbox
-from hub.domain.people import positions
+from hub.domain.people import positions, preferences
 from hub.domain.questions import claiming, nearby
 from hub.engine import Event, Member
 from hub.sockets import orders, presence, rooms, token_life
@@ -33,6 +33,7 @@ from protocol.events.rooms import PresenceUpdate, RoomRef
 from protocol.events.row import Count, Ok
 from protocol.events.session import Ready
 from protocol.events.streaming import StreamRef, StreamState
+from protocol.events.tags import Followed, TagRef
 from protocol.names import neighbourhood_room, question_room, room_kind, stream_room
 
 
@@ -107,6 +108,22 @@ async def question_release(node: Node, member: Member, form: QuestionRef) -> Cla
     d, user_id = node.domain, guest_of(member).user_id
     async with d.outbox.change() as change:
         return await claiming.release(d, change, user_id, form.question_id)
+
+
+async def tag_follow(node: Node, member: Member, form: TagRef) -> Followed:
+    d, user_id = node.domain, guest_of(member).user_id
+    async with d.outbox.change() as change:
+        hashtags, move = await preferences.follow(d, change, user_id, form.hashtag)
+    await orders.move(node, move)
+    return Followed(hashtags=hashtags)
+
+
+async def tag_unfollow(node: Node, member: Member, form: TagRef) -> Followed:
+    d, user_id = node.domain, guest_of(member).user_id
+    async with d.outbox.change() as change:
+        hashtags, move = await preferences.unfollow(d, change, user_id, form.hashtag)
+    await orders.move(node, move)
+    return Followed(hashtags=hashtags)
 
 
 async def inbox_sync(node: Node, member: Member, form: InboxSync) -> InboxPage:
@@ -199,6 +216,8 @@ MAIN: Final = Namespace(
         "question:leave": question_leave,
         "question:claim": question_claim,
         "question:release": question_release,
+        "tag:follow": tag_follow,
+        "tag:unfollow": tag_unfollow,
         "join:stream": join_stream,
         "leave:stream": leave_stream,
         "presence:get": presence_get,

@@ -48,16 +48,16 @@ async def test_people_are_counted_not_sockets(line: Line, names: Names) -> None:
     await a.renew()
     await b.renew()
     place = names[0].room_online("chat:1")
-    assert await a.enter(place, "mina") == 1
-    assert await a.enter(place, "mina") == 1
-    assert await b.enter(place, "mina") == 1
-    assert await b.enter(place, "jun") == 2
+    assert await a.enter(place, "mina") == (1, True)
+    assert await a.enter(place, "mina") == (1, False)
+    assert await b.enter(place, "mina") == (1, False)
+    assert await b.enter(place, "jun") == (2, True)
     assert sorted(await a.people(place, 10)) == ["jun", "mina"]
-    assert await a.leave(place, "mina") == 2
-    assert await a.leave(place, "mina") == 2, "node b still holds her"
-    assert await b.leave(place, "mina") == 1
-    assert await b.leave(place, "jun") == 0
-    assert await b.leave(place, "jun") == 0
+    assert await a.leave(place, "mina") == (2, False)
+    assert await a.leave(place, "mina") == (2, False), "node b still holds her"
+    assert await b.leave(place, "mina") == (1, True)
+    assert await b.leave(place, "jun") == (0, True)
+    assert await b.leave(place, "jun") == (0, False)
 
 
 async def test_a_dead_node_is_out_by_score_before_anything_is_reaped(

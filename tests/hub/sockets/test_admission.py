@@ -92,7 +92,7 @@ async def test_what_is_published_during_the_check_comes_after_ready(
     assert packets[2].startswith('42["early"')
 
 
-@pytest.mark.parametrize("namespace", ["/chat", "/nowhere"])
+@pytest.mark.parametrize("namespace", ["/chats", "/nowhere"])
 async def test_other_namespaces_are_refused(hub: Running, dial: Dial, namespace: str) -> None:
     wire = await dial(hub)
     await wire.send(f"40{namespace}," + json.dumps({"token": hub.token("minji")}))

@@ -51,6 +51,21 @@ async def test_at_the_deadline_the_asker_and_services_are_told_once(town: Town) 
     assert {row[2:] for row in await channels(town)} == {("expired", "expired")}
 
 
+async def test_an_answer_that_the_asker_does_not_hear_of_stops_no_clock(town: Town) -> None:
+    await settle_town(town)
+    id = await town.ask()
+    await verbs.block(town.d, "mina", "mid")
+    await town.answer("mid", id)
+    assert await town.state(id) == "wave"
+    heard = await town.answer("near", id)
+    assert await town.state(id) == "answered"
+    await town.take_back(heard)
+    assert await town.state(id) == "wave", "the only one that counted is gone"
+    await town.advance(180)
+    assert await town.begun(id) == {1: 0, 2: 180}
+    assert "mid" not in await town.woken(id)
+
+
 async def test_an_answer_before_the_deadlines_own_alarm_is_late_all_the_same(town: Town) -> None:
     before = missed()
     id = await town.ask()

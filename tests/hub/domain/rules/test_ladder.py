@@ -1,9 +1,11 @@
 """Property test of `ladder.next_step`: whatever happens, a notification's steps end well."""
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,11 +25,13 @@ from hub.domain.rules.ladder import (
     Facts,
     Reach,
     Send,
+    Step,
     Suppress,
     Wait,
     ended,
     next_step,
 )
+from hub.domain.rules.quiet import QuietHours
 from hub.domain.rules.reasons import Cause, Reason
 from hub.domain.rules.states import FINAL, DeliveryStatus, QuestionStatus
 
@@ -81,6 +85,12 @@ def first_facts(draw: st.DrawFn) -> Facts:
         deadline_at=draw(st.none() | moments | about_the_email),
         had_socket=draw(st.booleans()),
         topic_on=draw(mostly),
+        blocked=not draw(mostly),
+        muted=not draw(mostly),
+        outside_radius=not draw(mostly),
+        quiet=draw(st.none() | st.sampled_from([DAY, NIGHT, MORNING])),
+        capped=not draw(mostly),
+        pause_until=draw(st.none() | moments),
         reach={
             Channel.PUSH: Reach(on=draw(mostly), there=draw(mostly)),
             Channel.KAKAO: Reach(on=not draw(mostly), there=draw(mostly)),
@@ -225,6 +235,73 @@ def test_a_kind_on_one_channel_knows_no_other_one() -> None:
     assert next_step(facts, due) == Send(Channel.EMAIL, Cause.UNSEEN, 600)
     sent = replace(facts, deliveries=[Delivery(Channel.EMAIL, DeliveryStatus.SENT)])
     assert next_step(sent, due) == Done(Cause.SETTLED)
+
+
+NIGHT = QuietHours(time(20, 0), time(21, 0), ZoneInfo("UTC"))
+"""Eleven hours after the start."""
+
+DAY = QuietHours(time(8, 0), time(9, 8), ZoneInfo("UTC"))
+"""Until eight minutes after the start."""
+
+MORNING = QuietHours(time(8, 0), time(12, 0), ZoneInfo("UTC"))
+PUSH_SENT = [Delivery(Channel.PUSH, DeliveryStatus.SENT)]
+PUSH, EMAIL = Channel.PUSH, Channel.EMAIL
+
+
+def at(seconds: int) -> datetime:
+    return START + timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize(
+    ("kind", "wishes", "after_s", "step"),
+    [
+        (QUESTION_URGENT, {}, 0, Send(PUSH, Cause.NO_LIVE_SOCKET)),
+        (QUESTION_URGENT, {"blocked": True}, 0, Suppress(PUSH, Reason.BLOCKED)),
+        (QUESTION_URGENT, {"blocked": True, "topic_on": False}, 0, Suppress(PUSH, Reason.BLOCKED)),
+        (QUESTION_URGENT, {"topic_on": False}, 0, Suppress(PUSH, Reason.TOPIC_OFF)),
+        (QUESTION_URGENT, {"muted": True}, 0, Suppress(PUSH, Reason.MUTED)),
+        (QUESTION_URGENT, {"outside_radius": True}, 0, Suppress(PUSH, Reason.OUTSIDE_RADIUS)),
+        (QUESTION_URGENT, {"reach": {PUSH: Reach(on=False, there=True)}}, 0,
+         Suppress(PUSH, Reason.CHANNEL_OFF)),
+        (QUESTION_URGENT, {"capped": True}, 0, Suppress(PUSH, Reason.CAP_PERSON)),
+        (QUESTION_URGENT, {"pause_until": at(1)}, 0, Suppress(PUSH, Reason.CAP_PERSON)),
+        (QUESTION_URGENT, {"pause_until": at(1)}, 1, Send(PUSH, Cause.NO_LIVE_SOCKET)),
+        # the pause is the phone's: a mail does not ring
+        (QUESTION_URGENT, {"pause_until": at(600), "deliveries": PUSH_SENT}, 240,
+         Send(EMAIL, Cause.UNACKNOWLEDGED, 240)),
+        (QUESTION_URGENT, {"capped": True, "deliveries": PUSH_SENT}, 240,
+         Suppress(EMAIL, Reason.CAP_PERSON)),
+        # caps are looked at when the time has come, and so is the clock on the wall
+        (QUESTION_URGENT, {"capped": True, "had_socket": True}, 0,
+         Wait(at(30), Cause.SOCKET_TOLD)),
+        (QUESTION_URGENT, {"quiet": MORNING, "had_socket": True}, 0,
+         Wait(at(30), Cause.SOCKET_TOLD)),
+        (QUESTION_URGENT, {"quiet": MORNING}, 0, Suppress(PUSH, Reason.QUIET_HOURS)),
+        (QUESTION_URGENT, {"quiet": NIGHT}, 0, Send(PUSH, Cause.NO_LIVE_SOCKET)),
+        (QUESTION_URGENT, {"quiet": MORNING, "deliveries": PUSH_SENT}, 240,
+         Suppress(EMAIL, Reason.QUIET_HOURS)),
+        (QUESTION_URGENT, {"quiet": DAY, "deliveries": PUSH_SENT}, 240,
+         Wait(at(480), Cause.QUIET_NOW)),
+        # what is not urgent: no phone rings, the mail comes when quiet is over
+        (ANSWER_CREATED, {"quiet": MORNING}, 0, Suppress(PUSH, Reason.QUIET_HOURS)),
+        (ANSWER_CREATED, {"quiet": MORNING, "deliveries": PUSH_SENT}, 600,
+         Wait(at(3 * 3600), Cause.QUIET_NOW)),
+        (ANSWER_CREATED, {"quiet": MORNING, "deliveries": PUSH_SENT, "deadline_at": at(3600)}, 600,
+         Suppress(EMAIL, Reason.QUIET_HOURS)),
+        (DIGEST, {"quiet": MORNING}, 0, Wait(at(3 * 3600), Cause.QUIET_NOW)),
+        (DIGEST, {"topic_on": False}, 0, Suppress(EMAIL, Reason.TOPIC_OFF)),
+    ],
+)  # fmt: skip
+def test_preferences_decide(kind: Kind, wishes: dict[str, Any], after_s: int, step: Step) -> None:
+    urgent_s, personal_s = {PUSH: 30, EMAIL: 240}, {PUSH: 60, EMAIL: 600}
+    facts = Facts(
+        kind=kind,
+        created_at=START,
+        timers=urgent_s if kind.urgent else {PUSH: 0, EMAIL: 0} if kind is DIGEST else personal_s,
+        deadline_at=at(600) if kind.urgent else None,
+        reach={PUSH: Reach(there=True), EMAIL: Reach(there=True)},
+    )
+    assert next_step(replace(facts, **wishes), at(after_s)) == step
 
 
 def test_a_digest_goes_at_once_and_by_mail_alone() -> None:

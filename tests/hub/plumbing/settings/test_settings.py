@@ -109,6 +109,7 @@ def test_every_problem_stands_in_one_message() -> None:
         ({"URGENT_WAVES": "0:region,180:5000"}, "URGENT_WAVES"),
         ({"URGENT_WAVES": ","}, "URGENT_WAVES"),
         ({"URGENT_PER_ASKER": "1"}, "URGENT_PER_ASKER"),
+        ({"URGENT_PER_PERSON": "6"}, "URGENT_PER_PERSON"),
         ({"RETRY_MAX_DELAY": "999"}, "RETRY_MAX_DELAY"),
         ({"SCHEDULER_TZ": "Jeju/Island"}, "SCHEDULER_TZ"),
         ({"SCHEDULER_TZ": "../../etc/passwd"}, "SCHEDULER_TZ"),

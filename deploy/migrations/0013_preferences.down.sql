@@ -1,0 +1,2 @@
+DROP INDEX notification_preferences_hashtags;
+ALTER TABLE notification_preferences DROP CONSTRAINT notification_preferences_quiet;

@@ -1,0 +1,3 @@
+DROP TABLE room_message_keys;
+DROP TABLE room_messages;
+DROP TABLE room_memberships;
