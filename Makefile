@@ -12,12 +12,16 @@ COMPILE = $(BIN)/uv pip compile --universal --python-version 3.11 --generate-has
 NPM_CI = npm ci --prefer-offline --no-audit --no-fund --ignore-scripts --update-notifier=false \
 	$$([ -w "$${HOME:-/nowhere}" ] || echo "--cache=$(CURDIR)/.venv/npm-cache")
 
+# Without the bytecode of the run before, each of the tests' processes would compile all anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 # The environment's own tools, and the stand-in node and npm where the machine has none.
 TOOLS := PATH="$(CURDIR)/$(BIN):$$PATH"
 PYTEST := $(TOOLS) $(BIN)/python -m pytest
 
-# Three on two processors, because many tests wait; who has done its own takes of the others'.
-SIDE_BY_SIDE := -n 3 --dist worksteal
+# Four on two processors, because half of the time a test waits; who has done its own takes of the
+# others'.
+SIDE_BY_SIDE := -n 4 --dist worksteal
 
 # What speaks to PostgreSQL and Redis itself; everything above them does not see which they are.
 STORES := tests/hub/domain tests/hub/cluster tests/workers/test_steps.py tests/hub/embedded \
@@ -44,11 +48,12 @@ test: .venv/dev.done .venv/peers.done .venv/console.done ## all tests, stories i
 test-system: .venv/dev.done .venv/peers.done .venv/console.done ## the tests on the machine's own PostgreSQL and Redis
 	EMBEDDED_FLAVOUR=system $(PYTEST) -m "not story and not browser" $(SIDE_BY_SIDE) $(STORES) $(ARGS)
 
-check: .venv/dev.done ## ruff, mypy --strict, import rows
+check: .venv/dev.done ## ruff, mypy --strict, import rows, sizes
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m tests.sizes
 
 story: .venv/dev.done .venv/peers.done .venv/console.done ## the stories in full: real processes, stock clients, kill -9
 	STORIES=full $(PYTEST) -m story $(ARGS)

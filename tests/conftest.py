@@ -52,6 +52,7 @@ def examples(count: int) -> int:
     return count * TIMES_MORE
 
 
+gc.disable()  # until all is collected: nothing of what is imported becomes garbage
 asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())  # the loop of production
 
 
@@ -69,6 +70,7 @@ def pytest_collection_finish() -> None:
     """The collector need not look again and again through all that the tests stand on."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")
@@ -112,22 +114,36 @@ def database_of(url: str, name: str) -> str:
     return url.rpartition("/")[0] + "/" + name
 
 
+@pytest.fixture(scope="session")
+async def owner(postgres_url: str) -> AsyncIterator[Connection]:
+    """Makes and drops the databases of all tests: a connection costs as much as a database."""
+    conn = await asyncpg.connect(postgres_url)
+    yield conn
+    await conn.close()
+
+
 @pytest.fixture
-async def database_url(postgres_url: str) -> AsyncIterator[str]:
+async def database_url(postgres_url: str, owner: Connection) -> AsyncIterator[str]:
     """A migrated database that no other test sees."""
-    async with fresh_database(postgres_url) as url:
+    async with _database(owner, postgres_url) as url:
         yield url
 
 
 @asynccontextmanager
 async def fresh_database(postgres_url: str) -> AsyncIterator[str]:
     """One more, for a test that needs two."""
-    name = f"test_{uuid4().hex[:12]}"
     conn = await asyncpg.connect(postgres_url)
-    await conn.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} STRATEGY FILE_COPY")
-    yield database_of(postgres_url, name)
-    await conn.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    async with _database(conn, postgres_url) as url:
+        yield url
     await conn.close()
+
+
+@asynccontextmanager
+async def _database(owner: Connection, postgres_url: str) -> AsyncIterator[str]:
+    name = f"test_{uuid4().hex[:12]}"
+    await owner.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} STRATEGY FILE_COPY")
+    yield database_of(postgres_url, name)
+    await owner.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture(scope="session")
@@ -137,11 +153,16 @@ async def valkey_url(scratch: Path) -> AsyncIterator[str]:
     await server.stop()
 
 
-@pytest.fixture
-async def redis_url(valkey_url: str) -> str:
-    """The run's Valkey, emptied."""
+@pytest.fixture(scope="session")
+async def emptier(valkey_url: str) -> AsyncIterator[Redis]:
     async with Redis.from_url(valkey_url) as client:
-        await client.flushall()
+        yield client
+
+
+@pytest.fixture
+async def redis_url(valkey_url: str, emptier: Redis) -> str:
+    """The run's Valkey, emptied."""
+    await emptier.flushall()
     return valkey_url
 
 

@@ -10,7 +10,7 @@ from typing import Final
 from uuid import UUID, uuid4
 
 from hub.domain.context import Domain
-from hub.domain.people import members
+from hub.domain.people import blocks, members
 from hub.plumbing.stores.outbox import Change
 from hub.plumbing.stores.postgres import Connection, Row, acquire
 from protocol.errors import forbidden, not_found
@@ -33,8 +33,9 @@ KNOWN_FOR: Final = timedelta(hours=24)
 
 _SHOWN: Final = (
     "SELECT m.*, u.nickname FROM room_messages m JOIN users u ON u.id = m.user_id"
-    " WHERE m.room = $1 AND m.deleted_at IS NULL"
+    " WHERE m.room = $1 AND m.deleted_at IS NULL AND m.user_id <> ALL($2::text[])"
 )
+"""SQL: what may be read in room $1 by who has nothing to do with the people of $2."""
 
 
 async def check_entry(d: Domain, user_id: str, room: str) -> None:
@@ -70,7 +71,7 @@ async def enter(d: Domain, user_id: str, room: str) -> tuple[ChatMessage, ...]:
             d.now(),
         )
         await _check_ban(d, conn, user_id, room)
-        rows = await conn.fetch(f"{_SHOWN} ORDER BY m.created_at DESC, m.id LIMIT {RECENT}", room)
+        rows = await _last(conn, user_id, room, RECENT)
     return tuple(_message(row) for row in reversed(rows))
 
 
@@ -92,7 +93,8 @@ async def forget_member(d: Domain, conn: Connection, user_id: str, room: str) ->
 
 
 async def send(d: Domain, change: Change, user_id: str, form: ChatSend) -> ChatSent:
-    """Say something in a room; of a clientMessageId that is known the message it named.
+    """Say something in a room; of a clientMessageId that is known the message it named. It passes
+    by whom its sender blocks, and who blocks them.
 
     Each message has an outbox key of its own, so that in a busy room none waits until the one
     before it has gone out: what is said at once has no order but that of the bus. Raises FORBIDDEN
@@ -133,7 +135,9 @@ async def send(d: Domain, change: Change, user_id: str, form: ChatSend) -> ChatS
         client_message_id=form.client_message_id,
         created_at=now,
     )
-    change.tell(_key(id), emit("chat:message", message, id=str(id), rooms=(room,)))
+    deaf = await blocks.deaf_to(change.conn, user_id)
+    told = emit("chat:message", message, id=str(id), rooms=(room,), except_rooms=deaf)
+    change.tell(_key(id), told)
     return ChatSent(message_id=str(id), created_at=now)
 
 
@@ -210,15 +214,24 @@ async def history(
         if not member:
             raise forbidden("Only members of the room may read it.")
         if before is None:
-            rows = await conn.fetch(
-                f"{_SHOWN} ORDER BY m.created_at DESC, m.id LIMIT $2", room, limit
-            )
+            rows = await _last(conn, user_id, room, limit)
         else:
-            rows = await _before(conn, room, before, limit)
+            rows = await _before(conn, user_id, room, before, limit)
     return [_message(row) for row in rows]
 
 
-async def _before(conn: Connection, room: str, before: str, limit: int) -> Sequence[Row]:
+async def _last(conn: Connection, user_id: str, room: str, limit: int) -> Sequence[Row]:
+    return await conn.fetch(
+        f"{_SHOWN} ORDER BY m.created_at DESC, m.id LIMIT $3",
+        room,
+        await blocks.apart_from(conn, user_id),
+        limit,
+    )
+
+
+async def _before(
+    conn: Connection, user_id: str, room: str, before: str, limit: int
+) -> Sequence[Row]:
     id = _row_of(before)
     at: datetime | None = await conn.fetchval(
         "SELECT created_at FROM room_messages WHERE id = $1 AND room = $2", id, room
@@ -226,9 +239,10 @@ async def _before(conn: Connection, room: str, before: str, limit: int) -> Seque
     if at is None:
         raise not_found("message")
     return await conn.fetch(
-        f"{_SHOWN} AND m.created_at <= $2 AND (m.created_at < $2 OR m.id > $3)"
-        " ORDER BY m.created_at DESC, m.id LIMIT $4",
+        f"{_SHOWN} AND m.created_at <= $3 AND (m.created_at < $3 OR m.id > $4)"
+        " ORDER BY m.created_at DESC, m.id LIMIT $5",
         room,
+        await blocks.apart_from(conn, user_id),
         at,
         id,
         limit,
@@ -262,3 +276,11 @@ def _row_of(message_id: str) -> UUID | None:
         return UUID(message_id)
     except ValueError:
         return None
+
+
+async def deaf_to(d: Domain, user_id: str) -> tuple[str, ...]:
+    """The rooms of people who do not hear that somebody comes and goes: they are blocked, or block.
+    Raises UNAVAILABLE.
+    """
+    async with acquire(d.pool) as conn:
+        return await blocks.deaf_to(conn, user_id)

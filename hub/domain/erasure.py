@@ -85,6 +85,7 @@ async def erase(d: Domain, change: Change, user_id: str) -> None:
     cached = map(cached_question, traces.questions)
     change.invalidate(cached_user(user_id), QUESTION_LISTS, *cached)
     await conn.execute(_UNLIKED, user_id)
+    await conn.execute("DELETE FROM blocks WHERE user_id = $1 OR blocked_id = $1", user_id)
     for table in WHOLLY_THEIRS:
         await conn.execute(f"DELETE FROM {table} WHERE user_id = $1", user_id)  # noqa: S608 - ours
     await members.ensure(conn, user_id)  # preferences as of somebody who never had any

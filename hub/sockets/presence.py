@@ -10,12 +10,13 @@ import structlog
 from redis.exceptions import RedisError
 
 from hub.cluster.presence import Headcount
+from hub.domain.chat import deaf_to
 from hub.domain.rooms import place, told
 from hub.engine import Member
 from hub.plumbing.life.lasting import Lasting
 from hub.sockets.context import Node, event_of
 from hub.sockets.guest import Guest, guest_of
-from protocol.errors import unavailable
+from protocol.errors import HubError, unavailable
 from protocol.events import emit
 from protocol.names import room_kind
 from protocol.payload import Message
@@ -78,15 +79,19 @@ async def _tell_of(
     rooms: Mapping[str, int],
     word: Callable[[str, str, int], tuple[str, Message]],
 ) -> None:
-    """Everybody in a small room hears of one person. What Redis does not take is lost: the next
-    count tells as much.
+    """Everybody in a small room hears of one person, but for who is blocked or blocks. What a store
+    that is away does not take is lost: the next count tells as much.
     """
-    emits = []
-    for room, people in rooms.items():
-        if people <= SMALL_ROOM:
+    small = {room: people for room, people in rooms.items() if people <= SMALL_ROOM}
+    if not small:
+        return
+    with contextlib.suppress(RedisError, HubError):
+        deaf = await deaf_to(node.domain, user_id)
+        emits = []
+        for room, people in small.items():
             event, message = word(room, user_id, people)
-            emits.append(emit(event, message, id=str(uuid4()), rooms=(room,), key=room))
-    with contextlib.suppress(RedisError):
+            id = str(uuid4())
+            emits.append(emit(event, message, id=id, rooms=(room,), except_rooms=deaf, key=room))
         await node.emitter.publish(emits)
 
 

@@ -35,7 +35,7 @@ class Auth:
         if self.proof:
             return f"{self.kind} ({self.proof})"
         if self.kind == "service":
-            return f"service {self.scope}"
+            return f"service {self.scope}" + (" or admin" if self.admin else "")
         text = self.kind + (f" ({self.own})" if self.own else "")
         if self.scope:
             return text + (", admin" if self.admin else "") + f", service {self.scope}"

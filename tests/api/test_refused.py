@@ -9,6 +9,7 @@ import pytest
 from yarl import URL
 
 from api.health import Vitals
+from hub.domain import service_keys
 from hub.domain.people import sessions
 from hub.domain.service_keys import ServiceKeys
 from hub.plumbing.http import health
@@ -54,7 +55,10 @@ async def test_rubbish_keys_reach_postgres_once_a_second(
 
 
 @pytest.mark.fault(24)
-async def test_a_new_key_is_known_and_a_disabled_one_is_not(door: Door) -> None:
+async def test_a_new_key_is_known_and_a_disabled_one_is_not(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service_keys, "HOLD_S", 0.1)
     path = f"{PREFIX}/events"
     await door.call("POST", path, REGISTERED, as_="dk_rubbish." + "x" * 40)
     key = await sessions.add_service(door.domain, "fresh")

@@ -11,6 +11,7 @@ from pydantic import SecretStr
 
 from hub.domain.assembly import open_domain
 from hub.domain.people import sessions
+from hub.plumbing.http import health
 from hub.plumbing.life.lifecycle import Lifecycle
 from hub.plumbing.limits import fleet as limits
 from hub.plumbing.settings.settings import Settings
@@ -39,6 +40,7 @@ async def refused(
     server: RedisServer, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Door]:
     monkeypatch.setattr(limits, "PAUSE_S", 0.05)
+    monkeypatch.setattr(health, "HOLD_S", 0.05)
     part = settings.redis.model_copy(update={"url": SecretStr(server.url)})
     settings = replace(settings, redis=part)
     life = Lifecycle()
@@ -53,7 +55,7 @@ async def refused(
 
 
 async def checked(door: Door, *, redis: bool) -> None:
-    """Until readiness says so; an answer of it holds for a second."""
+    """Until readiness says so."""
     async with asyncio.timeout(10):
         while True:
             ready = await door.call("GET", "/health/ready")

@@ -2,18 +2,18 @@
 
 import asyncio
 import json
+import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import asdict
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import aiohttp
 
 from tests.fakes.script import Fault
-
-ROOT = Path(__file__).parents[2]
+from tests.forked import Forked, run_forked
 
 
 class Provider:
@@ -22,7 +22,7 @@ class Provider:
     def __init__(
         self,
         announced: dict[str, str],
-        process: asyncio.subprocess.Process,
+        process: Forked,
         session: aiohttp.ClientSession,
     ) -> None:
         self.announced = announced
@@ -55,14 +55,12 @@ class Provider:
 
 
 @asynccontextmanager
-async def provider(module: str, *arguments: str) -> AsyncIterator[Provider]:
-    """Runs `python -m module arguments` until the block ends.
+async def provider(main: Callable[[], None], *arguments: str) -> AsyncIterator[Provider]:
+    """Runs the `main` of a stand-in with these arguments until the block ends.
 
     `tests.fakes.fcm` needs `--directory DIR`; `tests.fakes.smtp` needs nothing.
     """
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", module, *arguments, cwd=ROOT, stdout=asyncio.subprocess.PIPE
-    )
+    process = await run_forked(partial(_run, main, arguments), env=os.environ, stderr=2)
     assert process.stdout is not None
     try:
         async with asyncio.timeout(20):
@@ -73,3 +71,8 @@ async def provider(module: str, *arguments: str) -> AsyncIterator[Provider]:
         if process.returncode is None:
             process.terminate()
         await process.wait()
+
+
+def _run(main: Callable[[], None], arguments: tuple[str, ...]) -> None:
+    sys.argv = [main.__module__, *arguments]
+    main()

@@ -1,43 +1,41 @@
 """The stand-ins as processes: a sender that is killed between the answer and its row."""
 
 import asyncio
-import sys
+import os
+from functools import partial
 from pathlib import Path
 
 import aiohttp
 
-from tests.fakes.process import ROOT, Provider, provider
+from tests.fakes.fcm import main as fcm_main
+from tests.fakes.process import Provider, provider
 from tests.fakes.script import Fault
+from tests.fakes.smtp import main as smtp_main
+from tests.forked import Forked, run_forked
 from tests.workers.channels.conftest import MAIL, push, to
 from workers.channels.fcm.sender import FcmSender
 from workers.channels.outcome import About, Sent, Temporary
 from workers.channels.smtp.sender import SmtpSender
 
 WAIT = 10.0
-SENDER = """
-import asyncio, sys
-from pathlib import Path
-import aiohttp
-from tests.workers.channels.conftest import push, to
-from workers.channels.fcm.sender import FcmSender
 
-async def main():
+
+async def _send(url: str, file: str) -> None:
     async with aiohttp.ClientSession() as session:
-        await FcmSender(session, Path(sys.argv[2]), url=sys.argv[1]).send(to("device-1"), push())
-
-asyncio.run(main())
-"""
+        await FcmSender(session, Path(file), url=url).send(to("device-1"), push())
 
 
-async def send_in_a_process(fcm: Provider) -> asyncio.subprocess.Process:
-    file = fcm.announced["credentials_file"]
-    return await asyncio.create_subprocess_exec(
-        sys.executable, "-c", SENDER, fcm.url, file, cwd=ROOT
-    )
+def send(url: str, file: str) -> None:
+    asyncio.run(_send(url, file))
+
+
+async def send_in_a_process(fcm: Provider) -> Forked:
+    work = partial(send, fcm.url, fcm.announced["credentials_file"])
+    return await run_forked(work, env=os.environ, stdout=1, stderr=2)
 
 
 async def test_killed_before_the_provider_was_called_nothing_has_left(tmp_path: Path) -> None:
-    async with provider("tests.fakes.fcm", "--directory", str(tmp_path)) as fcm:
+    async with provider(fcm_main, "--directory", str(tmp_path)) as fcm:
         await fcm.arm(Fault("token", action="hold"))
         sender = await send_in_a_process(fcm)
         await fcm.wait_held(WAIT)
@@ -52,7 +50,7 @@ async def test_killed_before_the_provider_was_called_nothing_has_left(tmp_path: 
 async def test_killed_before_the_answer_came_the_repeat_has_the_same_collapse_id(
     tmp_path: Path,
 ) -> None:
-    async with provider("tests.fakes.fcm", "--directory", str(tmp_path)) as fcm:
+    async with provider(fcm_main, "--directory", str(tmp_path)) as fcm:
         await fcm.arm(Fault("send", action="hold", taken=True))
         sender = await send_in_a_process(fcm)
         await fcm.wait_held(WAIT)
@@ -66,7 +64,7 @@ async def test_killed_before_the_answer_came_the_repeat_has_the_same_collapse_id
 
 
 async def test_a_mail_server_of_its_own(tmp_path: Path) -> None:
-    async with provider("tests.fakes.smtp") as smtp:
+    async with provider(smtp_main) as smtp:
         await smtp.arm(Fault("rcpt", reply="450 4.2.1 later"), Fault("data", action="hold"))
         post = SmtpSender(smtp.url, "no-reply@dongne.example", timeout_s=WAIT)
         assert await post.post(MAIL) == Temporary("450 4.2.1", about=About.RECIPIENT)
@@ -81,7 +79,7 @@ async def test_a_mail_server_of_its_own(tmp_path: Path) -> None:
 
 async def test_a_provider_that_dies_is_gone(tmp_path: Path) -> None:
     async with (
-        provider("tests.fakes.fcm", "--directory", str(tmp_path)) as fcm,
+        provider(fcm_main, "--directory", str(tmp_path)) as fcm,
         aiohttp.ClientSession() as session,
     ):
         await fcm.arm(Fault("send", action="die"))

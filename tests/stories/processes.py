@@ -6,11 +6,11 @@ import re
 import signal
 import sys
 from asyncio.subprocess import Process
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from tests.forked import STDOUT, Forked, dongne
+from tests.forked import STDOUT, Forked, dongne, run_forked
 
 READY = re.compile(r"^dongne (\w+) ready on (\S+)", re.MULTILINE)
 START_S = 30.0
@@ -21,17 +21,24 @@ class Door:
     """`dongne NAME` with its own environment; its output is kept in a file.
 
     It is forked, unless its start itself is to be seen: then `python -m hub.commands.cli NAME` is
-    executed.
+    executed. `work` is what is forked instead of the command.
     """
 
     def __init__(
-        self, name: str, env: Mapping[str, str], log: Path, *, executed: bool = False
+        self,
+        name: str,
+        env: Mapping[str, str],
+        log: Path,
+        *,
+        executed: bool = False,
+        work: Callable[[], object] | None = None,
     ) -> None:
         self.name = name
         self.url = ""
         self._env = {**os.environ, **env}
         self._log = log
         self._executed = executed
+        self._work = work
         self._process: Process | Forked | None = None
 
     async def start(self) -> None:
@@ -43,6 +50,10 @@ class Door:
                     env=self._env,
                     stdout=out,
                     stderr=out,
+                )
+            elif self._work is not None:
+                self._process = await run_forked(
+                    self._work, env=self._env, stdout=out, stderr=STDOUT
                 )
             else:
                 self._process = await dongne(self.name, env=self._env, stdout=out, stderr=STDOUT)

@@ -1,7 +1,7 @@
 """The whole product as an operator runs it: hub, api and worker as processes, providers beside."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,8 +53,11 @@ async def open_stack(
     redis_url: str,
     folder: Path,
     settings: Mapping[str, str] = TIMERS,
+    worker: Callable[[], object] | None = None,
 ) -> AsyncIterator[Stack]:
-    """Start it all on these stores; `domain` is for looking into them."""
+    """Start it all on these stores; `domain` is for looking into them. `worker` is what runs
+    instead of `dongne worker`.
+    """
     async with AsyncExitStack() as exits:
         fcm = await exits.enter_async_context(FakeFcm(folder))
         smtp = await exits.enter_async_context(FakeSmtp())
@@ -84,7 +87,7 @@ async def open_stack(
         stack = Stack(
             hub=Door("hub", env, folder / "hub.log"),
             api=Door("api", through_proxy, folder / "api.log"),
-            worker=Door("worker", env, folder / "worker.log"),
+            worker=Door("worker", env, folder / "worker.log", work=worker),
             redis=proxy,
             fcm=fcm,
             smtp=smtp,

@@ -194,7 +194,7 @@ async def test_starting_again_waits_longer_each_time(start: Start) -> None:
 
 
 async def test_a_signal_during_the_start_ends_it(start: Start) -> None:
-    hubs = await start(awaited=False)
+    hubs = await start("--processes", "2", awaited=False)
     await hubs.said("dongne metrics listens on ")
     assert await hubs.stop() == 0
     assert not [line for line in hubs.lines if line.startswith("dongne hub ready")]
@@ -243,9 +243,9 @@ async def test_health_is_that_of_all(start: Start) -> None:
     for pid in await hubs.ready(2):
         os.kill(pid, signal.SIGSTOP)
         try:
-            await until_status(f"{own}/health/ready", 503)
+            shown, _ = await asyncio.gather(figures(hubs), until_status(f"{own}/health/ready", 503))
             assert await status(f"{own}/health/live") == 200
-            assert (await figures(hubs))["hub_processes_ready"] == 2
+            assert shown["hub_processes_ready"] == 2
         finally:
             os.kill(pid, signal.SIGCONT)
         await until_status(f"{own}/health/ready", 200)
@@ -253,7 +253,8 @@ async def test_health_is_that_of_all(start: Start) -> None:
 
 async def test_a_start_that_fails_ends_all(start: Start, tmp_path: Path) -> None:
     absent = str(tmp_path / "none.pem")
-    hubs = await start(awaited=False, TLS_CERT_FILE=absent, TLS_KEY_FILE=absent)
+    tls = {"TLS_CERT_FILE": absent, "TLS_KEY_FILE": absent}
+    hubs = await start("--processes", "2", awaited=False, **tls)
     assert await hubs.ended() == 1
     assert await hubs.logged("a hub process ended before all were ready")
 

@@ -21,14 +21,14 @@ from tests.fakes.script import Fault
 from tests.fakes.smtp import FakeSmtp
 from tests.workers.conftest import add_person, deliveries, notify
 from workers.channels.provider import Providers
-from workers.runner import run_worker
+from workers.runner import Pace, run_worker
 
 
 @pytest.fixture
 async def worker(
     life: Lifecycle, settings: Settings, domain: Domain, providers: Providers
 ) -> Domain:
-    await run_worker(life, settings, domain, providers)
+    await run_worker(life, settings, domain, providers, Pace(poll_s=0.5))
     return domain
 
 

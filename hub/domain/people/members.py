@@ -110,7 +110,7 @@ async def update(change: Change, event: UserUpdated, at: datetime | None = None)
 
 async def write_facts(conn: Connection, user_id: str, told: dict[str, Any], at: datetime) -> bool:
     """Write what is newer than what is known (None: that there is none); whether that changed
-    anything."""
+    anything. Of somebody erased nothing is."""
     if told.get("email") is not None:
         told["email"] = normal_form(told["email"])
     fresh = await newer(conn, user_id, list(told), at)
@@ -119,7 +119,8 @@ async def write_facts(conn: Connection, user_id: str, told: dict[str, Any], at: 
     fields = ", ".join(f"{name} = ${n}" for n, name in enumerate(fresh, 2))
     other = " OR ".join(f"{name} IS DISTINCT FROM ${n}" for n, name in enumerate(fresh, 2))
     changed = await conn.fetchval(
-        f"UPDATE users SET {fields}, updated_at = now() WHERE id = $1 AND ({other}) RETURNING true",  # noqa: S608 - names of our form
+        f"UPDATE users SET {fields}, updated_at = now() WHERE id = $1 AND deleted_at IS NULL"  # noqa: S608 - names of our form
+        f" AND ({other}) RETURNING true",
         user_id,
         *(told[name] for name in fresh),
     )

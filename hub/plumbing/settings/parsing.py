@@ -13,12 +13,13 @@ from zoneinfo import ZoneInfo
 from pydantic import (
     AfterValidator,
     AliasChoices,
+    BaseModel,
     BeforeValidator,
+    ConfigDict,
     Field,
     SecretStr,
     field_validator,
 )
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from protocol.origins import parse_origin
 from protocol.web_push import read_vapid_key
@@ -197,16 +198,16 @@ def _each_postgres(value: SecretStr) -> SecretStr:
     return value
 
 
-Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(items)]
-Networks = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_networks)]
+Names = Annotated[tuple[str, ...], BeforeValidator(items)]
+Networks = Annotated[tuple[str, ...], BeforeValidator(_networks)]
 VapidKey = Annotated[SecretStr, AfterValidator(_vapid_key)]
 Contact = Annotated[str, AfterValidator(_contact)]
 Seconds = Annotated[int, BeforeValidator(parse_duration), Field(ge=1)]
-Addresses = Annotated[tuple[Address, ...], NoDecode, BeforeValidator(parse_addresses)]
-Waves = Annotated[tuple[Wave, ...], NoDecode, BeforeValidator(_waves)]
-PerAskerLimit = Annotated[PerAsker, NoDecode, BeforeValidator(_per_asker)]
-PerPersonLimit = Annotated[PerPerson, NoDecode, BeforeValidator(_per_person)]
-Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_origins)]
+Addresses = Annotated[tuple[Address, ...], BeforeValidator(parse_addresses)]
+Waves = Annotated[tuple[Wave, ...], BeforeValidator(_waves)]
+PerAskerLimit = Annotated[PerAsker, BeforeValidator(_per_asker)]
+PerPersonLimit = Annotated[PerPerson, BeforeValidator(_per_person)]
+Origins = Annotated[tuple[str, ...], BeforeValidator(_origins)]
 BaseUrl = Annotated[str, AfterValidator(_base_url)]
 Cron = Annotated[str, AfterValidator(_cron)]
 TimeZone = Annotated[str, AfterValidator(_time_zone)]
@@ -231,11 +232,13 @@ def by_environment(
     return lambda data: values[data["app_env"]]
 
 
-class Part(BaseSettings):
-    model_config = SettingsConfigDict(
+class Part(BaseModel):
+    """Made of an environment: what stands in it beside its own variables is nothing to a part."""
+
+    model_config = ConfigDict(
         frozen=True,
-        extra="forbid",
-        case_sensitive=True,
+        extra="ignore",
+        loc_by_alias=False,
         validate_default=True,
         hide_input_in_errors=True,
     )
@@ -243,11 +246,6 @@ class Part(BaseSettings):
     app_env: Environment = env(
         "APP_ENV", "development", "development, test, staging or production", alias="NODE_ENV"
     )
-
-    @classmethod
-    def settings_customise_sources(cls, *_: Any, **sources: Any) -> tuple[Any, ...]:
-        """Only what `Settings.load` hands over: no part looks at os.environ by itself."""
-        return (sources["init_settings"],)
 
     @field_validator("app_env", mode="before")
     @classmethod

@@ -17,7 +17,6 @@ from typing import NamedTuple, get_type_hints
 
 from pydantic import AliasChoices, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
-from pydantic_settings import EnvSettingsSource
 
 from hub.plumbing.settings.parsing import Environment, Part
 from hub.plumbing.settings.process import Auth, Database, Process, Redis, Web
@@ -89,7 +88,7 @@ class Settings:
         parts: dict[str, Part] = {}
         for name, kind in _parts().items():
             try:
-                parts[name] = _read(kind, values)
+                parts[name] = kind.model_validate(values)
             except ValidationError as error:
                 problems += _sentences(kind, error)
         problems += _conflicts(values) + _absent(values, complete)
@@ -114,12 +113,6 @@ class Settings:
 def _parts() -> Mapping[str, type[Part]]:
     hints = get_type_hints(Settings)
     return {item.name: hints[item.name] for item in fields(Settings) if item.name != "given"}
-
-
-def _read(kind: type[Part], values: Mapping[str, str]) -> Part:
-    source = EnvSettingsSource(kind, case_sensitive=True)
-    source.env_vars = values
-    return kind(**source())
 
 
 def _names(field: FieldInfo) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from hub.cluster import pulse
 from hub.cluster.line import Line
 from protocol.events import Emit
 from protocol.redis_wire import Broadcast, pack
@@ -185,7 +186,10 @@ async def test_what_passed_while_the_connection_was_gone_is_repaired(
     assert a.cluster.bus.reconnects == 1
 
 
-async def test_a_stopped_redis_is_noticed_and_left_behind(own_valkey: Valkey, names: Names) -> None:
+async def test_a_stopped_redis_is_noticed_and_left_behind(
+    own_valkey: Valkey, names: Names, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pulse, "BEAT_EVERY", 0.5)  # three that are missed are enough
     a = await Node(own_valkey.url, names).start()
     socket = await a.join("s1", "r")
     await a.cluster.emitter.publish([emit("1", "r")])

@@ -64,7 +64,7 @@ async def test_the_log_of_a_room_is_bounded(
 
 async def test_what_ids_cost(own_valkey: Valkey) -> None:
     """Remembered for an hour, whatever the window: at many events a second the most of all."""
-    count = 50_000
+    count = 20_000
     line = Line(Server.of(own_valkey.url))
     emitter = Emitter(line, Keys(), Channels(), LogLimits(events=100))
     ids = [str(uuid4()) for _ in range(count + 2000)]

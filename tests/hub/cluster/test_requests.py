@@ -111,7 +111,7 @@ async def test_every_node_hears_which_tokens_are_revoked(
     newer = Revocation(reason="revoked", ttl_s=60, user_id="mina", before_ms=2000.5, jtis=("j1",))
     older = Revocation(reason="revoked", ttl_s=60, user_id="mina", before_ms=1000.0)
     await revoke(line, keys, channels, [newer, older])
-    await until(lambda: len(b.sockets.revoked) == 2)
+    await until(lambda: len(a.sockets.revoked) == len(b.sockets.revoked) == 2)
     assert a.sockets.revoked == b.sockets.revoked == [newer, older]
     assert await line.call("GET", keys.revoked("mina")) == b"2000.500"
     assert await line.call("TTL", keys.blacklist("j1")) == 60

@@ -9,6 +9,7 @@ from uuid import uuid4
 import pytest
 import socketio
 
+from hub.domain.people import blocks
 from hub.plumbing.settings.settings import Settings
 from hub.sockets.guest import guest_of
 from protocol.events import CLIENT_EVENTS
@@ -281,6 +282,37 @@ async def test_who_comes_and_goes_is_told_in_a_small_room(
     await jiho.say("here again")
     await minji.next("chat:message")
     assert minji.told("chat:user-joined", "userId").count("jiho") == 1, "the count alone is told"
+
+
+@pytest.mark.parametrize("blocker", ["minji", "jiho"])
+async def test_between_two_of_whom_one_blocks_the_other_nothing_passes(
+    hub: Running, other: Running, come: Come, blocker: str
+) -> None:
+    minji, jiho, haru = [
+        await come(*who) for who in ((hub, "minji"), (other, "jiho"), (other, "haru"))
+    ]
+    for one in (minji, haru):
+        await one.enter_room()
+    await jiho.enter_room(roomId="first")  # makes the row that a block names
+    async with hub.domain.outbox.change() as change:
+        blocked = "jiho" if blocker == "minji" else "minji"
+        await blocks.block(hub.domain, change, blocker, blocked)
+    mine, theirs = await minji.say("from minji"), await haru.say("from haru")
+    recent = (await jiho.enter_room())["recent"]
+    assert [one["messageId"] for one in recent] == [theirs["messageId"]]
+    hers = await jiho.say("from jiho")
+    assert (await haru.next("chat:user-joined", lambda one: one["userId"] == "jiho"))["online"] == 3
+    assert (await haru.say("end"))["ok"]
+    for one in (minji, jiho, haru):
+        await one.next("chat:message", lambda said: said["content"] == "end")
+    assert hers["messageId"] not in minji.told("chat:message", "messageId")
+    assert {mine["messageId"], hers["messageId"]} < set(haru.told("chat:message", "messageId"))
+    await jiho.ask("chat:leave-room")
+    await haru.next("chat:user-left")
+    assert "jiho" not in [
+        *minji.told("chat:user-joined", "userId"),
+        *minji.told("chat:user-left", "userId"),
+    ]
 
 
 async def test_chat_needs_a_token(hub: Running) -> None:

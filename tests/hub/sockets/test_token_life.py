@@ -54,9 +54,9 @@ async def gone_after(client: Client, since: float) -> float:
 async def test_a_socket_lives_on_over_three_tokens_and_misses_nothing(
     settings: Settings, connect: Connect
 ) -> None:
-    """Tokens of 8 s, told 3 s before, closed 2 s after."""
-    async with running(with_times(settings, lead_s=3, grace_s=2)) as hub:
-        client = await connect(hub, "minji", token=hub.token("minji", ttl_s=8), recovery=True)
+    """Tokens of 3 s, told 2 s before, closed 3 s after: so each lasts a second."""
+    async with running(with_times(settings, lead_s=2, grace_s=3)) as hub:
+        client = await connect(hub, "minji", token=hub.token("minji", ttl_s=3), recovery=True)
         sent: list[str] = []
 
         async def publish() -> None:
@@ -64,12 +64,12 @@ async def test_a_socket_lives_on_over_three_tokens_and_misses_nothing(
                 one = Emit(id=str(uuid4()), event="x", rooms=("user:minji",), data={"n": len(sent)})
                 await hub.domain.outbox._publish([one])
                 sent.append(one.id)
-                await asyncio.sleep(0.1)
+                await asyncio.sleep(0.05)
 
         publishing = asyncio.create_task(publish())
         for times in (1, 2, 3):
             told = (await client.some("auth:expiring", times))[-1]
-            token = hub.token("minji", ttl_s=8)
+            token = hub.token("minji", ttl_s=3)
             ack = await client.call("auth:refresh", {"token": token})
             assert ack["ok"]
             assert ack["expiresAt"] > told["expiresAt"]

@@ -36,7 +36,7 @@ class Plan:
     after_s: float = 12
 
 
-SHORT = Plan(clients=12, rate=40, stored=10, before_s=1, after_s=5)
+SHORT = Plan(clients=12, rate=40, stored=10, before_s=1, after_s=2)
 
 
 @dataclass

@@ -9,7 +9,7 @@ from hub.domain import arrival, chat, intake, reports, rooms
 from hub.domain.context import Domain
 from hub.domain.erasure import WHOLLY_THEIRS
 from hub.domain.notifications import case, notices, suppressions
-from hub.domain.people import logins, sessions
+from hub.domain.people import blocks, logins, members, sessions
 from hub.domain.questions import waves
 from protocol.domain_events import Envelope
 from protocol.errors import Code, HubError
@@ -100,6 +100,10 @@ async def live(d: Domain) -> None:
     await verbs.locate(d, ID, 33.4895, 126.4935)
     await verbs.add_device(d, ID, DeviceRequest(platform="android", token=HELD[0]))
     await local(d, "bora")
+    async with d.outbox.change() as change:
+        for pair in (("chan", ID), (ID, "chan")):
+            await members.ensure(change.conn, "chan")
+            await blocks.block(d, change, *pair)
     mine = Ask(
         title=WRITTEN[0],
         content=WRITTEN[1],
@@ -176,7 +180,7 @@ async def test_every_table_of_people_is_thought_of(domain: Domain) -> None:
         " AND c.relnamespace = 'public'::regnamespace"
     )
     kept = {name.partition(".")[0] for name in KEYS}
-    assert {row["relname"] for row in rows} <= {*WHOLLY_THEIRS, *kept}
+    assert {row["relname"] for row in rows} <= {*WHOLLY_THEIRS, *kept, "blocks"}
 
 
 async def test_what_others_wrote_stays(domain: Domain) -> None:
