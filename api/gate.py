@@ -12,7 +12,7 @@ import msgspec
 import structlog
 from aiohttp import web
 
-from api.admission import METER, Meter, check_own, identify, seconds, subject
+from api.admission import METER, READS, Meter, check_own, identify, seconds, subject
 from api.headers import finish, is_preflight
 from api.once import Once
 from api.peer import address_of, origin_allowed
@@ -76,6 +76,8 @@ class Gate:
             accept=request.headers.get("Accept", ""),
         )
         response = _answered(route, request, caller, await route.handler(call))
+        if request.method not in READS and isinstance(caller, Token):
+            await self.domain.reads.wrote(caller.user_id)
         response.headers.update(call.headers)
         return response
 
@@ -148,7 +150,8 @@ def _answered(
             charset="utf-8",
         )
     if route.cache_s and caller is None:
-        response.headers["Cache-Control"] = f"public, max-age={route.cache_s}"
+        edge = f", s-maxage={route.edge_s}" if route.edge_s else ""
+        response.headers["Cache-Control"] = f"public, max-age={route.cache_s}{edge}"
     return response
 
 

@@ -52,6 +52,11 @@ class Call(Generic[B, Q]):
         """What the verb answers in a change of its own; once only for an Idempotency-Key."""
         return await change_once(self.domain, self.once, answer, verb)
 
+    async def may_lag(self) -> bool:
+        """Whether a replica will do: whoever calls has written nothing in the last seconds."""
+        user_id = self.caller.user_id if isinstance(self.caller, Token) else None
+        return await self.domain.reads.may_lag(user_id)
+
     @property
     def person(self) -> Token:
         assert isinstance(self.caller, Token)
@@ -86,6 +91,7 @@ def row(
     status: int = 200,
     once: bool = False,
     cache_s: int = 0,
+    edge_s: int = 0,
     max_items: int = MAX_ITEMS,
 ) -> Route:
     """A row of the table of routes; `path` stands behind the prefix of the API.
@@ -110,6 +116,7 @@ def row(
         answer=answer,
         idempotent=once,
         cache_s=cache_s,
+        edge_s=edge_s,
         max_items=max_items,
         handler=handler,
     )

@@ -15,9 +15,11 @@ from api.handlers import (
     mail,
     notifications,
     places,
+    points,
     questions,
     reports,
     rooms,
+    search,
     sessions,
     users,
 )
@@ -26,6 +28,7 @@ from protocol.rest.operation import Auth, Rate
 
 NOBODY: Final = Auth("none")
 USER: Final = Auth("user")
+USER_OR_PRESENCE: Final = Auth("user", admin=True, scope="presence:read")
 SELF: Final = Auth("user", own="self")
 SELF_OR_ADMIN: Final = Auth("user", own="self", admin=True)
 SELF_OR_READS: Final = Auth("user", own="self", admin=True, scope="users:read")
@@ -50,12 +53,14 @@ ANONYMOUS: Final = Rate("anonymous default")
 SERVICE: Final = Rate("service")
 FREE_WITH_LINK: Final = Rate("none when the signature holds, else anonymous default")
 OFTEN: Final = Rate(per_minute=100)
+HALF: Final = Rate(per_minute=50)
 SELDOM: Final = Rate(per_minute=5)
 TEN: Final = Rate(per_minute=10)
 TEN_A_LOGIN: Final = Rate(per_minute=10, by="token family", unverified=30)
 TEN_A_PERSON: Final = Rate(per_minute=10, by="userId")
 
 HOUR: Final = 3600
+DAY: Final = 86_400
 
 ROUTES: Final = (
     post("/auth/sessions", AUTH, TEN_A_PERSON, sessions.open_one),
@@ -75,18 +80,26 @@ ROUTES: Final = (
     get("/push/web-key", NOBODY, ANONYMOUS, devices.web_key),
     post("/locations", USER, DEFAULT, places.locate),
     delete("/locations/me", USER, DEFAULT, places.forget),
-    get("/regions", NOBODY, ANONYMOUS, places.regions, cache_s=HOUR),
-    get("/neighbourhoods", NOBODY, ANONYMOUS, places.neighbourhoods, cache_s=HOUR),
+    get("/locations/nearby", USER_OR_PRESENCE, DEFAULT, places.nearby),
+    get("/regions", NOBODY, ANONYMOUS, places.regions, cache_s=HOUR, edge_s=DAY),
+    get("/neighbourhoods", NOBODY, ANONYMOUS, places.neighbourhoods, cache_s=HOUR, edge_s=DAY),
+    put("/admin/regions/{code}", ADMIN, DEFAULT, places.put_region),
+    put("/admin/neighbourhoods/{code}", ADMIN, DEFAULT, places.put_neighbourhood),
+    get("/search", NOBODY, HALF, search.find, cache_s=600),
+    get("/trending", NOBODY, HALF, search.trending, cache_s=600),
     get("/questions", NOBODY, OFTEN, questions.listed, cache_s=300),
     get("/questions/{id}", NOBODY, OFTEN, questions.one),
     get("/questions/{id}/answers", NOBODY, OFTEN, answers.listed),
     post("/questions", USER, SELDOM, questions.ask, status=201, once=True),
     put("/questions/{id}", OWNER, DEFAULT, questions.change),
     delete("/questions/{id}", OWNER, DEFAULT, questions.delete),
+    put("/questions/{id}/like", USER, OFTEN, questions.like),
+    delete("/questions/{id}/like", USER, OFTEN, questions.unlike),
     post("/answers", USER, SELDOM, answers.give, status=201, once=True),
     put("/answers/{id}", OWNER, DEFAULT, answers.rewrite),
     delete("/answers/{id}", OWNER, DEFAULT, answers.take_back),
     put("/answers/{id}/accept", ASKER, DEFAULT, answers.accept),
+    get("/points/{userId}", SELF_OR_ADMIN, DEFAULT, points.listed),
     post("/notifications", NOTIFY, SERVICE, notifications.tell, status=202, once=True),
     post("/notifications/acks", USER, OFTEN, notifications.ack),
     put("/notifications/read-all", SELF, OFTEN, notifications.read_all),

@@ -88,6 +88,22 @@ class QuestionCreatedEvent(Message):
         self.category = code_of(self.category)
 
 
+class QuestionUpdatedEvent(Message):
+    """What changed of a question; what is not named stays as it is."""
+
+    question_id: Id
+    title: Title | None = None
+    content: Content | None = None
+    category: Code | None = None
+    hashtags: Hashtags | None = None
+    status: Literal["active", "closed", "deleted"] | None = None
+
+    def __post_init__(self) -> None:
+        self.category = code_of(self.category)
+        if self.hashtags is not None:
+            self.hashtags = hashtags_of(self.hashtags)
+
+
 class QuestionClosedEvent(Message):
     question_id: Id
     status: Literal["closed", "deleted"] = "closed"
@@ -162,6 +178,7 @@ DOMAIN_EVENTS: Final[dict[str, DomainEvent]] = {
         DomainEvent("user.deleted", "in", UserDeleted, "at-least-once", "user-service"),
         DomainEvent("session.revoked", "in", SessionRevoked, "at-least-once", "user-service"),
         DomainEvent("question.created", "both", QuestionCreatedEvent, "exactly-once", "qa-service"),
+        DomainEvent("question.updated", "in", QuestionUpdatedEvent, "exactly-once", "qa-service"),
         DomainEvent("question.closed", "in", QuestionClosedEvent, "exactly-once", "qa-service"),
         DomainEvent("answer.created", "both", AnswerCreatedEvent, "exactly-once", "qa-service"),
         DomainEvent("answer.accepted", "both", AnswerAcceptedEvent, "exactly-once", "qa-service"),

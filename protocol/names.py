@@ -10,6 +10,23 @@ STREAMING: Final = "/streaming"
 NAMESPACES: Final = (MAIN, CHAT, STREAMING)
 
 CACHE_INVALIDATE_CHANNEL: Final = "cache:invalidate"
+QUESTION_LISTS: Final = "cache:questions"
+ATLAS: Final = "cache:atlas"
+"""What is invalidated together: lists of questions; regions and neighbourhoods."""
+
+
+def cached_question(question_id: str) -> str:
+    return f"question:{question_id}"
+
+
+def cached_user(user_id: str) -> str:
+    return f"user:{user_id}"
+
+
+def cached_trending(region: str | None = None) -> str:
+    return "trending:tags" if region is None else f"trending:tags:{region}"
+
+
 OUTBOX_CHANNEL: Final = "dongne_outbox"
 """PostgreSQL NOTIFY channel that wakes the sweeper."""
 
@@ -118,9 +135,14 @@ class Keys:
     def rate(self, scope: str, key: str) -> str:
         return f"{self.prefix}rl:{scope}:{key}"
 
-    def trending(self) -> str:
-        """A sorted set: hashtags of the last 24 hours by number of questions (S2-071)."""
-        return f"{self.prefix}trending:tags:24h"
+    def wrote(self, user_id: str) -> str:
+        """There while this person's reads go to the primary (C35)."""
+        return f"{self.prefix}wrote:{user_id}"
+
+    def trending(self, region: str | None = None) -> str:
+        """A sorted set: hashtags of the last 24 hours by number of questions (S2-071), of all
+        regions or of one."""
+        return f"{self.prefix}trending:tags:24h" + (f":{region}" if region is not None else "")
 
     def alert(self, dependency: str) -> str:
         """Held by the worker that says of a dependency that it is away, for all of them."""

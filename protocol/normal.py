@@ -51,6 +51,14 @@ def hashtags_of(texts: Iterable[str]) -> tuple[str, ...]:
     return tags
 
 
+def words_of(text: str) -> tuple[str, ...]:
+    """The words of what is searched for, in their normal form. Raises ValueError where none is."""
+    words = tuple(dict.fromkeys(normal(text).split()))
+    if not words:
+        raise ValueError("There is nothing to search for")
+    return words
+
+
 C = TypeVar("C", str, "str | None")
 
 

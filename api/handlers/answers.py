@@ -10,7 +10,9 @@ async def listed(call: Call[None, PageQuery]) -> Answers:
     """Its answers, newest first."""
     question_id, query = call.path["id"], call.query
     await question.find(call.domain, question_id, signed_in=False)
-    return await answering.answers(call.domain, question_id, query.after, query.limit)
+    return await answering.answers(
+        call.domain, question_id, query.after, query.limit, may_lag=await call.may_lag()
+    )
 
 
 async def give(call: Call[AnswerRequest, None]) -> Answer:

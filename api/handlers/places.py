@@ -2,16 +2,27 @@
 
 from api.route import Call
 from hub.domain.people import positions
+from hub.domain.places import atlas
+from hub.domain.questions import nearby as near
 from hub.plumbing.stores.outbox import Change
+from protocol.errors import forbidden, invalid
+from protocol.normal import code_of
 from protocol.rest.places import (
+    Nearby,
+    NearbyQuery,
     Neighbourhood,
+    NeighbourhoodForm,
+    NeighbourhoodRow,
     Neighbourhoods,
     NeighbourhoodsQuery,
     Position,
     PositionState,
     Region,
+    RegionForm,
+    RegionRow,
     Regions,
 )
+from protocol.tokens import Token
 
 
 async def locate(call: Call[Position, None]) -> PositionState:
@@ -56,3 +67,38 @@ async def neighbourhoods(call: Call[None, NeighbourhoodsQuery]) -> Neighbourhood
             if wanted is None or spot.region_code == wanted
         )
     )
+
+
+async def nearby(call: Call[None, NearbyQuery]) -> Nearby:
+    """Open questions near a place; for admins and services, how many answerers are there."""
+    query = call.query
+    if query.kind == "questions":
+        found = await near.questions(
+            call.domain, query.lat, query.lng, query.radius_m, may_lag=await call.may_lag()
+        )
+        return Nearby(questions=found)
+    if isinstance(call.caller, Token) and not call.is_admin:
+        raise forbidden("How many people are near is for admins and services.")
+    count = await near.answerers(call.domain, query.lat, query.lng, query.radius_m)
+    return Nearby(answerers=count)
+
+
+async def put_region(call: Call[RegionForm, None]) -> RegionRow:
+    """Make, change or switch off a region."""
+    code = _code(call)
+    return await call.change(RegionRow, lambda change: atlas.put_region(change, code, call.body))
+
+
+async def put_neighbourhood(call: Call[NeighbourhoodForm, None]) -> NeighbourhoodRow:
+    """Make, change or switch off a neighbourhood."""
+    code = _code(call)
+    return await call.change(
+        NeighbourhoodRow, lambda change: atlas.put_neighbourhood(change, code, call.body)
+    )
+
+
+def _code(call: Call[RegionForm, None] | Call[NeighbourhoodForm, None]) -> str:
+    try:
+        return code_of(call.path["code"])
+    except ValueError as error:
+        raise invalid(f"{error}.") from None

@@ -1,9 +1,10 @@
 """Questions: asked, listed, closed."""
 
 from api.route import Call
-from hub.domain.questions import asking, closing, listing, question
+from hub.domain.questions import asking, closing, editing, likes, listing, question
 from hub.domain.rules.states import QuestionStatus
 from hub.plumbing.stores.outbox import Change
+from protocol.errors import invalid
 from protocol.rest.questions import Ask, Question, QuestionChange, Questions, QuestionsQuery
 
 
@@ -24,23 +25,42 @@ async def ask(call: Call[Ask, None]) -> Question:
 
 
 async def change(call: Call[QuestionChange, None]) -> Question:
-    """Close a question."""
-    return await _end(call, QuestionStatus(call.body.status))
+    """Change the words of a question, or close it."""
+    d, id, owner, form = call.domain, call.path["id"], _owner(call), call.body
+    words = editing.Words(form.title, form.content, form.category, form.hashtags)
+    if not words.named and form.status is None:
+        raise invalid("Nothing is to be changed.")
+
+    async def change_it(change: Change) -> Question:
+        if words.named:
+            changed = await editing.edit(d, change, id, words, owner=owner)
+        if form.status is not None:
+            changed = await closing.close(d, change, id, QuestionStatus(form.status), owner=owner)
+        return await question.shown(change.conn, changed)
+
+    return await call.change(Question, change_it)
 
 
 async def delete(call: Call[None, None]) -> None:
     """Delete a question."""
-    await _end(call, QuestionStatus.DELETED)
+    async with call.domain.outbox.change() as change:
+        await closing.close(
+            call.domain, change, call.path["id"], QuestionStatus.DELETED, owner=_owner(call)
+        )
 
 
-async def _end(
-    call: Call[QuestionChange, None] | Call[None, None], status: QuestionStatus
-) -> Question:
-    """By its asker, or by an admin."""
-    d, id, owner = call.domain, call.path["id"], None if call.is_admin else call.person.user_id
+def _owner(call: Call[QuestionChange, None] | Call[None, None]) -> str | None:
+    """Who must have asked it; an admin may change anybody's."""
+    return None if call.is_admin else call.person.user_id
 
-    async def end(change: Change) -> Question:
-        ended = await closing.close(d, change, id, status, owner=owner)
-        return await question.shown(change.conn, ended)
 
-    return await call.change(Question, end)
+async def like(call: Call[None, None]) -> None:
+    """Like a question; a second time changes nothing."""
+    async with call.domain.outbox.change() as change:
+        await likes.like(call.domain, change, call.person.user_id, call.path["id"])
+
+
+async def unlike(call: Call[None, None]) -> None:
+    """Take a like back."""
+    async with call.domain.outbox.change() as change:
+        await likes.unlike(change, call.person.user_id, call.path["id"])

@@ -147,7 +147,7 @@ STORES: Final = (
         "Connections to PostgreSQL",
         "short",
         {
-            "{{instance}} {{state}}": "db_pool_connections",
+            "{{instance}} {{pool}} {{state}}": "db_pool_connections",
         },
     ),
     Panel(
@@ -156,6 +156,19 @@ STORES: Final = (
         {
             "{{verb}}": p95("db_query_duration_seconds", "le, verb"),
         },
+    ),
+    Panel(
+        "Reads found in the cache (target 0.9)",
+        "percentunit",
+        {
+            "{{family}}": 'sum by (family) (rate(cache_reads_total{outcome!="miss"}[5m]))'
+            " / sum by (family) (rate(cache_reads_total[5m]))",
+        },
+    ),
+    Panel(
+        "Reads that a replica did not answer, a second",
+        "ops",
+        {"{{role}}": rate("replica_fallbacks_total", "role")},
     ),
     Panel(
         "Told from the outbox a second",

@@ -233,7 +233,7 @@ export class Person {
 
   async #ownQuestions() {
     const open = await this.#call("GET", "/questions?region=jeju");
-    return open.items.filter((one) => one.author.userId === this.id).map((one) => one.id).reverse();
+    return open.questions.filter((one) => one.author.userId === this.id).map((one) => one.id).reverse();
   }
 
   #keepQuestion(question) {

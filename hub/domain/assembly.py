@@ -1,11 +1,15 @@
 """Puts the domain together from the settings: stores, emitter, outbox, figures of the rules."""
 
+from dataclasses import replace
+
+from redis.asyncio import Redis
+
 from hub.cluster.emitter import Emitter, LogLimits
 from hub.cluster.line import Line
 from hub.cluster.presence import Census
 from hub.cluster.server import Server
 from hub.domain.context import Domain, Policy
-from hub.domain.places.atlas import load_atlas
+from hub.domain.places.atlas import keep_current, load_atlas
 from hub.domain.publishing import Publisher
 from hub.domain.rules.audience import PlannedWave
 from hub.domain.service_keys import ServiceKeys
@@ -15,8 +19,11 @@ from hub.plumbing.life.clock import Clock, SystemClock
 from hub.plumbing.life.lifecycle import Lifecycle
 from hub.plumbing.settings.settings import Settings
 from hub.plumbing.stores import postgres, redis_client
+from hub.plumbing.stores.cache import Cache
 from hub.plumbing.stores.outbox import Outbox
-from protocol.names import Channels, Keys
+from hub.plumbing.stores.postgres import Pool
+from hub.plumbing.stores.replicas import Reads, Replica
+from protocol.names import ATLAS, Channels, Keys
 from protocol.web_push import public_text, read_vapid_key
 
 
@@ -35,13 +42,20 @@ async def open_domain(life: Lifecycle, settings: Settings, clock: Clock | None =
     limits = LogLimits(settings.redis.recovery_window_s, settings.redis.recovery_events)
     channels = Channels(settings.redis.adapter_key)
     publisher = Publisher(Emitter(line, keys, channels, limits), line, keys, channels)
+    cache = open_cache(life, settings, redis)
+    atlas = await load_atlas(pool)
+    life.spawn("atlas", keep_current(atlas, pool, cache.bell(ATLAS)))
     return Domain(
         pool=pool,
         redis=redis,
-        outbox=Outbox(pool, publisher.publish, clock, publisher, settings.redis.replay_s),
+        outbox=Outbox(
+            pool, publisher.publish, clock, publisher, settings.redis.replay_s, cache.invalidate
+        ),
         presence=Census(line, keys),
         clock=clock,
-        atlas=await load_atlas(pool),
+        atlas=atlas,
+        cache=cache,
+        reads=open_reads(life, settings, pool, redis),
         tokens=settings.auth.token_keys,
         service_keys=ServiceKeys(pool),
         keys=keys,
@@ -49,6 +63,39 @@ async def open_domain(life: Lifecycle, settings: Settings, clock: Clock | None =
         public_keys=public_keys(life, settings),
         policy=policy(settings),
     )
+
+
+def open_cache(life: Lifecycle, settings: Settings, redis: Redis) -> Cache:
+    """On a Redis of its own where one is named; it listens, and ends, with the process."""
+    part = settings.cached
+    if part.url is not None:
+        own = settings.redis.model_copy(update={"url": part.url, "sentinels": ()})
+        redis = redis_client.connect(own, name="dongne-cache")
+        life.on_stop("cache redis", redis.aclose)
+    cache = Cache(redis, settings.redis.prefix, memory_ttl_s=part.l1_ttl_s, ttl_s=part.l2_ttl_s)
+    life.on_stop("cache", cache.close)
+    life.spawn("cache", cache.listen())
+    return cache
+
+
+def open_reads(life: Lifecycle, settings: Settings, pool: Pool, redis: Redis) -> Reads:
+    part, primary = settings.database, pool_options(settings)
+    options = replace(
+        primary,
+        min_size=part.replica_pool_min,
+        max_size=part.replica_pool_max,
+        idle_timeout=part.replica_idle_timeout_ms / 1000,
+        statement_timeout=part.replica_statement_timeout_ms / 1000,
+        application_name="dongne-api-readonly",
+        read_only=True,
+    )
+    replicas = [
+        Replica(replace(options, url=url), f"replica{number}")
+        for number, url in enumerate(part.replica_dsns, 1)
+    ]
+    reads = Reads(pool, replicas, redis, Keys(settings.redis.prefix))
+    life.on_stop("replicas", reads.close)
+    return reads
 
 
 def link_secret(settings: Settings) -> str:
@@ -83,6 +130,7 @@ def pool_options(settings: Settings) -> postgres.PoolOptions:
         statement_timeout=part.statement_timeout_ms / 1000,
         statement_cache=part.statement_cache,
         verify=part.ssl,
+        log_queries=part.log_queries,
     )
 
 

@@ -14,8 +14,10 @@ from hub.domain.service_keys import ServiceKeys
 from hub.plumbing.http.jwks import PublicKeys
 from hub.plumbing.http.outbound import PushServices
 from hub.plumbing.life.clock import Clock
+from hub.plumbing.stores.cache import Cache
 from hub.plumbing.stores.outbox import Outbox
 from hub.plumbing.stores.postgres import Pool
+from hub.plumbing.stores.replicas import Reads
 from protocol.domain_events import Envelope
 from protocol.errors import Code, HubError
 from protocol.names import Keys
@@ -86,6 +88,8 @@ class Domain:
     presence: Presence
     clock: Clock
     atlas: Atlas
+    cache: Cache
+    reads: Reads
     tokens: TokenKeys
     service_keys: ServiceKeys
     keys: Keys = field(default_factory=Keys)

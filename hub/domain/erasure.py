@@ -17,7 +17,7 @@ from hub.domain.rules.states import QuestionStatus
 from hub.plumbing.stores.outbox import Change
 from hub.plumbing.stores.postgres import Connection
 from protocol.mail_address import comparison_key
-from protocol.names import user_room
+from protocol.names import QUESTION_LISTS, cached_question, cached_user, user_room
 
 WHOLLY_THEIRS: Final = (
     "devices",
@@ -26,6 +26,7 @@ WHOLLY_THEIRS: Final = (
     "refresh_tokens",
     "notification_dedup",
     "question_claims",
+    "question_likes",
     "question_recipients",
     "room_memberships",
     "room_message_keys",
@@ -42,6 +43,12 @@ _EMPTIED: Final = (
     " AND provider_message_id IS NOT NULL",
 )
 """What stays as a row and says nothing any more. $1: the person."""
+
+
+_UNLIKED: Final = (
+    "UPDATE questions SET like_count = like_count - 1 WHERE id IN"
+    " (SELECT question_id FROM question_likes WHERE user_id = $1)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +82,9 @@ async def erase(d: Domain, change: Change, user_id: str) -> None:
     await revocation.revoke_person(d, change, user_id)
     await _close_questions(d, change, user_id)
     traces = await _traces(conn, user_id, row["email"])
+    cached = map(cached_question, traces.questions)
+    change.invalidate(cached_user(user_id), QUESTION_LISTS, *cached)
+    await conn.execute(_UNLIKED, user_id)
     await conn.execute("DELETE FROM blocks WHERE user_id = $1 OR blocked_id = $1", user_id)
     for table in WHOLLY_THEIRS:
         await conn.execute(f"DELETE FROM {table} WHERE user_id = $1", user_id)  # noqa: S608 - ours

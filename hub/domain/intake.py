@@ -15,7 +15,7 @@ from hub.domain.notifications import welcome
 from hub.domain.people import members, revocation, standing
 from hub.domain.people.sessions import Service
 from hub.domain.places import geometry
-from hub.domain.questions import accepting, answering, asking, closing
+from hub.domain.questions import accepting, answering, asking, closing, editing
 from hub.domain.rules.states import QuestionStatus
 from hub.plumbing.stores import redis_client
 from hub.plumbing.stores.outbox import Change
@@ -28,6 +28,7 @@ from protocol.domain_events import (
     Envelope,
     QuestionClosedEvent,
     QuestionCreatedEvent,
+    QuestionUpdatedEvent,
     SessionRevoked,
     UserDeleted,
     UserRegistered,
@@ -243,6 +244,15 @@ async def _question_created(
     await asking.ask(d, change, event.user_id, form, id=event.question_id, at=at)
 
 
+async def _question_updated(
+    d: Domain, change: Change, event: QuestionUpdatedEvent, at: datetime
+) -> None:
+    words = editing.Words(event.title, event.content, event.category, event.hashtags)
+    await editing.edit(d, change, event.question_id, words, at=at)
+    if event.status not in (None, QuestionStatus.ACTIVE):
+        await closing.close(d, change, event.question_id, QuestionStatus(event.status), at=at)
+
+
 async def _question_closed(
     d: Domain, change: Change, event: QuestionClosedEvent, at: datetime
 ) -> None:
@@ -277,6 +287,7 @@ HANDLERS: Final[dict[type[Message], Callable[[Domain, Change, Any, Any], Awaitab
     UserDeleted: _deleted,
     SessionRevoked: _session_revoked,
     QuestionCreatedEvent: _question_created,
+    QuestionUpdatedEvent: _question_updated,
     QuestionClosedEvent: _question_closed,
     AnswerCreatedEvent: _answer_created,
     AnswerAcceptedEvent: _answer_accepted,

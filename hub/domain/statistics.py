@@ -1,14 +1,22 @@
 """What is counted over a day or over the last 24 hours, for lists and for whoever runs the hub."""
 
 from datetime import date, datetime, time, timedelta
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
+from uuid import uuid4
 from zoneinfo import ZoneInfo
 
 from hub.domain.context import Domain
-from hub.plumbing.stores.postgres import acquire
+from hub.plumbing.stores import redis_client
+from hub.plumbing.stores.cache import Family
+from hub.plumbing.stores.postgres import Connection, acquire
+from protocol.events import emit
+from protocol.events.places import TagCount, TrendingUpdated
+from protocol.names import cached_trending, region_room
+from protocol.rest.search import Trending
 
 TRENDING_MOST: Final = 20
 TRENDING_WINDOW: Final = timedelta(hours=24)
+WINDOW: Final = "24h"
 TRENDING_KEPT_S: Final = 3600
 """S2-071."""
 
@@ -60,26 +68,74 @@ async def roll_up(d: Domain, day: date, zone: str) -> None:
         )
 
 
-async def count_trending(d: Domain) -> list[tuple[str, int]]:
+Tags = list[tuple[str, int]]
+
+TRENDING: Final = Family("trending", 900)
+
+
+async def count_trending(d: Domain) -> Tags:
     """The hashtags of the last 24 hours (C28), most used first, kept for an hour where GET
-    /trending reads them: a sorted set, made anew in one step."""
+    /trending reads them: a sorted set for all and one a region, made anew in one step. Who is in
+    a region hears what is used there.
+    """
     async with acquire(d.pool) as conn:
-        rows = await conn.fetch(
-            "SELECT tag, count(*)::int AS questions FROM questions, unnest(hashtags) AS tag"
-            " WHERE created_at > $1 AND status <> 'deleted'"
-            " GROUP BY tag ORDER BY questions DESC, tag LIMIT $2",
-            d.now() - TRENDING_WINDOW,
-            TRENDING_MOST,
-        )
-    tags = [(row["tag"], row["questions"]) for row in rows]
-    key = d.keys.trending()
+        everywhere = await _count(conn, d.now(), None)
+        by_region = {box.code: await _count(conn, d.now(), box.code) for box in d.atlas.regions}
     async with d.redis.pipeline(transaction=True) as pipe:
-        pipe.delete(key)
-        if tags:
-            pipe.zadd(key, dict(tags))
-            pipe.expire(key, TRENDING_KEPT_S)
+        for region, tags in ({None: everywhere} | by_region).items():
+            key = d.keys.trending(region)
+            pipe.delete(key)
+            if tags:
+                pipe.zadd(key, dict(tags))
+                pipe.expire(key, TRENDING_KEPT_S)
         await pipe.execute()
-    return tags
+    async with d.outbox.change() as change:
+        change.invalidate(cached_trending(), *map(cached_trending, by_region))
+        for region, tags in by_region.items():
+            room = region_room(region)
+            message = TrendingUpdated(window=WINDOW, tags=_counts(tags))
+            event = emit("trending:updated", message, id=str(uuid4()), rooms=(room,), key=region)
+            change.tell(room, event)
+    return everywhere
+
+
+async def trending(d: Domain, region: str | None) -> Trending:
+    """What the hour's job counted, kept for a quarter of an hour and made anew ahead (C27)."""
+    return await d.cache.read(
+        TRENDING,
+        cached_trending(region).removeprefix("trending:"),
+        Trending,
+        lambda lag: _trending(d, region, lag),
+    )
+
+
+async def _trending(d: Domain, region: str | None, may_lag: bool) -> Trending:
+    """Counted now where it has not been yet, or Redis is away."""
+    try:
+        found: Any = await d.redis.zrange(d.keys.trending(region), 0, -1, withscores=True)
+    except redis_client.AWAY:
+        found = []
+    tags = [(tag.decode(), int(used)) for tag, used in found]
+    if not tags:
+        tags = await d.reads.run(lambda conn: _count(conn, d.now(), region), may_lag=may_lag)
+    ordered = sorted(tags, key=lambda one: (-one[1], one[0]))
+    return Trending(trending_tags=_counts(ordered), window=WINDOW)
+
+
+async def _count(conn: Connection, now: datetime, region: str | None) -> Tags:
+    rows = await conn.fetch(
+        "SELECT tag, count(*)::int AS questions FROM questions, unnest(hashtags) AS tag"
+        " WHERE created_at > $1 AND status <> 'deleted' AND ($3::text IS NULL OR region_code = $3)"
+        " GROUP BY tag ORDER BY questions DESC, tag LIMIT $2",
+        now - TRENDING_WINDOW,
+        TRENDING_MOST,
+        region,
+    )
+    return [(row["tag"], row["questions"]) for row in rows]
+
+
+def _counts(tags: Tags) -> tuple[TagCount, ...]:
+    return tuple(TagCount(tag=tag, count=used) for tag, used in tags)
 
 
 class InTime(NamedTuple):

@@ -43,6 +43,7 @@ SERVER_EVENTS: Final[dict[str, ServerEvent]] = {
     event.name: event
     for event in (
         *session.SERVER,
+        *places.SERVER,
         *questions.SERVER,
         *inbox.SERVER,
         *rooms.SERVER,

@@ -5,7 +5,7 @@ from typing import Annotated, Final
 from msgspec import Meta
 
 from protocol.events.questions import UrgentCard
-from protocol.events.row import ClientEvent, Ok
+from protocol.events.row import ClientEvent, Ok, ServerEvent
 from protocol.payload import Id, Latitude, Longitude, Message, Request
 
 
@@ -31,8 +31,22 @@ class NeighbourhoodState(Message):
     recent: tuple[UrgentCard, ...] | None
 
 
+class TagCount(Message):
+    tag: str
+    count: int
+
+
+class TrendingUpdated(Message):
+    """Hashtags of one region, most used first."""
+
+    window: str
+    tags: tuple[TagCount, ...]
+
+
 CLIENT: Final = (
     ClientEvent("location:update", LocationUpdate, LocationState),
     ClientEvent("neighbourhood:join", NeighbourhoodRef, NeighbourhoodState),
     ClientEvent("neighbourhood:leave", NeighbourhoodRef, Ok),
 )
+
+SERVER: Final = (ServerEvent("trending:updated", TrendingUpdated, "region:{code}", "volatile"),)

@@ -164,6 +164,7 @@ SERVER: Final = (
     ServerEvent("question:unanswered", QuestionUnanswered, "user:{asker}", "alert"),
     ServerEvent("question:retracted", QuestionRetracted, "whoever was woken", "alert"),
     ServerEvent("question:answered", QuestionAnswered, "whoever was woken, question:{id}", "alert"),
+    ServerEvent("question:updated", QuestionStatus, "question:{id}, neighbourhood:{code}", "room"),
     ServerEvent("question:closed", QuestionStatus, "question:{id}, neighbourhood:{code}", "room"),
     ServerEvent("answer:created", AnswerCreated, "user:{asker}, question:{id}", "alert"),
     ServerEvent("answer:accepted", AnswerAccepted, "user:{answerer}, question:{id}", "alert"),

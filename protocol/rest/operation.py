@@ -75,7 +75,8 @@ class Operation:
     """One row: `body`, `query` and `answer` are the forms, `status` is that of success.
 
     `idempotent`: takes an Idempotency-Key (‡). `cache_s`: how long anonymous callers may keep the
-    answer. `max_items`: values in one body. `media`: of an answer that is no JSON form.
+    answer, `edge_s`: how long caches between us and them, where that is another time. `max_items`:
+    values in one body. `media`: of an answer that is no JSON form.
     """
 
     method: Method
@@ -90,6 +91,7 @@ class Operation:
     answer: type[Struct] | None = None
     idempotent: bool = False
     cache_s: int = 0
+    edge_s: int = 0
     max_items: int = MAX_ITEMS
     media: tuple[str, ...] = field(default=())
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from protocol.events.questions import Author, Place
-from protocol.normal import code_of, hashtags_of, normal
+from protocol.normal import code_of, hashtags_of, normal, words_of
 from protocol.payload import Code, Content, Hashtags, Latitude, Longitude, Message, Request, Title
 from protocol.rest.paging import Pagination
 
@@ -26,16 +26,29 @@ class Ask(Request):
 
 
 class QuestionChange(Request):
-    """What an owner may change of a question: it is closed, and stays so."""
+    """What an owner may change of a question: its words, and that it is closed, which stays so."""
 
-    status: Literal["closed"]
+    title: Title | None = None
+    content: Content | None = None
+    category: Code | None = None
+    hashtags: Hashtags | None = None
+    status: Literal["closed"] | None = None
+
+    def __post_init__(self) -> None:
+        self.category = code_of(self.category)
+        if self.hashtags is not None:
+            self.hashtags = hashtags_of(self.hashtags)
+
+
+class Asker(Author):
+    region_code: str
 
 
 class Question(Message):
     """`location` is given to signed-in people while the question is open, nowhere else."""
 
     id: str
-    author: Author
+    author: Asker
     title: str
     content: str
     category: str | None
@@ -45,6 +58,8 @@ class Question(Message):
     urgency: str
     status: str
     answer_count: int
+    like_count: int
+    has_accepted_answer: bool
     accepted_answer_id: str | None
     created_at: datetime
     updated_at: datetime
@@ -53,16 +68,26 @@ class Question(Message):
     location: Place | None = None
 
 
+Words = Annotated[str, Meta(min_length=1, max_length=100)]
+"""What is searched for."""
+
+Page = Annotated[int, Meta(ge=1, le=500)]
+"""The offset of numbered pages has an end (C58)."""
+
+
 class QuestionsQuery(Request):
-    """`hashtags`: comma separated, any of them. 20 a page; the offset has an end (C58)."""
+    """`hashtags`: comma separated, any of them. `q`: each of its words is in title or content."""
 
     region: Code | None = None
     category: Code | None = None
     hashtags: Annotated[str, Meta(min_length=1, max_length=520)] | None = None
-    page: Annotated[int, Meta(ge=1, le=500)] = 1
-    sort_by: Literal["created_at", "urgent"] = "created_at"
+    q: Words | None = None
+    page: Page = 1
+    sort_by: Literal["created_at", "popularity", "urgent"] = "created_at"
 
     def __post_init__(self) -> None:
+        if self.q is not None:
+            self.q = " ".join(words_of(self.q))
         self.region = code_of(self.region)
         self.category = code_of(self.category)
         if self.hashtags is not None:
@@ -74,5 +99,5 @@ class QuestionsQuery(Request):
 
 
 class Questions(Message):
-    items: tuple[Question, ...]
+    questions: tuple[Question, ...]
     pagination: Pagination

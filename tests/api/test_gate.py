@@ -121,7 +121,9 @@ async def test_caching_is_told(door: Door) -> None:
     mine = await door.call("GET", QUESTIONS, as_="asker")
     assert mine.headers["Cache-Control"] == "no-store"
     regions = await door.call("GET", f"{PREFIX}/regions")
-    assert regions.headers["Cache-Control"] == "public, max-age=3600"
+    assert regions.headers["Cache-Control"] == "public, max-age=3600, s-maxage=86400"
+    trending = await door.call("GET", f"{PREFIX}/trending")
+    assert trending.headers["Cache-Control"] == "public, max-age=600"
     missing = await door.call("GET", f"{QUESTIONS}/none")
     assert missing.headers["Cache-Control"] == "no-store"
 

@@ -1,5 +1,6 @@
 """Questions over REST: who sees what, the list, closing and deleting."""
 
+from datetime import timedelta
 from typing import Any
 from urllib.parse import quote
 
@@ -50,14 +51,15 @@ async def test_the_list_has_twenty_a_page(door: Door) -> None:
         "total": 45,
         "total_pages": 3,
     }
-    assert [row["id"] for row in first["items"][:2]] == ["q-1", "q-2"]
-    assert first["items"][0]["author"] == {
+    assert [row["id"] for row in first["questions"][:2]] == ["q-1", "q-2"]
+    assert first["questions"][0]["author"] == {
         "userId": "minji",
         "nickname": "민지",
         "isLocalVerified": True,
+        "regionCode": "default",
     }
-    assert len(third["items"]) == 5
-    assert fourth["items"] == []
+    assert len(third["questions"]) == 5
+    assert fourth["questions"] == []
 
 
 async def test_the_list_is_filtered(door: Door) -> None:
@@ -72,7 +74,7 @@ async def test_the_list_is_filtered(door: Door) -> None:
         ("region=jeju&hashtags=밤", {"old-1"}),
         ("region=seoul", set()),
     ):
-        assert {row["id"] for row in (await listed(door, query))["items"]} == ids, query
+        assert {row["id"] for row in (await listed(door, query))["questions"]} == ids, query
 
 
 async def test_urgent_ones_come_first_while_they_are_open(door: Door) -> None:
@@ -80,7 +82,7 @@ async def test_urgent_ones_come_first_while_they_are_open(door: Door) -> None:
     await seed(door, 3, prefix="u", urgency="urgent")
     await door.domain.pool.execute("UPDATE questions SET first_answer_at = now() WHERE id = 'u-1'")
     await door.domain.pool.execute("UPDATE questions SET status = 'closed' WHERE id = 'u-2'")
-    rows = (await listed(door, "sortBy=urgent"))["items"]
+    rows = (await listed(door, "sortBy=urgent"))["questions"]
     assert rows[0]["id"] == "u-3"
     assert {row["id"] for row in rows} == {"u-1", "u-3", "q-1", "q-2"}
 
@@ -93,7 +95,7 @@ async def test_the_place_is_for_signed_in_people_while_it_is_open(door: Door) ->
         "lat": 33.5,
         "lng": 126.531,
     }
-    assert (await listed(door))["items"][0]["location"] is None
+    assert (await listed(door))["questions"][0]["location"] is None
     await door.call("PUT", path, {"status": "closed"}, as_="asker")
     assert (await door.call("GET", path, as_="haru")).body["location"] is None
     assert (await door.call("GET", path)).body["neighbourhoodCode"] is not None
@@ -140,6 +142,43 @@ async def test_a_question_is_found_under_its_id_in_one_segment(door: Door, id: s
     async with door.http.get(url) as answer:
         assert (await answer.json())["id"] == id
     assert body["items"] == []
+
+
+async def test_its_asker_changes_the_words(door: Door) -> None:
+    question = await door.ask(hashtags=["밤"], category="health", **JEJU)
+    path = f"{QUESTIONS}/{question['id']}"
+    words = {"title": "병원", "hashtags": ["#낮"]}
+    changed = await door.call("PUT", path, words, as_="asker")
+    assert changed.status == 200, changed.body
+    assert (changed.body["title"], changed.body["hashtags"]) == ("병원", ["낮"])
+    assert (changed.body["content"], changed.body["category"]) == (question["content"], "health")
+    assert [row["id"] for row in (await listed(door, "q=병원"))["questions"]] == [question["id"]]
+    assert (await door.call("PUT", path, words, as_="haru")).code == "FORBIDDEN"
+    assert (await door.call("PUT", path, {}, as_="asker")).code == "INVALID_PAYLOAD"
+    both = {"content": "닫아요", "status": "closed"}
+    closed = await door.call("PUT", path, both, as_=door.token("root", role="admin"))
+    assert (closed.body["content"], closed.body["status"]) == ("닫아요", "closed")
+    assert (await door.call("PUT", path, words, as_="asker")).code == "CONFLICT"
+    told = await door.domain.pool.fetch("SELECT payload FROM outbox ORDER BY id")
+    assert sum(b"question:updated" in row["payload"] for row in told) == 2
+
+
+async def test_another_service_changes_the_words_and_older_news_change_nothing(door: Door) -> None:
+    question = await door.ask()
+    now = door.domain.now()
+
+    async def tell(minutes: int, **changed: Any) -> None:
+        fact = event("question.updated", {"questionId": question["id"], **changed})
+        fact["occurredAt"] = (now - timedelta(minutes=minutes)).isoformat()
+        assert (await publish(door, fact)).body["accepted"] == 1
+
+    await tell(1, title="새로", status="active")
+    await tell(2, title="예전", hashtags=["없음"])
+    row = (await door.call("GET", f"{QUESTIONS}/{question['id']}")).body
+    assert (row["title"], row["hashtags"], row["status"]) == ("새로", [], "active")
+    await tell(0, content="끝", status="closed")
+    row = (await door.call("GET", f"{QUESTIONS}/{question['id']}")).body
+    assert (row["title"], row["content"], row["status"]) == ("새로", "끝", "closed")
 
 
 async def test_an_answer_is_rewritten_by_its_writer_or_an_admin(door: Door) -> None:

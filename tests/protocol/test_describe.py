@@ -84,7 +84,7 @@ def test_health_says_no_in_its_own_words() -> None:
 def test_a_query_is_told_without_null() -> None:
     listed = REST["paths"]["/api/v1/questions"]["get"]["parameters"]
     by_name = {row["name"]: row["schema"] for row in listed}
-    assert set(by_name) == {"region", "category", "hashtags", "page", "sortBy"}
+    assert set(by_name) == {"region", "category", "hashtags", "q", "page", "sortBy"}
     assert by_name["region"]["type"] == "string"
     assert by_name["page"]["maximum"] == 500
 

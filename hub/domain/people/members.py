@@ -4,13 +4,16 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from hub.domain.context import Known
+from hub.domain.context import Domain, Known
+from hub.plumbing.stores.cache import Family
 from hub.plumbing.stores.outbox import Change
 from hub.plumbing.stores.postgres import Connection, Row
 from protocol.domain_events import UserUpdated
 from protocol.errors import not_found
 from protocol.events.questions import Author
 from protocol.mail_address import normal_form
+from protocol.names import cached_user
+from protocol.rest.questions import Asker
 from protocol.texts import DEFAULT_LANGUAGE, language_of
 
 
@@ -55,6 +58,44 @@ async def author(conn: Connection, user_id: str) -> Author:
     return author_of(row)
 
 
+ASKER = "u.nickname, u.is_local_verified, u.region_code AS home_region"
+"""SQL: what an Asker is made of, of users u, beside a row's `user_id`."""
+
+
+def asker_of(row: Row) -> Asker:
+    """Who asked, from a row with `user_id` and what ASKER selects."""
+    return Asker(
+        user_id=row["user_id"],
+        nickname=row["nickname"],
+        is_local_verified=row["is_local_verified"],
+        region_code=row["home_region"],
+    )
+
+
+async def asker(conn: Connection, user_id: str) -> Asker:
+    """Raises NOT_FOUND for a person nobody registered."""
+    row = await conn.fetchrow(
+        f"SELECT id AS user_id, {ASKER} FROM users u WHERE id = $1 AND deleted_at IS NULL",  # noqa: S608 - a constant
+        user_id,
+    )
+    if row is None:
+        raise not_found("user")
+    return asker_of(row)
+
+
+CACHED: Final = Family("user")
+"""S2-093, invalidated by what changes a person."""
+
+
+async def known(d: Domain, user_id: str) -> Asker:
+    """Somebody who asked, from the cache. Raises NOT_FOUND for a person nobody registered."""
+
+    async def load(may_lag: bool) -> Asker:
+        return await d.reads.run(lambda conn: asker(conn, user_id), may_lag=may_lag)
+
+    return await d.cache.read(CACHED, user_id, Asker, load)
+
+
 async def update(change: Change, event: UserUpdated, at: datetime | None = None) -> None:
     """user.updated: only the fields that were sent change, and of these only those of which
     nothing newer is known. `at`: when it happened, now by default.
@@ -64,6 +105,7 @@ async def update(change: Change, event: UserUpdated, at: datetime | None = None)
     fields = (name for name in event.__struct_fields__ if name != "user_id")
     told = {name: value for name in fields if (value := getattr(event, name)) is not None}
     await write_facts(change.conn, event.user_id, told, at or datetime.now(UTC))
+    change.invalidate(cached_user(event.user_id))
 
 
 async def write_facts(conn: Connection, user_id: str, told: dict[str, Any], at: datetime) -> bool:

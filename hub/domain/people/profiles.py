@@ -9,6 +9,7 @@ from hub.domain.people import members, standing
 from hub.plumbing.stores.outbox import Change
 from hub.plumbing.stores.postgres import Connection, Row, acquire
 from protocol.errors import forbidden, invalid, not_found
+from protocol.names import cached_user
 from protocol.rest.people import Profile, ProfileChange
 
 NOT_ONES_OWN: Final = frozenset({"email", "is_local_verified", "kakao_user_key"})
@@ -47,6 +48,7 @@ async def set_to(
     if consent is not None and consent != (before.consented_at is not None):
         told["location_consent_at"] = d.now() if consent else None
     await members.write_facts(conn, user_id, told, d.now())
+    change.invalidate(cached_user(user_id))
     if consent is False:
         await conn.execute("DELETE FROM user_locations WHERE user_id = $1", user_id)
     await standing.tell_move(d, change, user_id, before)

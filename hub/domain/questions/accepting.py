@@ -17,7 +17,7 @@ from protocol.domain_events import AnswerAcceptedEvent, PointsCredited
 from protocol.errors import conflict, forbidden, not_found
 from protocol.events import emit
 from protocol.events.questions import AnswerAccepted, PointsAwarded
-from protocol.names import question_room, user_room
+from protocol.names import cached_question, question_room, user_room
 from protocol.rest import answers as rest
 
 REASON = "answer_accepted"
@@ -64,6 +64,7 @@ async def accept(
     accepted = await _mark(conn, question, answer_id, now)
     if accepted.author.user_id == asker:
         raise conflict("One's own answer cannot be accepted.")
+    change.invalidate(cached_question(question.id))
     points = d.policy.points_per_accept if points is None else points
     reward = await _reward(conn, accepted, points)
     await _tell_answerer(d, change, question, accepted, reward)

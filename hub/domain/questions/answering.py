@@ -17,13 +17,13 @@ from hub.domain.questions.question import Question, excerpt, locked
 from hub.domain.rules.kinds import ANSWER_CREATED
 from hub.domain.rules.states import UrgentState
 from hub.plumbing.stores.outbox import Change
-from hub.plumbing.stores.postgres import Connection, Row, acquire
+from hub.plumbing.stores.postgres import Connection, Row
 from hub.plumbing.telemetry.metrics import ANSWERS_WITHIN_TARGET
 from protocol.domain_events import AnswerCreatedEvent
 from protocol.errors import conflict, forbidden, not_found
 from protocol.events import emit
 from protocol.events.questions import AnswerCreated, Author
-from protocol.names import question_room, user_room
+from protocol.names import cached_question, question_room, user_room
 from protocol.rest import answers as rest
 
 ANSWER_TARGET_S: Final = 600
@@ -90,6 +90,7 @@ async def answer(
     if not question.active and not (question.closed_at or at) > at:
         raise conflict("The question is closed.")
     await members.ensure(conn, answerer)
+    change.invalidate(cached_question(question.id))
     apart = await blocks.between(conn, answerer, question.user_id)
     # one by the asker, or one that the asker does not hear of, stops no clock
     counts = answerer != question.user_id and not apart
@@ -155,6 +156,7 @@ async def take_back(
     await conn.execute(
         "UPDATE answers SET deleted_at = $2, updated_at = $2 WHERE id = $1", answer_id, now
     )
+    change.invalidate(cached_question(question.id))
     first = await conn.fetchval(
         "UPDATE questions q SET answer_count = answer_count - 1,"
         " updated_at = greatest(updated_at, $2), first_answer_at = (SELECT min(created_at)"
@@ -272,10 +274,12 @@ def _tell_services(d: Domain, change: Change, question: Question, given: Answer)
     change.tell(question.id, outgoing(d, "answer.created", event))
 
 
-async def answers(d: Domain, question_id: str, after: str | None, limit: int) -> rest.Answers:
+async def answers(
+    d: Domain, question_id: str, after: str | None, limit: int, *, may_lag: bool = False
+) -> rest.Answers:
     """Newest first, by keyset; `after` is the `next` of the page before."""
-    async with acquire(d.pool) as conn:
-        rows = await conn.fetch(
+    rows = await d.reads.run(
+        lambda conn: conn.fetch(
             "SELECT a.*, u.nickname, u.is_local_verified FROM answers a JOIN users u"
             " ON u.id = a.user_id WHERE question_id = $1 AND a.deleted_at IS NULL AND ($2::text"
             " IS NULL OR (a.created_at, a.id) < (SELECT created_at, id FROM answers WHERE id = $2))"
@@ -283,6 +287,8 @@ async def answers(d: Domain, question_id: str, after: str | None, limit: int) ->
             question_id,
             after,
             limit,
-        )
+        ),
+        may_lag=may_lag,
+    )
     items = tuple(Answer.of(row).shown() for row in rows)
     return rest.Answers(items=items, next=items[-1].id if len(items) == limit else None)

@@ -15,8 +15,8 @@ from hub.plumbing.stores.postgres import Connection
 from protocol.domain_events import QuestionCreatedEvent
 from protocol.errors import Code, HubError, conflict, invalid
 from protocol.events import emit
-from protocol.events.questions import QuestionCreated
-from protocol.names import neighbourhood_room, tag_room
+from protocol.events.questions import Author, QuestionCreated
+from protocol.names import QUESTION_LISTS, neighbourhood_room, tag_room
 from protocol.rest import questions as rest
 from protocol.rest.questions import Ask
 
@@ -47,8 +47,9 @@ async def ask(
         if _deadline(d, at) > d.now():
             await _allow_urgent(d, conn, asker)
     question = await _insert(d, conn, id, asker, form, at)
-    who = await members.author(conn, asker)
+    who = await members.asker(conn, asker)
     shown = question.shown_by(who, with_place=True)
+    change.invalidate(QUESTION_LISTS)
     _tell_rooms(change, shown, await blocks.deaf_to(conn, asker))
     if question.urgent_state is UrgentState.OPEN:
         question = await progress.set_out(d, change, question)
@@ -148,6 +149,7 @@ async def _spot(d: Domain, conn: Connection, asker: str, form: Ask) -> _Spot:
 
 
 def _tell_rooms(change: Change, question: rest.Question, deaf: tuple[str, ...]) -> None:
+    who = question.author
     rooms = [tag_room(tag) for tag in question.hashtags]
     if question.neighbourhood_code is not None:
         rooms.insert(0, neighbourhood_room(question.neighbourhood_code))
@@ -162,7 +164,11 @@ def _tell_rooms(change: Change, question: rest.Question, deaf: tuple[str, ...]) 
         neighbourhood_code=question.neighbourhood_code,
         hashtags=question.hashtags,
         urgency=question.urgency,
-        author=question.author,
+        author=Author(
+            user_id=who.user_id,
+            nickname=who.nickname,
+            is_local_verified=who.is_local_verified,
+        ),
         created_at=question.created_at,
     )
     event = emit(

@@ -5,13 +5,13 @@ from uuid import uuid4
 
 from hub.domain.context import Domain, Known
 from hub.domain.questions import urgent
-from hub.domain.questions.question import Question, locked
+from hub.domain.questions.question import Question, locked, rooms_of
 from hub.domain.rules.states import AWAITING, QuestionStatus, UrgentState
 from hub.plumbing.stores.outbox import Change
 from protocol.errors import conflict, forbidden
 from protocol.events import emit
 from protocol.events.questions import QuestionStatus as StatusMessage
-from protocol.names import neighbourhood_room, question_room
+from protocol.names import QUESTION_LISTS, cached_question
 
 
 async def close(
@@ -39,7 +39,7 @@ async def close(
         raise conflict("The question is closed already.")
     question = await urgent.overtaken(d, change, question, at or d.now())
     if question.urgent_state not in (None, UrgentState.CLOSED):
-        await urgent.move(change.conn, question, UrgentState.CLOSED)
+        await urgent.move(change, question, UrgentState.CLOSED)
     row = await change.conn.fetchrow(
         "UPDATE questions SET status = $2, lat = NULL, lng = NULL, updated_at = $3,"
         " closed_at = least(closed_at, $4) WHERE id = $1 RETURNING *",
@@ -49,6 +49,7 @@ async def close(
         at or d.now(),
     )
     assert row is not None
+    change.invalidate(cached_question(question_id), QUESTION_LISTS)
     _tell(change, question, status)
     if question.urgent_state in AWAITING:
         await urgent.end(d, change, question, "closed")
@@ -64,8 +65,5 @@ async def _check_news(change: Change, question_id: str, status: QuestionStatus) 
 
 def _tell(change: Change, question: Question, status: QuestionStatus) -> None:
     message = StatusMessage(question_id=question.id, status=status)
-    rooms = [question_room(question.id)]
-    if question.neighbourhood_code is not None:
-        rooms.append(neighbourhood_room(question.neighbourhood_code))
-    event = emit("question:closed", message, id=str(uuid4()), rooms=tuple(rooms))
+    event = emit("question:closed", message, id=str(uuid4()), rooms=rooms_of(question))
     change.tell(question.id, event)

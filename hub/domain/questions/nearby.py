@@ -1,17 +1,18 @@
-"""Open urgent questions of a place: for a socket that comes into it, and for who looks at it."""
+"""Open questions of a place: for a socket that comes into it, and for who looks at it."""
 
 from typing import Final
 
 from hub.domain.context import Domain
 from hub.domain.people import blocks
-from hub.domain.people.members import author_of
+from hub.domain.people.members import ASKER, asker_of, author_of
 from hub.domain.places import geometry
-from hub.domain.questions.question import Question
+from hub.domain.questions.question import PLACE_KEPT, Question
 from hub.domain.questions.waves import WAVE, Wave, broadcast
 from hub.plumbing.stores.postgres import acquire
 from protocol.events import Emit
 from protocol.events.questions import UrgentCard
 from protocol.names import room_kind
+from protocol.rest.places import NearbyQuestion
 
 MOST: Final = 20
 """Open questions that one room is told of, the oldest first."""
@@ -67,3 +68,62 @@ async def recent(d: Domain, neighbourhood_code: str) -> tuple[UrgentCard, ...]:
         )
         for one in map(Question.of, rows)
     )
+
+
+NEAREST: Final = 50
+"""Open questions that somebody who looks around is shown."""
+
+STEP: Final = 5
+"""Numbers of people at a place are told so coarsely, and none under it: nobody is found by them."""
+
+
+async def questions(
+    d: Domain, lat: float, lng: float, radius_m: int, *, may_lag: bool = False
+) -> tuple[NearbyQuestion, ...]:
+    """Open questions within a circle whose place is still kept, the nearest first."""
+    rows = await d.reads.run(
+        lambda conn: conn.fetch(
+            f"SELECT q.*, {ASKER} FROM questions q JOIN users u ON u.id = q.user_id"  # noqa: S608 - a constant
+            " WHERE q.cell = ANY($1::bigint[]) AND q.status = 'active' AND q.lat IS NOT NULL"
+            " AND q.created_at > $2 ORDER BY q.created_at DESC LIMIT 1000",
+            geometry.cells_touching(geometry.rounded(lat), geometry.rounded(lng), radius_m),
+            d.now() - PLACE_KEPT,
+        ),
+        may_lag=may_lag,
+    )
+    found = [
+        NearbyQuestion(
+            question=Question.of(row).shown_by(asker_of(row)),
+            distance_m=round(geometry.distance_m(lat, lng, row["lat"], row["lng"])),
+        )
+        for row in rows
+    ]
+    near = sorted((one for one in found if one.distance_m <= radius_m), key=_distance)
+    return tuple(near[:NEAREST])
+
+
+def _distance(one: NearbyQuestion) -> tuple[int, str]:
+    return one.distance_m, one.question.id
+
+
+async def answerers(d: Domain, lat: float, lng: float, radius_m: int) -> int:
+    """How many verified locals want to hear of urgent questions there, as near as cells know, in
+    steps of 5, 0 under 5.
+    """
+    lat, lng = geometry.rounded(lat), geometry.rounded(lng)
+    cells = geometry.cells_touching(lat, lng, radius_m)
+    async with acquire(d.pool) as conn:
+        rows = await conn.fetch(
+            "SELECT l.cell, count(*)::int AS people FROM user_locations l"
+            " JOIN users u ON u.id = l.user_id AND u.is_local_verified AND u.deleted_at IS NULL"
+            " JOIN notification_preferences p ON p.user_id = l.user_id AND p.urgent_enabled"
+            " WHERE l.cell = ANY($1::bigint[]) AND l.expires_at > $2 GROUP BY l.cell",
+            cells,
+            d.now(),
+        )
+    people: int = sum(
+        row["people"]
+        for row in rows
+        if geometry.distance_to_cell_m(lat, lng, row["cell"]) <= radius_m
+    )
+    return people - people % STEP

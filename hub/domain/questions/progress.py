@@ -83,10 +83,10 @@ async def advance(d: Domain, change: Change, question: Question) -> Question:
     living = await claims.living(change.conn, question.id, d.now())
     if len(living) >= d.policy.urgent_claims:
         if question.urgent_state is UrgentState.WAVE:
-            question = await urgent.move(change.conn, question, UrgentState.CLAIMED)
+            question = await urgent.move(change, question, UrgentState.CLAIMED)
         return question
     if question.urgent_state is UrgentState.CLAIMED:
-        question = await urgent.move(change.conn, question, UrgentState.WAVE)
+        question = await urgent.move(change, question, UrgentState.WAVE)
     return await _begin_due(d, change, question)
 
 
@@ -106,7 +106,7 @@ async def _begin_due(d: Domain, change: Change, question: Question) -> Question:
         wave.number,
         d.now(),
     )
-    question = await urgent.move(change.conn, question, UrgentState.WAVE)
+    question = await urgent.move(change, question, UrgentState.WAVE)
     who = await members.author(change.conn, question.user_id)
     deaf = await blocks.deaf_to(change.conn, question.user_id)
     change.tell(question.id, broadcast(question, who, wave, deaf))

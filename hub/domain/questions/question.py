@@ -8,10 +8,11 @@ from hub.domain.context import Domain
 from hub.domain.people import members
 from hub.domain.places import geometry
 from hub.domain.rules.states import QuestionStatus, UrgentState
-from hub.plumbing.stores.postgres import Connection, Row, acquire
+from hub.plumbing.stores.cache import Family
+from hub.plumbing.stores.postgres import Connection, Row
 from protocol.errors import not_found
-from protocol.events.questions import Author, Place
-from protocol.names import mute_room, user_room
+from protocol.events.questions import Place
+from protocol.names import mute_room, neighbourhood_room, question_room, user_room
 from protocol.rest import questions as rest
 
 EXCERPT: Final = 140
@@ -40,9 +41,11 @@ class Question:
     urgent_state: UrgentState | None
     deadline_at: datetime | None
     answer_count: int
+    like_count: int
     accepted_answer_id: str | None
     first_answer_at: datetime | None
     closed_at: datetime | None
+    edited_at: datetime | None
     created_at: datetime
     updated_at: datetime
 
@@ -66,9 +69,11 @@ class Question:
             urgent_state=None if state is None else UrgentState(state),
             deadline_at=row["deadline_at"],
             answer_count=row["answer_count"],
+            like_count=row["like_count"],
             accepted_answer_id=row["accepted_answer_id"],
             first_answer_at=row["first_answer_at"],
             closed_at=row["closed_at"],
+            edited_at=row["edited_at"],
             created_at=row["created_at"],
             updated_at=row["updated_at"],
         )
@@ -117,7 +122,7 @@ class Question:
             rooms.append(mute_room(self.neighbourhood_code))
         return tuple(rooms)
 
-    def shown_by(self, who: Author, *, with_place: bool = False) -> rest.Question:
+    def shown_by(self, who: rest.Asker, *, with_place: bool = False) -> rest.Question:
         """As its asker's, for a reader; the place only for signed-in people while it is open."""
         return rest.Question(
             id=self.id,
@@ -131,6 +136,8 @@ class Question:
             urgency=self.urgency,
             status=self.status.value,
             answer_count=self.answer_count,
+            like_count=self.like_count,
+            has_accepted_answer=self.accepted_answer_id is not None,
             accepted_answer_id=self.accepted_answer_id,
             created_at=self.created_at,
             updated_at=self.updated_at,
@@ -140,28 +147,47 @@ class Question:
         )
 
 
+def rooms_of(question: Question) -> tuple[str, ...]:
+    """Who hears what becomes of it: its own room, and its neighbourhood's."""
+    rooms = [question_room(question.id)]
+    if question.neighbourhood_code is not None:
+        rooms.append(neighbourhood_room(question.neighbourhood_code))
+    return tuple(rooms)
+
+
 def excerpt(text: str) -> str:
     """The beginning of a text on one line, with a sign that it goes on."""
     flat = " ".join(text.split())
     return flat if len(flat) <= EXCERPT else flat[: EXCERPT - 1] + "…"
 
 
+CACHED: Final = Family("question", 1800)
+"""C31: invalidated by each answer, acceptance, like and change."""
+
+
 async def find(d: Domain, question_id: str, *, signed_in: bool) -> rest.Question:
     """Raises NOT_FOUND."""
-    async with acquire(d.pool) as conn:
-        row = await conn.fetchrow(
-            "SELECT * FROM questions WHERE id = $1 AND status <> 'deleted'", question_id
+
+    async def load(may_lag: bool) -> Question:
+        row = await d.reads.run(
+            lambda conn: conn.fetchrow(
+                "SELECT * FROM questions WHERE id = $1 AND status <> 'deleted'", question_id
+            ),
+            may_lag=may_lag,
         )
         if row is None:
             raise not_found("question")
-        question = Question.of(row)
-        fresh = question.created_at > d.now() - PLACE_KEPT
-        return await shown(conn, question, with_place=signed_in and fresh)
+        return Question.of(row)
+
+    question = await d.cache.read(CACHED, question_id, Question, load)
+    fresh = question.created_at > d.now() - PLACE_KEPT
+    who = await members.known(d, question.user_id)
+    return question.shown_by(who, with_place=signed_in and fresh)
 
 
 async def shown(conn: Connection, question: Question, *, with_place: bool = False) -> rest.Question:
     """With its asker. Raises NOT_FOUND for one whose asker is gone."""
-    who = await members.author(conn, question.user_id)
+    who = await members.asker(conn, question.user_id)
     return question.shown_by(who, with_place=with_place)
 
 

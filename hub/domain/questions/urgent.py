@@ -16,13 +16,13 @@ from protocol.domain_events import QuestionUnansweredEvent
 from protocol.events import emit
 from protocol.events.questions import QuestionAnswered, QuestionRetracted, QuestionUnanswered
 from protocol.jobs import retract_job
-from protocol.names import question_room, region_room, user_room
+from protocol.names import cached_question, question_room, region_room, user_room
 
 End = Literal["answered", "closed", "expired"]
 """Why an alert is taken back, as the sockets are told."""
 
 
-async def move(conn: Connection, question: Question, then: UrgentState) -> Question:
+async def move(change: Change, question: Question, then: UrgentState) -> Question:
     """The one way from state to state, as the table says; whoever calls it holds the question's
     row (`questions.question.locked`), or has just written it. Returns the question as it is then.
 
@@ -30,7 +30,10 @@ async def move(conn: Connection, question: Question, then: UrgentState) -> Quest
     """
     assert question.urgent_state is not None
     state = follow(question.urgent_state, then)
-    await conn.execute("UPDATE questions SET urgent_state = $2 WHERE id = $1", question.id, state)
+    await change.conn.execute(
+        "UPDATE questions SET urgent_state = $2 WHERE id = $1", question.id, state
+    )
+    change.invalidate(cached_question(question.id))
     return replace(question, urgent_state=state)
 
 
@@ -47,7 +50,7 @@ async def answered(d: Domain, change: Change, question: Question, at: datetime) 
     deadline has passed meanwhile.
     """
     question = await overtaken(d, change, question, at)
-    await move(change.conn, question, UrgentState.ANSWERED)
+    await move(change, question, UrgentState.ANSWERED)
     if question.late(d.now()):
         await end(d, change, question, "answered")
         return
@@ -102,7 +105,7 @@ async def expire(d: Domain, change: Change, question: Question) -> Question:
     """The deadline has passed without an answer: the asker and other services are told."""
     deadline = question.deadline_at
     assert deadline is not None
-    question = await move(change.conn, question, UrgentState.EXPIRED)
+    question = await move(change, question, UrgentState.EXPIRED)
     await end(d, change, question, "expired")
     told = await _woken(change.conn, question.id)
     unanswered = QuestionUnanswered(
@@ -128,7 +131,7 @@ async def resume(d: Domain, change: Change, question: Question) -> Question:
     await change.conn.execute(
         "UPDATE urgent_waves SET cancelled_at = NULL WHERE question_id = $1", question.id
     )
-    return await move(change.conn, question, UrgentState.WAVE)
+    return await move(change, question, UrgentState.WAVE)
 
 
 async def _woken(conn: Connection, question_id: str) -> list[str]:

@@ -73,7 +73,7 @@ class Address(NamedTuple):
 
 def parse_addresses(text: str, default_port: int = 26379) -> tuple[Address, ...]:
     """`host`, `host:port` or `[v6]:port`, comma separated. Raises ValueError."""
-    return tuple(_address(item, default_port) for item in _items(text))
+    return tuple(_address(item, default_port) for item in items(text))
 
 
 def _address(text: str, default_port: int) -> Address:
@@ -86,7 +86,7 @@ def _address(text: str, default_port: int) -> Address:
     raise ValueError("must be host:port,host:port")
 
 
-def _items(text: str) -> tuple[str, ...]:
+def items(text: str) -> tuple[str, ...]:
     return tuple(item.strip() for item in text.split(",") if item.strip())
 
 
@@ -99,7 +99,7 @@ def parse_duration(text: str) -> int:
 
 
 def _waves(text: str) -> tuple[Wave, ...]:
-    pairs = [re.fullmatch(r"(\d+):(\d+|region)", item) for item in _items(text)]
+    pairs = [re.fullmatch(r"(\d+):(\d+|region)", item) for item in items(text)]
     if not pairs or None in pairs:
         raise ValueError("must be seconds:metres,seconds:metres; the last radius may be 'region'")
     waves = tuple(
@@ -128,10 +128,10 @@ def _two_figures(text: str, form: str) -> tuple[int, int]:
 
 
 def _origins(text: str) -> tuple[str, ...]:
-    for origin in _items(text):
+    for origin in items(text):
         if origin != "*" and parse_origin(origin) is None:
             raise ValueError("must be origins as https://app.example.com, without a path")
-    return _items(text)
+    return items(text)
 
 
 def _base_url(text: str) -> str:
@@ -142,12 +142,12 @@ def _base_url(text: str) -> str:
 
 
 def _networks(text: str) -> tuple[str, ...]:
-    for item in _items(text):
+    for item in items(text):
         try:
             ip_network(item)
         except ValueError:
             raise ValueError("must be addresses or networks, as 127.0.0.1,10.0.0.0/8") from None
-    return _items(text)
+    return items(text)
 
 
 def _vapid_key(value: SecretStr) -> SecretStr:
@@ -191,7 +191,14 @@ def _with_scheme(*schemes: str) -> Callable[[SecretStr], SecretStr]:
     return check
 
 
-Names = Annotated[tuple[str, ...], BeforeValidator(_items)]
+def _each_postgres(value: SecretStr) -> SecretStr:
+    for url in items(value.get_secret_value()):
+        if url.partition("://")[0] not in ("postgresql", "postgres"):
+            raise ValueError("must be URLs that begin with postgresql://, comma separated")
+    return value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(items)]
 Networks = Annotated[tuple[str, ...], BeforeValidator(_networks)]
 VapidKey = Annotated[SecretStr, AfterValidator(_vapid_key)]
 Contact = Annotated[str, AfterValidator(_contact)]
@@ -206,6 +213,7 @@ Cron = Annotated[str, AfterValidator(_cron)]
 TimeZone = Annotated[str, AfterValidator(_time_zone)]
 StrongSecret = Annotated[SecretStr, AfterValidator(_long_enough)]
 PostgresUrl = Annotated[SecretStr, AfterValidator(_with_scheme("postgresql", "postgres"))]
+PostgresUrls = Annotated[SecretStr, AfterValidator(_each_postgres)]
 SmtpUrl = Annotated[SecretStr, AfterValidator(_with_scheme("smtp", "smtps"))]
 
 

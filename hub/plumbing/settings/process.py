@@ -19,10 +19,12 @@ from hub.plumbing.settings.parsing import (
     Origins,
     Part,
     PostgresUrl,
+    PostgresUrls,
     Seconds,
     StrongSecret,
     by_environment,
     env,
+    items,
 )
 from hub.plumbing.settings.redis_address import MASTER, RedisAddress, RedisUrl
 from protocol.tokens import ALGORITHMS, LONGEST_LIFE_S, TokenKeys
@@ -177,6 +179,18 @@ class Database(Part):
     pool_idle_timeout_ms: int = env("DB_POOL_IDLE_TIMEOUT", 30000, "ms", ge=1)
     connect_timeout_ms: int = env("DB_CONNECT_TIMEOUT", 2000, "ms", ge=1)
     statement_timeout_ms: int = env("DB_STATEMENT_TIMEOUT", 30000, "ms", ge=1)
+    log_queries: bool = env(
+        "DB_LOG_QUERIES",
+        by_environment(development=True, test=False, staging=False, production=False),
+        "true in development; at level debug, without values",
+    )
+    replica_urls: PostgresUrls | None = env(
+        "DATABASE_REPLICA_URLS", None, "comma separated; for reads that may lag"
+    )
+    replica_pool_min: int = env("DB_REPLICA_POOL_MIN", 3, "of each replica", ge=0)
+    replica_pool_max: int = env("DB_REPLICA_POOL_MAX", 30, "of each replica", ge=1)
+    replica_idle_timeout_ms: int = env("DB_REPLICA_IDLE_TIMEOUT", 60000, "ms", ge=1)
+    replica_statement_timeout_ms: int = env("DB_REPLICA_STATEMENT_TIMEOUT", 15000, "ms", ge=1)
     default_region: str = env("DEFAULT_REGION", "jeju", "region of who has none; not read yet")
 
     @field_validator("db_password")
@@ -195,6 +209,18 @@ class Database(Part):
         if value < info.data.get("pool_min", 0):
             raise ValueError("must not be under DB_POOL_MIN")
         return value
+
+    @field_validator("replica_pool_max")
+    @classmethod
+    def _replica_room(cls, value: int, info: ValidationInfo) -> int:
+        if value < info.data.get("replica_pool_min", 0):
+            raise ValueError("must not be under DB_REPLICA_POOL_MIN")
+        return value
+
+    @property
+    def replica_dsns(self) -> tuple[str, ...]:
+        """URLs of the replicas, with their passwords."""
+        return items(self.replica_urls.get_secret_value()) if self.replica_urls else ()
 
     @property
     def dsn(self) -> str | None:

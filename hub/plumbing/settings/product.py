@@ -25,6 +25,7 @@ from hub.plumbing.settings.parsing import (
     Waves,
     env,
 )
+from hub.plumbing.settings.redis_address import RedisUrl
 from protocol.jobs import QUEUES, QueueRow
 from protocol.web_push import BROWSERS_HOSTS
 
@@ -207,6 +208,16 @@ class Retention(Part):
     events: int = env("RETENTION_EVENTS", 90, "days", ge=1)
     keys: int = env("RETENTION_KEYS", 1, "days; Idempotency-Key, clientMessageId", ge=1)
     outbox: int = env("RETENTION_OUTBOX", 1, "days after publishing", ge=1)
+
+
+class Cached(Part):
+    """What is kept of reads, and where."""
+
+    url: RedisUrl | None = env(
+        "REDIS_CACHE_URL", None, "a Redis of its own for what is cached; else REDIS_URL"
+    )
+    l1_ttl_s: float = env("CACHE_L1_TTL", 60, "s in a process's memory, at most", gt=0)
+    l2_ttl_s: float = env("CACHE_L2_TTL", 3600, "s in Redis, where nothing shorter is said", gt=0)
 
 
 class Channels(Part):

@@ -20,7 +20,7 @@ from pydantic.fields import FieldInfo
 
 from hub.plumbing.settings.parsing import Environment, Part
 from hub.plumbing.settings.process import Auth, Database, Process, Redis, Web
-from hub.plumbing.settings.product import Channels, Jobs, Questions, Retention, Sockets
+from hub.plumbing.settings.product import Cached, Channels, Jobs, Questions, Retention, Sockets
 
 NEEDED = (
     ("DATABASE_URL", "DB_HOST"),
@@ -68,6 +68,7 @@ class Settings:
     questions: Questions
     jobs: Jobs
     retention: Retention
+    cached: Cached
     channels: Channels
     given: frozenset[str]
 

@@ -7,7 +7,7 @@ Rows of one key go out in order of id.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -49,6 +49,10 @@ for other services."""
 
 Publish = Callable[[Sequence[Told]], Awaitable[None]]
 """Hands messages to Redis in order. Raises when Redis did not take them."""
+
+
+Invalidate = Callable[[Iterable[str]], Awaitable[None]]
+"""Says that what is cached under these names has changed. Raises nothing."""
 
 
 class Epochs(Protocol):
@@ -111,11 +115,16 @@ class Change:
     event_id: UUID | None = None
     told: list[tuple[str, Told]] = field(default_factory=list)
     jobs: list[Job] = field(default_factory=list)
+    stale: dict[str, None] = field(default_factory=dict)
     left: list[tuple[str, Told]] = field(default_factory=list)
 
     def tell(self, key: str, *told: Told) -> None:
         """Add messages; those of one `key` (a question, a person) keep their order."""
         self.told.extend((key, one) for one in told)
+
+    def invalidate(self, *names: str) -> None:
+        """What is cached under these names is not so any more (hub.plumbing.stores.cache)."""
+        self.stale.update(dict.fromkeys(names))
 
     def leave(self, key: str, *told: Told) -> None:
         """Messages that nobody waits for: the sweeper publishes them, a batch at a time. No message
@@ -151,12 +160,14 @@ class Outbox:
         clock: Clock,
         epochs: Epochs | None = None,
         replay_s: float = 10.0,
+        invalidate: Invalidate | None = None,
     ) -> None:
         self._pool = pool
         self._publish = publish
         self._clock = clock
         self._epochs = epochs
         self._replay = timedelta(seconds=replay_s)
+        self._invalidate = invalidate
         self._failing = Lasting(log, "outbox.publish_failed", "outbox.publishes_again")
 
     @asynccontextmanager
@@ -172,6 +183,8 @@ class Outbox:
                 yield change
                 ids = await self._write(change)
                 await enqueue(conn, change.jobs)
+            if change.stale and self._invalidate:
+                await self._invalidate(change.stale)
             if ids:
                 await self._publish_own(conn, ids, [told for _, told in change.told])
 

@@ -15,6 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
 import orjson
+import structlog
 from asyncpg.pool import PoolConnectionProxy
 
 from hub.plumbing.telemetry.metrics import DB_POOL, DB_QUERY_DURATION
@@ -42,6 +43,9 @@ AWAY = (
 """What says that Postgres is away, whatever the statement was."""
 
 
+log = structlog.get_logger(__name__)
+
+
 @dataclass(frozen=True, slots=True)
 class PoolOptions:
     """Times in seconds (C32)."""
@@ -55,6 +59,8 @@ class PoolOptions:
     statement_cache: int = 100
     application_name: str = "dongne-api"
     verify: bool = False
+    read_only: bool = False
+    log_queries: bool = False
 
 
 DIAL_S: Final = 60.0
@@ -129,6 +135,18 @@ async def connect(options: PoolOptions) -> AsyncIterator[Pool]:
 
     Raises OSError or asyncpg.PostgresError when the server cannot be reached.
     """
+    pool = await open_pool(options, "primary")
+    try:
+        yield pool
+    finally:
+        await close_pool(pool)
+
+
+async def open_pool(options: PoolOptions, name: str) -> Pool:
+    """`name` is the label of its metrics. Raises OSError or asyncpg.PostgresError."""
+    said = {"application_name": options.application_name, "jit": "off"}
+    if options.read_only:
+        said["default_transaction_read_only"] = "on"
     pool = await asyncpg.create_pool(
         options.url,
         min_size=options.min_size,
@@ -138,17 +156,29 @@ async def connect(options: PoolOptions) -> AsyncIterator[Pool]:
         command_timeout=options.statement_timeout,
         statement_cache_size=options.statement_cache,
         ssl=tls(options.url, options.verify),
-        server_settings={"application_name": options.application_name, "jit": "off"},
+        server_settings=said,
+        init=_log_queries if options.log_queries else None,
     )
     assert pool is not None
-    _measure(pool)
+    _measure(pool, name)
+    return pool
+
+
+async def close_pool(pool: Pool) -> None:
     try:
-        yield pool
-    finally:
-        try:
-            await asyncio.wait_for(pool.close(), 5)
-        except TimeoutError:
-            pool.terminate()
+        await asyncio.wait_for(pool.close(), 5)
+    except TimeoutError:
+        pool.terminate()
+
+
+async def _log_queries(conn: Any) -> None:
+    """S2-152: statements without their values, and how long they took, at level debug."""
+
+    def tell(done: asyncpg.connection.LoggedQuery) -> None:
+        error = type(done.exception).__name__ if done.exception else None
+        log.debug("query", statement=done.query, ms=round(done.elapsed * 1000, 2), error=error)
+
+    conn.add_query_logger(tell)
 
 
 @asynccontextmanager
@@ -176,10 +206,10 @@ async def acquire(pool: Pool, verb: str = "read") -> AsyncIterator[Connection]:
 _WAITING = DB_POOL.labels(pool="primary", state="waiting")
 
 
-def _measure(pool: Pool) -> None:
+def _measure(pool: Pool, name: str) -> None:
     """S2-126, read at each scrape."""
-    DB_POOL.labels(pool="primary", state="total").set_function(pool.get_size)
-    DB_POOL.labels(pool="primary", state="idle").set_function(pool.get_idle_size)
+    DB_POOL.labels(pool=name, state="total").set_function(pool.get_size)
+    DB_POOL.labels(pool=name, state="idle").set_function(pool.get_idle_size)
 
 
 def to_json(value: Any) -> str:

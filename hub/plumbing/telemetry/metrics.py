@@ -110,6 +110,18 @@ DB_QUERY_DURATION = Histogram(
     registry=REGISTRY,
 )
 
+REPLICA_FALLBACKS = Counter(
+    "replica_fallbacks_total",
+    "Reads that a replica did not answer and another server did.",
+    registry=REGISTRY,
+)
+CACHE_READS = Counter(
+    "cache_reads_total",
+    "Reads by what is cached and where it was: memory, redis, miss (S2-009).",
+    ["family", "outcome"],
+    registry=REGISTRY,
+)
+
 # Outbox, jobs, providers
 
 OUTBOX_UNPUBLISHED = Gauge(

@@ -60,7 +60,9 @@ def test_any_secret_may_come_from_a_file(name: str, tmp_path: Path) -> None:
     values = {
         "DATABASE_URL": "postgres://file/x",
         "DATABASE_DIRECT_URL": "postgres://file/y",
+        "DATABASE_REPLICA_URLS": "postgres://file/r,postgres://file/s",
         "REDIS_URL": "redis://file",
+        "REDIS_CACHE_URL": "redis://file/1",
         "SMTP_URL": "smtp://file",
         "VAPID_PRIVATE_KEY": VAPID_KEY,
     }

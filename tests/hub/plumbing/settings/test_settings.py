@@ -352,8 +352,9 @@ BY_ENVIRONMENT = {  # the table's words; the values themselves are tested above
     "HOST": "127.0.0.1 in development and 0.0.0.0 elsewhere",
     "DB_POOL_MIN": "2 or 5",
     "DB_POOL_MAX": "5/10/20",
+    "DB_LOG_QUERIES": "true in development",
 }
-FALLS_BACK = {"DATABASE_DIRECT_URL": "DATABASE_URL"}
+FALLS_BACK = {"DATABASE_DIRECT_URL": "DATABASE_URL", "REDIS_CACHE_URL": "same as REDIS_URL"}
 IN_WORDS = {"WEBPUSH_HOSTS": "the browsers' push services"}
 
 

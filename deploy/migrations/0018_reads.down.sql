@@ -1,0 +1,14 @@
+DROP INDEX questions_recent;
+DROP INDEX questions_urgent_waiting;
+DROP INDEX questions_popular;
+DROP INDEX questions_region_newest;
+DROP INDEX questions_newest;
+DROP INDEX questions_tag_words;
+DROP INDEX questions_words;
+DROP FUNCTION wanted_grams(text[]);
+DROP FUNCTION search_grams(text[]);
+DROP FUNCTION search_grams(text);
+DROP FUNCTION search_form(text);
+DROP TABLE question_likes;
+ALTER TABLE questions DROP COLUMN edited_at;
+ALTER TABLE questions DROP COLUMN like_count;

@@ -1,0 +1,40 @@
+"""Search, and what is used most."""
+
+from typing import Literal
+
+from protocol.events.places import TagCount
+from protocol.normal import code_of, words_of
+from protocol.payload import Code, Message, Request
+from protocol.rest.paging import Pagination
+from protocol.rest.questions import Page, Question, Words
+
+
+class SearchQuery(Request):
+    """`kind`: only one of both; by default questions and hashtags."""
+
+    q: Words
+    region: Code | None = None
+    kind: Literal["questions", "tags"] | None = None
+    page: Page = 1
+
+    def __post_init__(self) -> None:
+        self.q = " ".join(words_of(self.q))
+        self.region = code_of(self.region)
+
+
+class Found(Message):
+    questions: tuple[Question, ...]
+    tags: tuple[TagCount, ...]
+    pagination: Pagination
+
+
+class TrendingQuery(Request):
+    region: Code | None = None
+
+    def __post_init__(self) -> None:
+        self.region = code_of(self.region)
+
+
+class Trending(Message):
+    trending_tags: tuple[TagCount, ...]
+    window: str
