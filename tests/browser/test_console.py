@@ -37,12 +37,14 @@ async def test_asked_answered_accepted_on_one_page(open_console: OpenConsole) ->
     await traveller.unread_is(1)
     await nearby.question_is("answered")
     await expect(nearby.node.locator(".reply")).to_be_hidden()
+    for phone in (near, nearby):  # what was answered is retracted, and nothing to read any more
+        await phone.unread_is(0)
 
     await traveller.accept()
     await near.sees(".answers .chip", "채택됨")
     await near.sees(".note", "+10")
     await expect(near.node.locator(".points")).to_have_text("10")
-    await near.unread_is(2)
+    await near.unread_is(1)
     await expect(far.node.locator(".question")).to_have_count(0)
 
 
