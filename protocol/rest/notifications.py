@@ -10,8 +10,12 @@ from protocol.normal import code_of
 from protocol.payload import Code, Id, Ids, Message, Moment, Request, Title
 from protocol.rest.paging import PageQuery
 
+ChannelName = Literal["socket", "push", "email", "kakao"]
+
 
 class Notify(Request):
+    """`channels`: none is every one. The inbox has it in any case; `socket` tells the screens."""
+
     kind: Code
     title: Title
     body: Annotated[str, Meta(min_length=1, max_length=2000)]
@@ -19,6 +23,7 @@ class Notify(Request):
     user_ids: Annotated[tuple[Id, ...], Meta(max_length=1000)] = ()
     data: dict[str, Any] = msgspec.field(default_factory=dict)
     priority: Literal["high", "medium", "low"] = "medium"
+    channels: Annotated[tuple[ChannelName, ...], Meta(max_length=4)] = ()
     dedup_key: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
     expires_at: Moment | None = None
 

@@ -10,7 +10,10 @@ import msgspec
 import pytest
 
 from hub.domain.context import Domain
+from hub.domain.notifications import notices
+from hub.domain.people.sessions import ALL_SCOPES, Service
 from hub.domain.rules.quiet import HOME
+from protocol.rest.notifications import ChannelName, Notify
 from protocol.rest.questions import Ask
 from tests import verbs
 from tests.fakes.fcm import FakeFcm
@@ -234,3 +237,33 @@ async def test_an_answer_between_people_apart_is_told_to_nobody_of_them(
     told = [msgspec.msgpack.decode(row["payload"])["emit"] for row in payloads]
     (created,) = [one for one in told if one["event"] == "answer:created"]
     assert created["except_rooms"] == ["user:chan", "user:mina"]
+
+
+@pytest.mark.parametrize(
+    ("channels", "told", "announced"),
+    [
+        ((), ["push", "email"], True),
+        (("email",), ["email"], False),
+        (("socket", "push"), ["push"], True),
+        (("socket",), [], True),
+    ],
+)
+async def test_a_service_chooses_the_channels_of_what_it_tells(
+    shift: Shift, fcm: FakeFcm, channels: tuple[ChannelName, ...], told: list[str], announced: bool
+) -> None:
+    """The inbox has it in any case."""
+    d = shift.desk.domain
+    await add_person(d, "bora")
+    service = Service("shop", frozenset(ALL_SCOPES), (), (), 1000, 10_000)
+    form = Notify(kind="sale", title="세일", body="오늘만", user_id="bora", channels=channels)
+    async with d.outbox.change() as change:
+        await notices.tell(d, change, service, form)
+    await shift.advance(700)
+    rows = await deliveries(d)
+    assert sorted(channel for channel, status, _ in rows if status == "sent") == sorted(told)
+    assert {reason for _, status, reason in rows if status != "sent"} <= {"channel_off"}
+    assert len(rung(fcm)) == ("push" in told)
+    payloads = await d.pool.fetch("SELECT payload FROM outbox WHERE kind = 'emit'")
+    events = {msgspec.msgpack.decode(row["payload"])["emit"]["event"] for row in payloads}
+    assert ("notification:new" in events) is announced
+    assert await d.pool.fetchval("SELECT unread FROM inbox_heads WHERE user_id = 'bora'") == 1

@@ -127,6 +127,7 @@ class Case:
             comparison_key(self.email or ""),
         )
         assert row is not None
+        chosen = self.notification.chosen
         there = {
             Needs.DEVICE: row["device"],
             Needs.ADDRESS: bool(self.email),
@@ -134,7 +135,7 @@ class Case:
         }
         return {
             channel: Reach(
-                on=channel in self.switched_on,
+                on=channel in self.switched_on and channel in (chosen or CHANNELS),
                 there=there[CHANNELS[channel].needs],
                 suppressed=CHANNELS[channel].needs is Needs.ADDRESS and row["suppressed"],
             )

@@ -4,7 +4,7 @@ from hub.domain.context import Domain
 from hub.domain.notifications.writing import News, notify
 from hub.domain.people import members
 from hub.domain.people.sessions import Service
-from hub.domain.rules.kinds import kind_of
+from hub.domain.rules.kinds import Channel, kind_of
 from hub.plumbing.stores.outbox import Change
 from protocol.errors import invalid
 from protocol.rest.notifications import Accepted, Notify
@@ -44,5 +44,6 @@ def _news(form: Notify, user_id: str) -> News:
         data=form.data,
         dedup_key=form.dedup_key,
         expires_at=form.expires_at,
-        announce=True,
+        announce=not form.channels or Channel.SOCKET in form.channels,
+        channels=tuple(Channel(name) for name in form.channels) or None,
     )

@@ -16,6 +16,7 @@ from protocol.texts import render_push
 class Notification:
     """`kind_name` is what it is called, our own name or a service's; `words`: what title and body
     were made of (protocol.texts), None where a service wrote them.
+    `chosen`: the channels that a service wants, None: all of its kind.
     """
 
     id: UUID
@@ -36,6 +37,7 @@ class Notification:
     retracted_at: datetime | None
     expires_at: datetime | None
     words: Mapping[str, str | int] | None
+    chosen: frozenset[str] | None
 
     @classmethod
     def of(cls, row: Row) -> "Notification":
@@ -59,6 +61,7 @@ class Notification:
             retracted_at=row["retracted_at"],
             expires_at=row["expires_at"],
             words=None if words is None else from_json(words),
+            chosen=None if row["channels"] is None else frozenset(row["channels"]),
         )
 
     @property

@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 
 from hub.domain.context import Domain
 from hub.domain.notifications.inbox import tell_unread
-from hub.domain.rules.kinds import KINDS, Kind, Priority, kind_of
+from hub.domain.rules.kinds import KINDS, Channel, Kind, Priority, kind_of
 from hub.plumbing.stores.outbox import Change
 from hub.plumbing.stores.postgres import Connection, to_json
 from hub.plumbing.telemetry.metrics import NOTIFICATIONS, UNKNOWN
@@ -30,6 +30,7 @@ DEDUP_FOR: Final = timedelta(days=7)
 class News:
     """What one person is to be told. `announce`: also as `notification:new` on their sockets;
     `words`: what title and body were made of (protocol.texts), None: a service wrote them.
+    `channels`: those that a service chose, None: all of the kind.
     """
 
     user_id: str
@@ -44,6 +45,7 @@ class News:
     expires_at: datetime | None = None
     announce: bool = False
     words: Mapping[str, str | int] | None = None
+    channels: tuple[Channel, ...] | None = None
 
     @classmethod
     def of_ours(
@@ -140,8 +142,8 @@ async def _advance(conn: Connection, users: Sequence[str], *, unread: int) -> di
 async def _insert(change: Change, written: Sequence[Written]) -> None:
     await change.conn.executemany(
         "INSERT INTO notifications (id, created_at, user_id, kind, priority, title, body, data,"
-        " event_id, question_id, answer_id, seq, expires_at, words)"
-        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+        " event_id, question_id, answer_id, seq, expires_at, words, channels)"
+        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
         [
             (
                 one.id,
@@ -158,6 +160,7 @@ async def _insert(change: Change, written: Sequence[Written]) -> None:
                 one.seq,
                 one.news.expires_at,
                 None if one.news.words is None else to_json(dict(one.news.words)),
+                one.news.channels,
             )
             for one in written
         ],
