@@ -89,6 +89,7 @@ def run(scenario: str, kinds: list[str], reps: int) -> Rows:
             command += ["--reps", str(reps), "--json", str(results)]
             command += ["--client-cpu", "1" if (os.cpu_count() or 1) > 1 else "0"]
             command += ["--kinds", str(HERE / "kinds.json")]
+            _write_people(Path(folder, "people"))
             environment = _environment(Path(folder))
             asyncio.run(_measure(command, environment, Path(folder), "hub" in kinds))
             for line in results.read_text().splitlines() if results.exists() else ():
@@ -108,7 +109,6 @@ async def _measure(
         subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
         return
     folder.chmod(0o711)  # root lends the server to another user
-    _write_people(folder / "people")
     own = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {max(own)})  # what is started now stays off the measured processor
     server = Postgres(folder / "postgres", durable=False)
@@ -125,7 +125,7 @@ async def _measure(
         )
         await conn.execute("ANALYZE")
         await conn.close()
-        environment |= {"BENCH_DATABASE_URL": url, "BENCH_PEOPLE": str(folder / "people")}
+        environment |= {"BENCH_DATABASE_URL": url}
         subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
     finally:
         os.sched_setaffinity(0, own)
@@ -148,7 +148,7 @@ def _environment(folder: Path) -> dict[str, str]:
         (folder / "redis-server").symlink_to(find_valkey(account(), "wheel").path)
         path = f"{folder}{os.pathsep}{path}"
     own = {"PATH": path, "BENCH_PYTHON": sys.executable, "NODE_PATH": str(PEERS)}
-    return {**os.environ, **own}
+    return {**os.environ, **own, "BENCH_PEOPLE": str(folder / "people")}
 
 
 def median(rows: Rows, kind: str, figure: Figure) -> float:

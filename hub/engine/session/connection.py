@@ -62,7 +62,7 @@ class Connection(Incoming):
         # The address for which it counts as a connection of this door.
         self._counted = counted
         # The request that opened it, where handlers want to read it.
-        self._environ: Mapping[str, Any] = {}
+        self._environ: Mapping[str, Any] | None = None
         # The polling session, while it is probed.
         self._predecessor: Predecessor | None = None
         # What waits behind a full socket, in the order in which it will go out.
@@ -70,9 +70,11 @@ class Connection(Incoming):
 
     # How it opens.
 
-    def open(self, sid: str, environ: Mapping[str, Any], response: bytes, hear: Hear) -> None:
+    def open(
+        self, sid: str, environ: Mapping[str, Any] | None, response: bytes, hear: Hear
+    ) -> None:
         """The handshake was accepted: this is now an Engine.IO session. `environ` is the request
-        where handlers may read it, and empty elsewhere."""
+        where handlers may read it, and None elsewhere."""
         self.sid = sid
         self._environ = environ
         self.start_clock()  # the time to CONNECT runs since the transport was made
@@ -259,7 +261,8 @@ class Connection(Incoming):
 
     @property
     def environ(self) -> Mapping[str, Any]:
-        return self._environ or {"REMOTE_ADDR": self.address}
+        # never asked whether it is empty: that would read the head of every session
+        return {"REMOTE_ADDR": self.address} if self._environ is None else self._environ
 
     def _sort(self) -> None:
         raw = self.fd >= 0 and self.codec == 0

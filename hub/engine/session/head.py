@@ -210,7 +210,7 @@ class Head(asyncio.Protocol):
         if refusal is not None:  # below Socket.IO, so that stock clients come back by themselves
             self._answer(503, headers=b"Retry-After: %d\r\n" % refusal.retry_after)
             return
-        environ: Mapping[str, Any] = {}
+        environ: Mapping[str, Any] | None = None
         if book.options.keep_request:
             environ = Environ(head, address, scheme_of(headers, self.transport, hops))
         connection = self._websocket(route)

@@ -84,7 +84,7 @@ async def _ours(chunks: list[bytes]) -> tuple[list[str | bytes], int | None, boo
     connection.address = "a"
     recorder = Recorder(connection)
     book.sessions["sid"] = connection
-    connection.open("sid", {}, b"", lambda _: recorder)
+    connection.open("sid", None, b"", lambda _: recorder)
     transport.written = b""  # without the OPEN packet
     for chunk in chunks:
         connection.data_received(chunk)
