@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import structlog
 import uvloop
 
-from hub.plumbing.life.waiting import ended_before
+from hub.plumbing.life.waiting import asked_to_end, ended_before
 from hub.plumbing.settings.settings import Settings
 from hub.plumbing.telemetry.logs import configure
 from hub.plumbing.telemetry.metrics import BACKGROUND_FAILURES
@@ -32,6 +32,10 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 GRACE_S = 1.0
 """After the time is up: what the watchdog leaves for the last log lines."""
+
+
+CANCEL_AGAIN_S = 1.0
+"""A task that cleans up for longer is disturbed in that."""
 
 
 class Lifecycle:
@@ -96,7 +100,7 @@ class Lifecycle:
                 self.failed = True
                 log.exception("a part did not stop cleanly", part=name)
             except asyncio.CancelledError:
-                if _asked_to_end():
+                if asked_to_end():
                     raise
                 log.debug("a part was cancelled while it stopped", part=name)
             self._steps.remove((name, stop))
@@ -107,15 +111,11 @@ class Lifecycle:
         return [name for name, _ in reversed(self._steps)]
 
 
-def _asked_to_end() -> bool:
-    """Whether this task itself is cancelled, and not something it waited for."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
-
-
 async def _cancelled(task: asyncio.Task[Any]) -> None:
-    task.cancel()
-    await asyncio.wait([task])
+    """Again where the first time was taken for something else (`asked_to_end`)."""
+    while not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=CANCEL_AGAIN_S)
 
 
 class _Watchdog:

@@ -18,6 +18,16 @@ async def ended_before(task: asyncio.Future[Any], event: asyncio.Event) -> bool:
     return task.done()
 
 
+def asked_to_end() -> bool:
+    """Whether this task itself is cancelled, and not something it waited for.
+
+    Libraries take a cancellation for the end of a time-out of their own that is over in the same
+    moment (redis-py asks its sockets with one of 0 s): a loop around them must ask.
+    """
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
 def backoff_s(
     failures: int, first_s: float, longest_s: float, *, factor: float = 2.0, spread: float = 0.5
 ) -> float:

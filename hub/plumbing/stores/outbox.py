@@ -20,6 +20,7 @@ from asyncpg import Record
 
 from hub.plumbing.life.clock import Clock
 from hub.plumbing.life.lasting import Lasting
+from hub.plumbing.life.waiting import asked_to_end
 from hub.plumbing.stores.postgres import AWAY, Connection, Pool, acquire
 from hub.plumbing.telemetry.metrics import (
     OUTBOX_DROPPED,
@@ -360,8 +361,7 @@ async def run_sweeper(outbox: Outbox, pool: Pool, *, poll_s: float = 1.0) -> Non
                     if not conn.is_closed():
                         await conn.remove_listener(OUTBOX_CHANNEL, wake)
         except AWAY as error:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():  # on a lost connection the way out fails too
+            if asked_to_end():  # on a lost connection the way out fails too
                 raise asyncio.CancelledError from None
             waits.seen(error=type(error).__name__)
             await asyncio.sleep(poll_s)

@@ -357,3 +357,25 @@ async def test_a_failure_is_seen_by_whoever_waits_for_the_end() -> None:
         await life.stopping.wait()
     assert life.failed
     await life.close()
+
+
+async def test_who_takes_a_cancellation_for_something_else_is_cancelled_again() -> None:
+    taken = 0
+
+    async def deaf_once() -> None:
+        nonlocal taken
+        while True:
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                taken += 1
+                if taken > 1:
+                    raise
+
+    life = Lifecycle()
+    life.spawn("one", deaf_once())
+    await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        await life.close()
+    assert taken == 2
+    assert not life.failed
