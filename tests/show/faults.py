@@ -141,6 +141,8 @@ def _cases(marked: str, *arguments: str) -> list[ElementTree.Element]:
                 "-m",
                 marked,
                 f"--junitxml={report}",
+                "-o",
+                "junit_family=xunit1",  # the one that holds what a test has seen
                 *arguments,
             ],
             cwd=ROOT,
