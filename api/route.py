@@ -108,8 +108,8 @@ def row(
         path=PREFIX + path,
         auth=auth,
         rate=rate,
-        summary=(getdoc(handler) or "").partition("\n")[0].rstrip("."),
-        tag=handler.__module__.rpartition(".")[2].replace("_", " "),
+        summary=_summary(handler),
+        tag=_chapter(handler),
         status=204 if answer is None else status,
         body=body,
         query=query,
@@ -122,6 +122,14 @@ def row(
     )
 
 
+def _summary(handler: Handler) -> str:
+    return (getdoc(handler) or "").partition("\n")[0].rstrip(".")
+
+
+def _chapter(handler: Handler) -> str:
+    return handler.__module__.rpartition(".")[2].replace("_", " ")
+
+
 def html(method: Method, path: str, auth: Auth, rate: Rate, handler: Handler) -> Route:
     """A page of the API's own; `path` stands behind the prefix."""
     return Route(
@@ -129,8 +137,8 @@ def html(method: Method, path: str, auth: Auth, rate: Rate, handler: Handler) ->
         path=PREFIX + path,
         auth=auth,
         rate=rate,
-        summary=(getdoc(handler) or "").partition("\n")[0].rstrip("."),
-        tag=handler.__module__.rpartition(".")[2].replace("_", " "),
+        summary=_summary(handler),
+        tag=_chapter(handler),
         media=("text/html",),
         handler=handler,
     )

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from functools import cache
 from math import isfinite
 from typing import Annotated, Any, Final, TypeVar, get_args
+from uuid import UUID
 
 import msgspec
 from msgspec import Meta, inspect
@@ -110,6 +111,14 @@ def moments_of(form: type) -> tuple[str, ...]:
 
 def _holds_a_time(kind: Any) -> bool:
     return kind is datetime or any(_holds_a_time(part) for part in get_args(kind))
+
+
+def uuid_of(text: str) -> UUID | None:
+    """None for what is no id of ours; others give theirs as they like."""
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
 
 
 def in_utc(moment: datetime) -> datetime:

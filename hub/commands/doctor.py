@@ -20,6 +20,9 @@ from yarl import URL
 EVERY_S: Final = 10.0
 """How long one answer may take."""
 
+ALONE: Final = {"Connection": "close"}
+"""With a request after which the next one is balanced anew."""
+
 TRIES: Final = 6
 """Requests of one session, each on a connection of its own: with two nodes and a proxy that
 forgets, one of 64 walks would see all of them arrive."""
@@ -55,9 +58,6 @@ class Path:
     def transport(self) -> URL:
         return self.url / "socket.io" / ""
 
-    def headers(self) -> Mapping[str, str]:
-        return {"Connection": "close"}  # the next request is balanced anew
-
 
 Check = Callable[[Path], Awaitable[str]]
 
@@ -74,7 +74,7 @@ async def ready(path: Path) -> str:
 
 async def _open_polling(path: Path) -> str:
     query = {"EIO": "4", "transport": "polling"}
-    async with path.http.get(path.transport.with_query(query), headers=path.headers()) as answer:
+    async with path.http.get(path.transport.with_query(query), headers=ALONE) as answer:
         text = await answer.text()
     if answer.status != 200 or not text.startswith("0{"):
         raise Broken(
@@ -96,7 +96,7 @@ async def sticky(path: Path) -> str:
     url = path.transport.with_query({"EIO": "4", "transport": "polling", "sid": sid})
     arrived = 0
     for _ in range(TRIES):
-        async with path.http.post(url, data="3", headers=path.headers()) as answer:
+        async with path.http.post(url, data="3", headers=ALONE) as answer:
             arrived += answer.status == 200
     if arrived < TRIES:
         raise Broken(

@@ -24,6 +24,7 @@ from protocol.events.chat import (
     ChatSent,
 )
 from protocol.names import CHAT, chat_room, user_room
+from protocol.payload import uuid_of
 
 RECENT: Final = 50
 """Messages given with a join."""
@@ -155,7 +156,7 @@ async def _known(conn: Connection, user_id: str, room: str, client_message_id: s
 
 async def delete(d: Domain, change: Change, admin: str, room_id: str, message_id: str) -> None:
     """Take a message back; again does nothing. Raises NOT_FOUND."""
-    room, id, now = chat_room(room_id), _row_of(message_id), d.now()
+    room, id, now = chat_room(room_id), uuid_of(message_id), d.now()
     known = await change.conn.fetchrow(
         "SELECT deleted_at FROM room_messages WHERE id = $1 AND room = $2 FOR UPDATE", id, room
     )
@@ -232,7 +233,7 @@ async def _last(conn: Connection, user_id: str, room: str, limit: int) -> Sequen
 async def _before(
     conn: Connection, user_id: str, room: str, before: str, limit: int
 ) -> Sequence[Row]:
-    id = _row_of(before)
+    id = uuid_of(before)
     at: datetime | None = await conn.fetchval(
         "SELECT created_at FROM room_messages WHERE id = $1 AND room = $2", id, room
     )
@@ -268,14 +269,6 @@ def _banned() -> Exception:
 def _key(id: UUID) -> str:
     """Of the outbox: a deletion goes out after its message."""
     return f"message:{id}"
-
-
-def _row_of(message_id: str) -> UUID | None:
-    """None for what is no id of ours."""
-    try:
-        return UUID(message_id)
-    except ValueError:
-        return None
 
 
 async def deaf_to(d: Domain, user_id: str) -> tuple[str, ...]:

@@ -2,13 +2,14 @@
 
 from datetime import datetime
 from typing import Final
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 from hub.domain.context import Domain
 from hub.domain.people import members
 from hub.plumbing.stores.outbox import Change
 from hub.plumbing.stores.postgres import Row, acquire
 from protocol.errors import not_found
+from protocol.payload import uuid_of
 from protocol.rest.reports import Report, Reported, ReportRequest, Reports, ReportsQuery
 
 _SUBJECTS: Final = {
@@ -24,7 +25,10 @@ async def report(d: Domain, change: Change, user_id: str, form: ReportRequest) -
     """Keep a report. Raises NOT_FOUND for what is not there."""
     subject, id = form.id, uuid4()
     if form.kind == "message":
-        subject = str(_row_of(form.id, "message"))
+        message_id = uuid_of(form.id)
+        if message_id is None:
+            raise not_found("message")
+        subject = str(message_id)
     if await change.conn.fetchrow(_SUBJECTS[form.kind], subject) is None:
         raise not_found(form.kind)
     await members.ensure(change.conn, user_id)
@@ -46,8 +50,8 @@ async def page(d: Domain, query: ReportsQuery) -> Reports:
     state = "IS NOT NULL" if query.closed else "IS NULL"
     async with acquire(d.pool) as conn:
         at: datetime | None = None
-        after = _row_of(query.after, "report") if query.after is not None else None
-        if after is not None:
+        after = uuid_of(query.after) if query.after is not None else None
+        if query.after is not None:
             at = await conn.fetchval("SELECT created_at FROM reports WHERE id = $1", after)
             if at is None:
                 raise not_found("report")
@@ -68,21 +72,13 @@ async def close(d: Domain, change: Change, admin: str, id: str) -> Report:
     row = await change.conn.fetchrow(
         "UPDATE reports SET closed_by = CASE WHEN closed_at IS NULL THEN $2 ELSE closed_by END,"
         " closed_at = coalesce(closed_at, $3) WHERE id = $1 RETURNING *",
-        _row_of(id, "report"),
+        uuid_of(id),
         admin,
         d.now(),
     )
     if row is None:
         raise not_found("report")
     return _shown(row)
-
-
-def _row_of(id: str, what: str) -> UUID:
-    """Raises NOT_FOUND for what is no id of ours."""
-    try:
-        return UUID(id)
-    except ValueError:
-        raise not_found(what) from None
 
 
 def _shown(row: Row) -> Report:

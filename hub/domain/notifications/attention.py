@@ -18,6 +18,7 @@ from protocol.events import emit
 from protocol.events.inbox import NotificationUpdated
 from protocol.jobs import attended_job
 from protocol.names import user_room
+from protocol.payload import uuid_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,10 +239,4 @@ async def about_questions(change: Change, user_id: str, question_ids: Sequence[s
 
 def _uuids(ids: Sequence[str]) -> list[UUID]:
     """Those that are ids of ours; the others are ignored like somebody else's."""
-    found = []
-    for id in ids:
-        try:
-            found.append(UUID(id))
-        except ValueError:
-            continue
-    return found
+    return [found for id in ids if (found := uuid_of(id)) is not None]

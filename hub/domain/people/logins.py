@@ -18,6 +18,7 @@ from hub.plumbing.stores.outbox import Change
 from hub.plumbing.stores.postgres import Connection, Row
 from hub.plumbing.telemetry.metrics import REFRESH_REUSED
 from protocol.errors import Code, HubError, conflict, forbidden
+from protocol.payload import uuid_of
 from protocol.rest.sessions import Session, SessionRequest
 from protocol.tokens import (
     RefreshToken,
@@ -145,7 +146,7 @@ async def _families(
         "SELECT DISTINCT family_id FROM refresh_tokens WHERE user_id = $1"
         " AND (jti = $2 OR family_id = $3)",
         caller.user_id,
-        revocation.row_of(caller.jti),
+        uuid_of(caller.jti),
         refresh_token.family if refresh_token else None,
     )
     return [row["family_id"] for row in rows]

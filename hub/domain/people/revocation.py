@@ -14,6 +14,7 @@ from hub.plumbing.stores.outbox import Change
 from hub.plumbing.stores.postgres import Connection
 from protocol.errors import invalid
 from protocol.events import Revocation
+from protocol.payload import uuid_of
 from protocol.rest.sessions import RevokeRequest
 from protocol.tokens import LONGEST_LIFE_S, SKEW_S
 
@@ -85,20 +86,12 @@ async def revoke_person(
 async def revoke_token(d: Domain, change: Change, jti: str) -> None:
     """One access token, and the login it belongs to where that was ours."""
     row = await change.conn.fetchrow(
-        "SELECT user_id, family_id FROM refresh_tokens WHERE jti = $1", row_of(jti)
+        "SELECT user_id, family_id FROM refresh_tokens WHERE jti = $1", uuid_of(jti)
     )
     if row is not None:
         await lock(change.conn, row["user_id"])
         await end_login(d, change, row["family_id"], REVOKED)
     _tell(change, Revocation(reason=REVOKED, ttl_s=LONGEST_S, jtis=(jti,)))
-
-
-def row_of(jti: str) -> UUID | None:
-    """The row of a token of ours; None for a number that somebody else has given."""
-    try:
-        return UUID(jti)
-    except ValueError:
-        return None
 
 
 async def end_login(d: Domain, change: Change, family: UUID, reason: str) -> None:

@@ -112,7 +112,8 @@ class Lifecycle:
 
 
 async def _cancelled(task: asyncio.Task[Any]) -> None:
-    """Again where the first time was taken for something else (`asked_to_end`)."""
+    """Again where the first time was taken for something else: libraries take one for the end of a
+    time-out of their own that is over in the same moment (redis-py asks its sockets with 0 s)."""
     while not task.done():
         task.cancel()
         await asyncio.wait([task], timeout=CANCEL_AGAIN_S)

@@ -19,11 +19,7 @@ async def ended_before(task: asyncio.Future[Any], event: asyncio.Event) -> bool:
 
 
 def asked_to_end() -> bool:
-    """Whether this task itself is cancelled, and not something it waited for.
-
-    Libraries take a cancellation for the end of a time-out of their own that is over in the same
-    moment (redis-py asks its sockets with one of 0 s): a loop around them must ask.
-    """
+    """Whether this task itself is cancelled, and not something it waited for."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 

@@ -21,7 +21,6 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from hub.plumbing.life.lasting import Lasting
-from hub.plumbing.life.waiting import asked_to_end
 from hub.plumbing.stores.redis_client import AWAY
 from hub.plumbing.telemetry.metrics import CACHE_READS
 from protocol.names import CACHE_INVALIDATE_CHANNEL
@@ -337,8 +336,6 @@ class Cache:
             await channel.subscribe(self._channel)
             while True:
                 message = await channel.get_message(timeout=1.0)
-                if asked_to_end():
-                    raise asyncio.CancelledError
                 if message is None:
                     continue
                 if message["type"] == "subscribe":
