@@ -1,6 +1,6 @@
 """The urgent question as a protocol: what it must show."""
 
-from tests.show import Item, Verdict, crowd, reconciled
+from tests.show import Item, Verdict, answerers, crowd, reconciled
 from tests.show.main_job import pytest_passes
 
 
@@ -35,6 +35,7 @@ ITEMS = [
     Item("1b", "each rule of waves, claims and ends", rules),
     Item("4", "explain: each reason that can occur, one verdict each", explained),
     Item("4b", "explain, on 100,000 people", crowd.explained),
+    Item("5", "50 waves to 5,000 connected answerers in 165 cells", answerers.waves_to_the_last),
     Item("6", "events applied to a stale inbox give a fresh fetch", reconciled.copies),
     Item("7", "what is over or read leaves every screen within a second", taken_back),
     Item("8", "quiet hours over both changes in three zones; a digest a local day", clocks),
