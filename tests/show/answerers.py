@@ -87,8 +87,11 @@ async def one_wave(
 
 async def _rows_stand(d: Domain, question_id: str) -> float:
     """When everybody is ranked: their rows and jobs are of the same transactions."""
-    while PLACES > await d.pool.fetchval(
-        "SELECT recipients FROM urgent_waves WHERE question_id = $1 AND wave = 1", question_id
+    while (
+        await d.pool.fetchval(
+            "SELECT recipients FROM urgent_waves WHERE question_id = $1 AND wave = 1", question_id
+        )
+        < PLACES
     ):
         await asyncio.sleep(LOOK_S)
     return monotonic()
