@@ -5,7 +5,7 @@ The broadcast goes out when the wave begins; the ranking is a worker's job, whic
 are told in batches of 100.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 from uuid import NAMESPACE_URL, uuid5
@@ -30,7 +30,10 @@ from protocol.names import region_room, user_room
 
 BATCH: Final = 100
 READ: Final = 1000
-"""Candidates read at once, until the wave is full or there are no more."""
+"""Candidates read at once, until so many are read and the wave is full, or there are no more."""
+
+RING: Final = 8
+"""Cells of the first ring."""
 
 EXPLAINED: Final = 2000
 """Candidates of one wave, the first in rank, whose decision is kept."""
@@ -142,50 +145,76 @@ async def tell_audience(d: Domain, question_id: str, number: int) -> int:
     return told
 
 
+_CANDIDATES: Final = (
+    "SELECT l.user_id, c.distance_m, u.is_local_verified, u.last_active_at, p.radius_m,"
+    " p.urgent_enabled, coalesce($3 = ANY(p.muted_neighbourhoods), false) AS muted,"
+    " p.push_enabled OR p.email_enabled OR p.kakao_enabled AS reachable,"
+    " p.quiet_from, p.quiet_to, p.urgent_in_quiet, u.timezone,"
+    " l.user_id = ANY($10::text[]) AS blocked,"
+    " r.notification_id IS NOT NULL AS told_before"
+    " FROM unnest($1::bigint[], $2::float8[]) AS c (cell, distance_m)"
+    " JOIN user_locations l ON l.cell = c.cell AND l.expires_at > $5"
+    " JOIN users u ON u.id = l.user_id"
+    " JOIN notification_preferences p ON p.user_id = l.user_id"
+    " LEFT JOIN question_recipients r ON r.question_id = $4 AND r.user_id = l.user_id"
+    " WHERE l.user_id <> $6 AND u.deleted_at IS NULL"
+    " AND ($7::text IS NULL OR l.region_code = $7) AND (r.notification_id IS NULL OR r.wave < $8)"
+    " AND (c.distance_m <= least(p.radius_m, $9::float8)) = $11 AND u.is_local_verified = $12"
+    " ORDER BY c.distance_m, u.last_active_at DESC"
+)
+
+
 async def _audience(
     d: Domain, conn: Connection, question: Question, wave: Wave, places: int
 ) -> Audience:
-    """Read candidates in order of rank until the wave is full: those outside the circle cost
-    nothing, those behind the last one chosen are sorted and not read.
+    """Read candidates in order of rank until the wave is full: by rings of cells from the place
+    outwards, the verified first, and last whoever asks to be woken for what is nearer only. People
+    outside the circle cost nothing, and a dense place is full after its first ring.
     """
     assert question.place is not None
     lat, lng = question.place.lat, question.place.lng
-    cells = question.cells(wave.reach_m)
-    cursor = await conn.cursor(
-        "SELECT l.user_id, c.distance_m, u.is_local_verified, u.last_active_at, p.radius_m,"
-        " p.urgent_enabled, coalesce($3 = ANY(p.muted_neighbourhoods), false) AS muted,"
-        " p.push_enabled OR p.email_enabled OR p.kakao_enabled AS reachable,"
-        " p.quiet_from, p.quiet_to, p.urgent_in_quiet, u.timezone,"
-        " l.user_id = ANY($10::text[]) AS blocked,"
-        " r.notification_id IS NOT NULL AS told_before"
-        " FROM unnest($1::bigint[], $2::float8[]) AS c (cell, distance_m)"
-        " JOIN user_locations l ON l.cell = c.cell AND l.expires_at > $5"
-        " JOIN users u ON u.id = l.user_id"
-        " JOIN notification_preferences p ON p.user_id = l.user_id"
-        " LEFT JOIN question_recipients r ON r.question_id = $4 AND r.user_id = l.user_id"
-        " WHERE l.user_id <> $6 AND u.deleted_at IS NULL AND ($7::text IS NULL"
-        " OR l.region_code = $7) AND (r.notification_id IS NULL OR r.wave < $8)"
-        " ORDER BY c.distance_m <= least(p.radius_m, $9::float8) DESC, u.is_local_verified DESC,"
-        " c.distance_m, u.last_active_at DESC",
-        cells,
-        [geometry.distance_to_cell_m(lat, lng, cell) for cell in cells],
-        question.neighbourhood_code,
-        question.id,
-        d.now(),
-        question.user_id,
-        question.region_code if wave.radius_m is None else None,
-        wave.number,
-        wave.reach_m,
-        await blocks.apart_from(conn, question.user_id),
+    near = sorted(
+        (geometry.distance_to_cell_m(lat, lng, cell), cell) for cell in question.cells(wave.reach_m)
     )
-    audience = Audience()
-    while rows := await cursor.fetch(READ):
-        woken = await wakes.of(conn, [row["user_id"] for row in rows], d.now())
-        candidates = [_candidate(d, row, woken.get(row["user_id"], wakes.NONE)) for row in rows]
-        rank(candidates, wave.reach_m, places, audience)
-        if len(audience.chosen) >= places:
-            break
+    apart = await blocks.apart_from(conn, question.user_id)
+    audience, looked = Audience(), 0
+    for inside, verified in _GROUPS:
+        for ring in _rings(near):
+            cursor = await conn.cursor(
+                _CANDIDATES,
+                [cell for _, cell in ring],
+                [distance_m for distance_m, _ in ring],
+                question.neighbourhood_code,
+                question.id,
+                d.now(),
+                question.user_id,
+                question.region_code if wave.radius_m is None else None,
+                wave.number,
+                wave.reach_m,
+                apart,
+                inside,
+                verified,
+            )
+            while rows := await cursor.fetch(READ):
+                woken = await wakes.of(conn, [row["user_id"] for row in rows], d.now())
+                people = [_candidate(d, row, woken.get(row["user_id"], wakes.NONE)) for row in rows]
+                rank(people, wave.reach_m, places, audience)
+                looked += len(rows)
+                if looked >= READ and len(audience.chosen) >= places:
+                    return audience
     return audience
+
+
+_GROUPS: Final = ((True, True), (True, False), (False, True), (False, False))
+"""Inside the circle that somebody asks to be woken for, and a verified local: in order of rank."""
+
+
+def _rings(near: Sequence[tuple[float, int]]) -> Iterator[Sequence[tuple[float, int]]]:
+    """Each four times as many cells as the one before."""
+    begin, size = 0, RING
+    while begin < len(near):
+        yield near[begin : begin + size]
+        begin, size = begin + size, size * 4
 
 
 def _candidate(d: Domain, row: Row, woken: wakes.Wakes) -> Candidate:

@@ -226,6 +226,18 @@ async def test_a_wave_that_dies_half_way_is_gone_on_with(town: Town) -> None:
     assert (row["n"], row["counted"]) == (150, 150)
 
 
+async def test_the_first_in_rank_are_told_in_whatever_ring_of_cells_they_are(town: Town) -> None:
+    """Every third is verified, every fourth asks to be woken for what is within 500 m only."""
+    with_policy(town, waves=(PlannedWave(0, 5000),), urgent_max_recipients=9)
+    for n in reversed(range(24)):
+        town.clock.advance(1)  # of two in one cell the nearer one was here last
+        radius_m = 500 if n % 4 == 1 else 20_000
+        await town.person(f"p{n:02}", n * 0.2, verified=n % 3 == 0, radius_m=radius_m)
+    id = await town.ask()
+    verified = [f"p{n:02}" for n in (0, 3, 6, 12, 15, 18)]
+    assert sorted(await town.woken(id)) == sorted([*verified, "p01", "p02", "p04"])
+
+
 async def open_at(d: Domain, km: float) -> list[tuple[str, str]]:
     """What somebody who enters there is told: by their cell, or else by the region."""
     cell = geometry.room_of_cell(geometry.cell_of(PLACE[0] - km * KM, PLACE[1]))
