@@ -262,7 +262,7 @@ class Redis(Part):
         "ADAPTER_KEY", "socket.io", "names the adapter's channels; the same on every node"
     )
     events_stream: str = env(
-        "EVENTS_STREAM", "events", "stream of incoming domain events; not read yet"
+        "EVENTS_STREAM", "events", "stream of incoming domain events; no prefix stands before it"
     )
     recovery_window_s: int = env("RECOVERY_WINDOW", 120, "s a broken socket may come back", ge=1)
     recovery_events: int = env("RECOVERY_EVENTS", 1000, "events kept in one log", ge=1)
