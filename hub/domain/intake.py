@@ -9,7 +9,7 @@ from uuid import UUID
 import msgspec
 import structlog
 
-from hub.domain import erasure
+from hub.domain import erasure, shards
 from hub.domain.context import Domain, Known
 from hub.domain.notifications import welcome
 from hub.domain.people import members, revocation, standing
@@ -49,6 +49,14 @@ FUTURE_S: Final = 300
 
 EARLIEST: Final = datetime(2000, 1, 1, tzinfo=UTC)
 """What is older is no time of a fact, but what a program writes that has none (0001, 1970)."""
+
+OF_QUESTIONS: Final = (
+    QuestionUpdatedEvent,
+    QuestionClosedEvent,
+    AnswerCreatedEvent,
+    AnswerAcceptedEvent,
+)
+OF_PEOPLE: Final = (UserUpdated, UserDeleted, SessionRevoked)
 
 Outcome = Literal["applied", "known", "failed"]
 
@@ -218,7 +226,7 @@ async def _apply(
     try:
         async with change.savepoint():
             payload = told.read(d) if isinstance(told, Stored) else told
-            await HANDLERS[type(payload)](d, change, payload, occurred_at)
+            await _apply_where_it_belongs(d, change, event_id, payload, occurred_at)
     except Known:
         outcome = "known"
     except (*AWAY, *redis_client.AWAY):
@@ -235,6 +243,24 @@ async def _apply(
         d.now(),
     )
     return outcome
+
+
+async def _apply_where_it_belongs(
+    d: Domain, change: Change, event_id: UUID, payload: Message, at: datetime
+) -> None:
+    """What is told of a question goes where the question is; what is told of a person is known in
+    every region (design §8). Where a question that is asked belongs, asking finds out."""
+    region = None
+    if isinstance(payload, OF_QUESTIONS):
+        region = await d.shards.of_question(change.conn, payload.question_id)
+    if region is not None:
+        shards.hand_over(change, event_id, region)
+        return
+    await HANDLERS[type(payload)](d, change, payload, at)
+    if isinstance(payload, OF_PEOPLE):
+        erased = payload.user_id if isinstance(payload, UserDeleted) else None
+        for other in d.shards.urls:
+            shards.hand_over(change, event_id, other, erased)
 
 
 async def _keep_error(change: Change, event_id: UUID, error: Exception) -> None:
@@ -261,7 +287,7 @@ async def _registered(d: Domain, change: Change, event: UserRegistered, at: date
 async def _updated(d: Domain, change: Change, event: UserUpdated, at: datetime) -> None:
     """Whose region is another one now has sockets that move."""
     before = await standing.locked(d, change.conn, event.user_id)
-    await members.update(change, event, at)
+    await members.update(d, change, event, at)
     await standing.tell_move(d, change, event.user_id, before)
 
 

@@ -12,7 +12,8 @@ from hub.commands.cli import app
 from hub.domain.people.sessions import ALL_SCOPES
 from hub.domain.rooms import ROOM_KINDS
 from hub.domain.rules.reasons import Reason
-from hub.plumbing.settings.settings import Settings
+from hub.plumbing.settings.product import BROWSERS_HOSTS
+from hub.plumbing.settings.settings import UNSUPPORTED, Settings, variables
 from protocol.errors import Code
 from protocol.names import HIDDEN_ROOMS
 
@@ -102,6 +103,31 @@ def test_the_kinds_of_rooms_are_those_of_the_page() -> None:
     }
     assert set(kinds) == {*ROOM_KINDS, *HIDDEN_ROOMS}
     assert {kind for kind, never in kinds.items() if never} == set(HIDDEN_ROOMS)
+
+
+BY_ENVIRONMENT: Final = {
+    "DATABASE_DIRECT_URL": "",  # then DATABASE_URL
+    "REDIS_CACHE_URL": "",  # then REDIS_URL
+    "WEBPUSH_HOSTS": ",".join(BROWSERS_HOSTS),
+}
+"""Defaults that the page says in words, beside those that depend on the environment."""
+
+NO_VARIABLE: Final = {
+    "NAME_FILE",  # how a secret may be given
+    "QUEUE_ANALYTICS_RATE",  # the page has none: such jobs ask nobody outside
+}
+
+
+def test_every_variable_of_the_page_is_there_with_its_default() -> None:
+    there = {row.name: row for row in variables()}
+    told = {row["name"]: row for row in CONTRACT["configuration"]}
+    assert set(told) - set(there) == {*UNSUPPORTED, *NO_VARIABLE}
+    assert set(there) - set(told) == set()
+    for name, row in there.items():
+        if row.default is not None:
+            expected = BY_ENVIRONMENT.get(name, told[name]["default"] or "")
+            assert (row.default or "") == expected, name
+        assert told[name]["alias"] in (None, *row.aliases), name
 
 
 def test_queues_have_the_figures_of_the_page() -> None:

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from hub.domain.context import Policy
 from hub.plumbing.settings.settings import (
+    UNSUPPORTED,
     Settings,
     SettingsError,
     example,
@@ -326,14 +327,18 @@ def attributes_read() -> Counter[str]:
 
 
 @pytest.mark.fault(18)
-def test_a_variable_nobody_reads_says_so(record_property: Any) -> None:
-    """And one that says so is read by nobody: the note goes with the first reader."""
+def test_every_variable_is_read_by_somebody(record_property: Any) -> None:
     read = attributes_read()
-    unread = {row.name for row in variables() if not read[row.attribute]}
-    assert unread == {row.name for row in variables() if row.note.endswith("; not read yet")}
-    text = (ROOT / ".env.example").read_text("utf-8")
-    assert text.count("; not read yet\n") == len(unread)
-    record_property("seen", f"not read yet, and said: {', '.join(sorted(unread))}")
+    assert {row.name for row in variables() if not read[row.attribute]} == set()
+    record_property("seen", f"{len(variables())} variables, each read")
+
+
+@pytest.mark.parametrize("name", sorted(UNSUPPORTED))
+def test_a_variable_that_would_do_nothing_is_refused_by_name(name: str) -> None:
+    assert name not in {row.name for row in variables()}
+    with pytest.raises(SettingsError, match=f"{name}: is not supported"):
+        load(**{name: "1"})
+    load(**{name: UNSUPPORTED[name]})
 
 
 @pytest.mark.fault(18)
@@ -378,3 +383,40 @@ def test_aliases_are_those_of_the_contract() -> None:
 
 
 # Secrets of development
+
+
+SHARDS = '{"jeju": {"url": "postgresql://u:p@a/hub"}, "busan": {"url": "postgresql://u:p@b/hub"}}'
+
+
+@pytest.mark.parametrize("ours", ["a", "b"])
+def test_one_text_of_shards_serves_every_installation(ours: str) -> None:
+    """Whose URL names the database of DATABASE_URL is ours, whoever signs in there."""
+    settings = load(
+        DB_SHARDS=SHARDS, DATABASE_URL=f"postgresql://me@{ours}:5432/hub?sslmode=disable"
+    )
+    assert list(settings.database.shard_urls) == [{"a": "busan", "b": "jeju"}[ours]]
+    assert "u:p" not in repr(settings) + repr([value for _, value, _ in settings.in_force()])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "busan",
+        "[]",
+        '{"busan": "postgresql://b/hub"}',
+        '{"busan": {"url": "mysql://b/hub"}}',
+        '{"busan": {"url": "postgresql://b"}}',
+        '{"busan": {"url": "postgresql://b/hub", "active": "yes"}}',
+        '{"busan": {"url": "postgresql://b/hub", "redis": "r"}}',
+        '{"default": {"url": "postgresql://b/hub"}}',
+        '{"Busan!": {"url": "postgresql://b/hub"}}',
+    ],
+)
+def test_shards_that_cannot_be_read_are_refused_by_name(text: str) -> None:
+    with pytest.raises(SettingsError, match="DB_SHARDS: must|DB_SHARDS: names no"):
+        load(DB_SHARDS=text)
+
+
+def test_what_no_region_holds_needs_an_active_database() -> None:
+    with pytest.raises(SettingsError, match="DEFAULT_REGION: must be active"):
+        load(DB_SHARDS='{"jeju": {"url": "postgresql://b/hub", "active": false}}')
