@@ -56,7 +56,8 @@ log = structlog.get_logger(__name__)
 @dataclass(frozen=True, slots=True)
 class Pace:
     """A claim not renewed for `heartbeat_s` is somebody else's (seen: redelivered after 11.3 s);
-    each lane looks for jobs when it is told of some, and every `poll_s`."""
+    each lane looks for jobs when it is told of some, and every `poll_s`. Domain events that one has
+    in hand for three times as long are another's."""
 
     heartbeat_s: float = 10.0
     poll_s: float = 5.0
@@ -81,17 +82,23 @@ async def run_worker(
     life.spawn("queue figures", measure(domain.pool))
     life.spawn("monitor", watch(await open_monitor(life, settings, domain, providers)))
     life.spawn("schedules", run_schedules(domain.pool, settings.jobs, domain.now))
-    open_consumer(life, settings, domain)
+    open_consumer(life, settings, domain, pace)
     runner.task = life.spawn("jobs", runner.run())
     life.spawn("jobs closing", runner.close_after(life.stopping))
     life.on_stop("jobs", runner.stop)
 
 
-def open_consumer(life: Lifecycle, settings: Settings, domain: Domain) -> None:
+def open_consumer(life: Lifecycle, settings: Settings, domain: Domain, pace: Pace) -> None:
     """Reading ends as soon as the process stops; the batch in hand is finished in its turn."""
     line = Line(redis_server(settings), "dongne-events")
     life.on_stop("events' connection", line.close)
-    consumer = Consumer(domain, line, settings.redis.events_stream, stopping=life.stopping)
+    consumer = Consumer(
+        domain,
+        line,
+        settings.redis.events_stream,
+        idle_ms=round(3000 * pace.heartbeat_s),
+        stopping=life.stopping,
+    )
     task = life.spawn("events", consumer.run())
     life.on_stop("events in hand", lambda: asyncio.wait([task], timeout=FINISH_S))
 

@@ -12,10 +12,10 @@ from hub.commands.cli import app
 from hub.domain.people.sessions import ALL_SCOPES
 from hub.domain.rooms import ROOM_KINDS
 from hub.domain.rules.reasons import Reason
-from hub.plumbing.settings.product import BROWSERS_HOSTS
 from hub.plumbing.settings.settings import UNSUPPORTED, Settings, variables
 from protocol.errors import Code
 from protocol.names import HIDDEN_ROOMS
+from protocol.web_push import BROWSERS_HOSTS
 
 CONTRACT: Final = json.loads(Path(__file__).with_name("contract.json").read_text())
 TABLES: Final[dict[str, dict[str, Any]]] = {row["name"]: row for row in CONTRACT["tables"]}

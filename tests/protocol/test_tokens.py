@@ -11,18 +11,17 @@ import jwt
 import pytest
 
 from protocol.errors import Code, HubError
+from protocol.service_keys import new_service_key, split_service_key
 from protocol.tokens import (
     LONGEST_LIFE_S,
     TokenKeys,
     csrf_token,
     hash_secret,
     is_csrf_token,
-    new_service_key,
     read_access,
     read_refresh,
     sign_access,
     sign_refresh,
-    split_service_key,
 )
 
 NOW = datetime(2026, 1, 1, 12, 0, 0, 250_000, tzinfo=UTC)
