@@ -22,6 +22,7 @@ from hub.plumbing.settings.database import Database
 from hub.plumbing.settings.parsing import Environment, Part
 from hub.plumbing.settings.process import Auth, Process, Redis, Web
 from hub.plumbing.settings.product import Cached, Channels, Jobs, Questions, Retention, Sockets
+from hub.plumbing.settings.telemetry import Telemetry
 
 NEEDED = (
     ("DATABASE_URL", "DB_HOST"),
@@ -38,10 +39,6 @@ _SAME = (("JWT_EXPIRATION", "JWT_EXPIRES_IN"),)
 UNSUPPORTED: Final[Mapping[str, str]] = {
     "REDIS_WAIT": "0",
     "REDIS_CLASSIC_OUT": "false",
-    "SENTRY_DSN": "",
-    "TRACING_ENABLED": "false",
-    "TRACES_SAMPLE_RATE": "0.1",
-    "PROFILES_SAMPLE_RATE": "0.1",
 }
 """Variables of the product that this version cannot obey, and the value that asks for nothing:
 any other is a start-up error, for whoever sets one relies on it."""
@@ -83,6 +80,7 @@ class Settings:
     retention: Retention
     cached: Cached
     channels: Channels
+    telemetry: Telemetry
     given: frozenset[str]
 
     @property
