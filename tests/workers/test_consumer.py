@@ -149,6 +149,7 @@ UNREAD = "errors_total", {"door": "event", "code": "INVALID_PAYLOAD"}
 @pytest.mark.parametrize(
     "body", [b"", b"{", b"\xc1", b"\x93\x01\x02\x03", b'{"eventId": 1}', b"{" + b" " * 70_000]
 )
+@pytest.mark.refused
 async def test_what_is_no_event_is_counted_and_gone(
     domain: Domain, redis_url: str, line: Line, body: bytes
 ) -> None:
