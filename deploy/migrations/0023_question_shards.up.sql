@@ -1,3 +1,4 @@
+-- phase: before
 -- Questions that were handed to the database of another region: what is told of them later follows.
 CREATE TABLE question_shards (
     question_id text PRIMARY KEY,
