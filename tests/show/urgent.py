@@ -16,6 +16,7 @@ from protocol.rest.questions import Ask
 from tests import verbs
 from tests.conftest import SECRETS
 from tests.show import Item, Verdict
+from tests.show.browser import urgent_question
 from tests.show.main_job import pytest_passes
 from tests.show.stores import fresh_stores
 from tests.stories.latency import percentile
@@ -123,6 +124,7 @@ ITEMS = [
     Item("1b", "each rule of waves, claims and ends", rules),
     Item("4", "explain: each reason that can occur, one verdict each", explained),
     Item("7", "what is over or read leaves every screen within a second", taken_back),
+    Item("9", "the console: waves, claims, what is taken back, and why", urgent_question),
     Item("speed.1", "a wave of 200 out of 10,000", ten_thousand),
     Item("speed.2", "a wave of 200 out of 100,000", hundred_thousand),
     Item("speed.3", "1,000 acknowledgements are a few changes", acknowledged),
