@@ -13,9 +13,10 @@ ANSWER = "사거리 약국이 10시까지 열어요."
 PHONE = {"width": 390, "height": 844}
 WAVES = "0:2000,3:5000,590:region"
 OPENED = "for (const one of document.querySelectorAll('.drawer')) one.open = true"
-DRAWN = """([inner, outer]) => {
-  const metres = (ring) => parseFloat(getComputedStyle(document.querySelector(ring)).r);
-  return Math.abs(metres(outer) / metres(inner) - 2.5) < 0.01;
+DRAWN = """(rings) => {
+  const [inner, outer] = rings.map((ring) => document.querySelector(ring));
+  const radius = (ring) => parseFloat(getComputedStyle(ring).r);
+  return outer && Math.abs(radius(outer) / radius(inner) - 2.5) < 0.01;
 }"""
 
 
