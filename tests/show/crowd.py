@@ -78,7 +78,7 @@ async def explained() -> Verdict:
             reasons.add(found.reason)
     p50, p99 = (percentile(took, share) * 1000 for share in (0.5, 0.99))
     figures = f"n={len(took)} p50={p50:.1f}ms p99={p99:.1f}ms max={max(took) * 1000:.1f}ms"
-    enough = {"ranked", "cap_wave", "outside_radius"} <= reasons
+    enough = {"not_due", "cap_wave", "outside_radius"} <= reasons
     return Verdict(p99 < EXPLAIN_MS and enough, f"{figures}, reasons {' '.join(sorted(reasons))}")
 
 
