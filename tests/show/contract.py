@@ -3,8 +3,10 @@
 from tests.show import Item
 from tests.show.browser import live_commerce
 from tests.show.large import quick_reads
+from tests.show.replay import reads_of_production
 
 ITEMS = [
+    Item("5", "36,000 reads in six minutes while a replica is killed", reads_of_production),
     Item("6", "each list of 100,000 questions and 1,000,000 notifications in 20 ms", quick_reads),
     Item("8", "a live-commerce page: two viewers, a shop and an operator", live_commerce),
 ]
