@@ -127,7 +127,9 @@ PAGE: Final = (
 async def page(
     d: Domain, user_id: str, *, after: str | None, limit: int, unread_only: bool, kind: str | None
 ) -> InboxList:
-    """Newest first, by keyset on (created_at, id); `after` is the `next` of the page before."""
+    """Newest first, by keyset on (created_at, id); `after` is the `next` of the page before. Rows
+    and count are of one moment.
+    """
     before, before_id = _cursor(after)
     async with acquire(d.pool) as conn:
         rows = await conn.fetch(PAGE, user_id, before, before_id, unread_only, kind, limit, d.now())
