@@ -4,6 +4,7 @@ from tests.show import Item, contract_stories, contract_tests
 from tests.show.browser import live_commerce
 from tests.show.large import quick_reads
 from tests.show.replay import reads_of_production
+from tests.show.rest_speed import inbox_beside_its_query, list_beside_aiohttp
 
 ITEMS = [
     Item("1", "every section of the contract, and schemathesis", contract_tests.row_by_row),
@@ -14,4 +15,6 @@ ITEMS = [
     Item("6", "each list of 100,000 questions and 1,000,000 notifications in 20 ms", quick_reads),
     Item("7", "what strangers try is refused and counted", contract_tests.strangers),
     Item("8", "a live-commerce page: two viewers, a shop and an operator", live_commerce),
+    Item("speed.1", "a cached list at half of what aiohttp alone answers", list_beside_aiohttp),
+    Item("speed.2", "an inbox at half of what its query alone gives", inbox_beside_its_query),
 ]
