@@ -2,6 +2,7 @@
 
 from tests.show import Item, contract_stories, contract_tests
 from tests.show.browser import live_commerce
+from tests.show.connecting import connecting
 from tests.show.large import quick_reads
 from tests.show.replay import reads_of_production
 from tests.show.rest_speed import inbox_beside_its_query, list_beside_aiohttp
@@ -17,4 +18,5 @@ ITEMS = [
     Item("8", "a live-commerce page: two viewers, a shop and an operator", live_commerce),
     Item("speed.1", "a cached list at half of what aiohttp alone answers", list_beside_aiohttp),
     Item("speed.2", "an inbox at half of what its query alone gives", inbox_beside_its_query),
+    Item("speed.3", "10,000 connect with everything on, beside Node with the same", connecting),
 ]
