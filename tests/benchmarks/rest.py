@@ -121,11 +121,12 @@ class _Asker(asyncio.Protocol):
 
 async def ask(url: str, pid: int, requests: Sequence[bytes], seconds: float, to: Measured) -> None:
     """One turn of a server. Raises AssertionError for an answer that is not 200."""
-    loop, address = asyncio.get_running_loop(), urlsplit(url)
+    loop, port = asyncio.get_running_loop(), urlsplit(url).port
+    assert port is not None
     step = len(requests) // CONNECTIONS
     askers = [_Asker(requests, number * step) for number in range(CONNECTIONS)]
     for asker in askers:
-        await loop.create_connection(lambda one=asker: one, "127.0.0.1", address.port)  # type: ignore[misc]
+        await loop.create_connection(lambda one=asker: one, "127.0.0.1", port)  # type: ignore[misc]
     await asyncio.sleep(0.3)  # what is first asked fills caches
     before, start, spent = sum(one.answered for one in askers), loop.time(), cpu_s(pid)
     await asyncio.sleep(seconds)

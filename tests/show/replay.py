@@ -9,13 +9,13 @@ questions, killed by SIGKILL in the middle.
 import asyncio
 import random
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
-from typing import Final
+from typing import Any, Final
 
 import aiohttp
 import asyncpg
@@ -124,7 +124,9 @@ class Result:
         return not self.failed and self.ratio >= RATIO and quick and self.fallbacks > 0
 
 
-async def replay(plan: Plan, api: Door, hub: Door, kill: Callable[[], Awaitable[None]]) -> Result:
+async def replay(
+    plan: Plan, api: Door, hub: Door, kill: Callable[[], Coroutine[Any, Any, None]]
+) -> Result:
     """`kill` is called in the middle of the reads."""
     keys, now = TokenKeys((SECRETS["JWT_SECRET"],), "hub"), datetime.now(UTC)
     tokens = {
