@@ -19,10 +19,13 @@ from tests.show import Item, Verdict
 from tests.show.main_job import pytest_passes
 from tests.show.stores import fresh_stores
 from tests.stories.latency import percentile
+from tests.stories.wakes.findings import look
+from tests.stories.wakes.story import FULL, tell
 
 PLACE = (33.489, 126.493)
 ELSEWHERE = (33.253, 126.560)
 RADIUS_M, PLACES, TIMES = 5000, 200, 20
+SEED = 12
 
 
 @asynccontextmanager
@@ -118,9 +121,25 @@ def acknowledged() -> Verdict:
     return pytest_passes("tests/hub/sockets/test_acks.py")
 
 
+async def story() -> Verdict:
+    """A thousand people, three devices each; sockets, workers and providers fail meanwhile."""
+    async with fresh_stores() as stores:
+        env = {"DATABASE_URL": stores.database_url, "REDIS_URL": stores.redis_url}
+        life = Lifecycle()
+        domain = await open_domain(life, Settings.load({"APP_ENV": "test", **env, **SECRETS}))
+        async with tell(FULL, SEED, domain, *stores) as told:
+            found = await look(told)
+        await life.close()
+    figures = "; ".join([f"seed {SEED}", *found.figures])
+    if found.wrong:
+        figures = f"{', '.join(found.wrong)} ({figures})"
+    return Verdict(not found.wrong, figures)
+
+
 ITEMS = [
     Item("1", "a model on a virtual clock, with crashes", model),
     Item("1b", "each rule of waves, claims and ends", rules),
+    Item("2", "nobody missed, nobody called twice, under everything that fails at once", story),
     Item("4", "explain: each reason that can occur, one verdict each", explained),
     Item("7", "what is over or read leaves every screen within a second", taken_back),
     Item("speed.1", "a wave of 200 out of 10,000", ten_thousand),
