@@ -91,7 +91,7 @@ class Execution:
     async def run(self, job: Job) -> None:
         """Raises RetryRequested to put the job back, HeldJob to hold it: the engine's words."""
         headers = {k: v for k, v in (job.headers or {}).items() if isinstance(v, str)}
-        with traced(headers):
+        with traced(headers, job.entrypoint, "consumer"):
             if not await unless(self._closing.closing, self._enter(job), False):
                 raise RetryRequested(reason="given back before it began")
             try:
