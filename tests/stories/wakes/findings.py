@@ -153,11 +153,12 @@ async def _no_call_after_sent(found: Findings) -> None:
 def _one_attention(found: Findings) -> None:
     """Whoever has acknowledged on the socket is called for by nobody any more."""
     kept = {(one.name, id): at for one in found.told.crowd for id, at in one.acknowledged.items()}
+    grace_s = found.told.plan.grace_s
     double = [
         call.at - kept[call.person, call.seen.question_id]
         for call in found.calls
         if not call.seen.silent
-        and call.at > kept.get((call.person, call.seen.question_id), float("inf"))
+        and call.at - grace_s > kept.get((call.person, call.seen.question_id), float("inf"))
     ]
     found.holds(bool(kept), "nobody acknowledged")
     share = len(double) / max(1, len(kept))
@@ -168,7 +169,8 @@ def _one_attention(found: Findings) -> None:
 
 def _nothing_late(found: Findings) -> None:
     over = {
-        question.id: question.over_at + (WITHDRAWN_S if question.plan.answered else 0)
+        question.id: question.over_at
+        + (WITHDRAWN_S + found.told.plan.grace_s if question.plan.answered else 0)
         for question in found.told.questions
     }
     loud = [call for call in found.calls if not call.seen.silent]
@@ -193,13 +195,14 @@ async def _dead_are_given_up(found: Findings) -> None:
         address
         for weather in told.weathers.values()
         for address, at in weather.called_dead
-        if not any(0 <= killed - at < SETTLED_S for killed in told.killed)
+        if not any(0 <= killed - at < SETTLED_S + told.plan.grace_s for killed in told.killed)
     }
     kept = [key for key in dead.keys() - given_up.keys() if dead[key] in called_dead]
     found.holds(not kept, f"{len(kept)} dead devices or mailboxes were kept")
     found.holds(bool(called_dead), "nothing dead was met")
     until = {dead[key]: at for key, at in given_up.items() if key in dead}
-    after = sum(call.at > until.get(call.seen.address, call.at) + SETTLED_S for call in found.calls)
+    slack_s = SETTLED_S + told.plan.grace_s
+    after = sum(call.at > until.get(call.seen.address, call.at) + slack_s for call in found.calls)
     found.holds(after == 0, f"{after} calls to what was known to be dead")
     found.figures.append(f"{len(given_up)} dead devices and mailboxes given up, {len(kept)} kept")
 
@@ -249,6 +252,7 @@ async def _no_job_lost(found: Findings) -> None:
     still = ", ".join(f"{count} {name}" for name, count in late)
     found.holds(told.drained_s is not None, f"jobs still wait: {still}")
     found.holds(lost == 0, f"{lost} jobs were lost")
+    found.holds(bool(told.killed), "no worker was killed")
     emptied = "never" if told.drained_s is None else f"after {told.drained_s:.0f} s"
     found.figures.append(
         f"{len(told.killed)} workers killed; {len(ended)} jobs, {lost} lost,"

@@ -25,13 +25,14 @@ RINGS: Final = ((100, 1_300), (2_900, 4_200), (6_500, 12_000))
 """Metres from the place: well inside the circle of each wave, well outside the one before."""
 
 
-WAVE_S: Final = 5.0
-"""A wave that is this late has not come: longer than it takes to find that a worker died."""
+WAVE_S: Final = 2.0
+PATIENCE_S: Final = 20.0
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A question `at` seconds from the beginning; `answered`: so long after that, or never."""
+    """A question `at` seconds from the beginning; `answered`: so long after that, or never. An
+    answer waits until every open screen has the question, if that comes within `PATIENCE_S`."""
 
     at: float
     answered: float | None = None
@@ -41,7 +42,8 @@ class Asked:
 class Plan:
     """`rings`: what share of the people each wave is the first to reach; `waves`: when each begins
     (s). `outages`: when, of which provider, so long, and what is answered then. Those of `stock`
-    hold a stock client instead of a light one."""
+    hold a stock client instead of a light one. `grace_s`: how much longer than a quiet machine this
+    one may take for what was under way."""
 
     people: int
     stock: int
@@ -55,6 +57,7 @@ class Plan:
     timers_s: tuple[int, int]
     rates: tuple[int, int] = (1000, 100)
     workers: int = 2
+    grace_s: float = 0.0
     push_timeout_ms: int = 3000
 
     @property
@@ -99,12 +102,13 @@ SHORT: Final = Plan(
     rings=(0.6, 0.4),
     waves=(0, 1),
     recipients=30,
-    questions=(Asked(0, answered=7),),
+    questions=(Asked(0, answered=5),),
     deadline_s=70,
     kill_every_s=1.5,
     outages=((1, "fcm", 1, Fault("send", status=503)),),
     timers_s=(1, 2),
     push_timeout_ms=1000,
+    grace_s=2.0,
 )
 
 
@@ -308,22 +312,28 @@ async def _ask(stack: Stack, told: Told, plan: Asked) -> None:
     made = await asker.call("POST", "/questions", body)
     question = Question(made["id"], plan, time.time() + told.plan.deadline_s)
     told.questions.append(question)
-    wait_s = told.plan.deadline_s if plan.answered is None else plan.answered
-    await asyncio.sleep(wait_s - 0.5)
+    if plan.answered is None:
+        await asyncio.sleep(told.plan.deadline_s - 0.5)
+        question.unheard = _unheard(told, question)
+        await asyncio.sleep(0.5)
+        return
+    await asyncio.sleep(plan.answered)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(PATIENCE_S):
+            while _unheard(told, question):
+                await asyncio.sleep(0.1)
     question.unheard = _unheard(told, question)
-    await asyncio.sleep(0.5)
-    if plan.answered is not None:
-        await _answer(stack, question)
+    await _answer(stack, question)
 
 
 def _unheard(told: Told, question: Question) -> list[str]:
-    """Connected for two seconds now, where a wave came some seconds ago, and not told."""
+    """Connected for two seconds now, where a wave was due two seconds ago, and not told."""
     asked, now = question.over_at - told.plan.deadline_s, time.time()
     return [
         one.name
         for one in told.crowd
         if one.here_since is not None
-        and now - one.here_since > 2
+        and now - one.here_since > WAVE_S
         and now - asked - told.plan.waves[one.ring] > WAVE_S
         and question.id not in one.shown
     ]
