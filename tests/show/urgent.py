@@ -1,6 +1,7 @@
 """The urgent question as a protocol: what it must show."""
 
 from tests.show import Item, Verdict, answerers, crowd, reconciled, wakes
+from tests.show.browser import urgent_question
 from tests.show.main_job import pytest_passes
 
 
@@ -40,6 +41,7 @@ ITEMS = [
     Item("6", "events applied to a stale inbox give a fresh fetch", reconciled.copies),
     Item("7", "what is over or read leaves every screen within a second", taken_back),
     Item("8", "quiet hours over both changes in three zones; a digest a local day", clocks),
+    Item("9", "the console: waves, claims, what is taken back, and why", urgent_question),
     Item("claims", "1,000 claims at once", crowd.claimed),
     Item("speed.1", "a wave of 200 out of 10,000", crowd.ten_thousand),
     Item("speed.2", "a wave of 200 out of 100,000", crowd.hundred_thousand),
