@@ -176,7 +176,8 @@ async def test_connections_are_kept_alive(database_url: str) -> None:
     pool = await postgres.open_pool(postgres.PoolOptions(url=database_url, min_size=1), "test")
     lone = await postgres.dial(database_url, verify=False, application_name="test")
     async with pool.acquire() as conn:
-        for one in (conn, lone):
+        both: tuple[Any, ...] = (conn, lone)
+        for one in both:
             peer = one._transport.get_extra_info("socket")
             assert peer.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
             assert peer.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 10
