@@ -16,23 +16,15 @@ from pgqueuer.domain.models import Job, utc_now
 from hub.plumbing.life.lasting import Lasting
 from hub.plumbing.life.waiting import ended_before
 from hub.plumbing.settings.product import Jobs
-from hub.plumbing.stores import postgres, redis_client
 from hub.plumbing.telemetry.metrics import JOBS, MESSAGE_PROCESSING_TIME
 from hub.plumbing.telemetry.trace import traced
-from protocol.errors import Code, HubError
 from protocol.jobs import form_of
-from workers.ending import Again, Attempt, Done, Ending, Held, retry_s
+from workers.ending import Again, Attempt, Done, Ending, Held, is_away, retry_s
 from workers.jobs import HANDLERS, Desk
 from workers.queue import HELD_BEFORE, JobQueries
 from workers.seats import Seats
 from workers.sending import URGENT_PUSH_S
 from workers.turns import Turns
-
-_AWAY: Final = (
-    *(kind for kind in (*postgres.AWAY, *redis_client.AWAY) if kind is not OSError),
-    ConnectionError,
-)
-"""A file that is missing is an OSError, too, and does not come back by waiting."""
 
 AWAY_S: Final = 1.0
 """How long a job waits when a store is away; it loses no try."""
@@ -170,13 +162,6 @@ def _ending_by(error: Exception, job: Job, this: Attempt) -> Ending:
         return Held(kind)
     log.warning("a job failed", job=job.entrypoint, attempt=this.number, exc_info=error)
     return Again(this.retry_s, kind)
-
-
-def is_away(error: Exception) -> bool:
-    """Whether it says that Postgres or Redis is away, and nothing about the job."""
-    if isinstance(error, HubError):
-        return error.code is Code.UNAVAILABLE
-    return isinstance(error, _AWAY)
 
 
 def _age_s(job: Job) -> float:

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 from uuid import UUID
@@ -10,11 +9,13 @@ from zoneinfo import ZoneInfo
 
 from hub.domain import intake
 from hub.domain.context import Domain
-from hub.domain.notifications import delivery, retraction
 from hub.domain.notifications import first_look as looks
+from hub.domain.notifications import retraction
+from hub.domain.notifications.steps import Look
 from hub.domain.questions import progress, waves
 from hub.domain.rules.kinds import Channel
 from hub.domain.rules.reasons import Reason
+from hub.plumbing.telemetry.trace import outgoing_headers
 from protocol.jobs import (
     JOBS,
     AttendedJob,
@@ -28,6 +29,7 @@ from protocol.jobs import (
     ScheduledJob,
     WaveJob,
 )
+from workers.books import Books
 from workers.channels.provider import Providers
 from workers.device_test import push_test
 from workers.ending import Again, Attempt, Done, Ending, Held
@@ -39,36 +41,39 @@ LEASE_SLACK_S: Final = 2.0
 """A claim outlives its provider's time-out by this much; redelivery after a crash takes longer."""
 
 
-@dataclass(frozen=True, slots=True)
 class Desk:
-    """What a job works with."""
+    """What a job works with. Jobs that run at once share the statements of their steps."""
 
-    domain: Domain
-    providers: Providers
-    plan: Plan = field(default_factory=Plan)
+    def __init__(self, domain: Domain, providers: Providers, plan: Plan | None = None) -> None:
+        self.domain = domain
+        self.providers = providers
+        self.plan = plan or Plan()
+        self.books = Books(domain)
 
 
 async def send(desk: Desk, job: DeliveryJob, this: Attempt, channel: Channel) -> Ending:
     """Follow the rules for one notification, and send what is due on `channel`."""
     providers = desk.providers
-    order = await delivery.take_steps(
-        desk.domain,
-        UUID(job.notification_id),
-        job.created_at,
-        channel,
-        providers.timeout_s(channel) + LEASE_SLACK_S,
-        withhold=None if providers.has(channel) else Reason.NOT_CONFIGURED,
-        again=this.again and this.number == 1,
+    order = await desk.books.take_steps(
+        Look(
+            UUID(job.notification_id),
+            job.created_at,
+            channel,
+            providers.timeout_s(channel) + LEASE_SLACK_S,
+            withhold=None if providers.has(channel) else Reason.NOT_CONFIGURED,
+            again=this.again and this.number == 1,
+            headers=outgoing_headers(),
+        )
     )
     if order is None:
         return Done()
-    return await deliver(desk.domain, providers, order, this)
+    return await deliver(desk.books, providers, order, this)
 
 
 async def unseen_check(desk: Desk, job: DeliveryJob, this: Attempt) -> Ending:
     """Look again whether somebody acknowledged or saw it."""
     id = UUID(job.notification_id)
-    await delivery.take_steps(desk.domain, id, job.created_at, channel=None, lease_s=0)
+    await desk.books.take_steps(Look(id, job.created_at, headers=outgoing_headers()))
     return Done()
 
 

@@ -15,6 +15,9 @@ from pgqueuer.domain.models import Job, TableChangedEvent, TracebackRecord, utc_
 from pgqueuer.domain.types import JOB_STATUS
 from pgqueuer.ports.driver import Driver
 
+from hub.plumbing.life.together import Together
+from workers.ending import is_away
+
 HELD_BEFORE = "held"
 """Header of a job that was a dead letter once."""
 
@@ -33,18 +36,25 @@ class JobQueries(Queries):
     def __init__(self, driver: Driver) -> None:
         super().__init__(driver)
         self._forgiven: set[int] = set()
+        self._begin = Together(self._begin_all, is_away)
 
     async def begin(self, job: Job) -> Begun | None:
         """Count a try before it runs; None when the job is gone, or somebody else's by now."""
+        return await self._begin(job)
+
+    async def _begin_all(self, jobs: Sequence[Job]) -> list[Begun | None]:
         rows: list[Any] = await self.driver.fetch(
-            "UPDATE pgqueuer SET attempts = attempts + 1"
-            " WHERE id = $1 AND status = 'picked' AND updated = $2 RETURNING attempts,"
-            " (SELECT status = 'picked' FROM pgqueuer_log WHERE job_id = $1"
-            "  ORDER BY created DESC, id DESC OFFSET 1 LIMIT 1) AS redelivered",
-            job.id,
-            job.updated,
+            "UPDATE pgqueuer j SET attempts = attempts + 1"
+            " FROM unnest($1::bigint[], $2::timestamptz[]) AS c (id, updated)"
+            " WHERE j.id = c.id AND j.status = 'picked' AND j.updated = c.updated"
+            " RETURNING j.id, j.attempts,"
+            " (SELECT l.status = 'picked' FROM pgqueuer_log l WHERE l.job_id = j.id"
+            "  ORDER BY l.created DESC, l.id DESC OFFSET 1 LIMIT 1) AS redelivered",
+            [job.id for job in jobs],
+            [job.updated for job in jobs],
         )
-        return Begun(rows[0]["attempts"], bool(rows[0]["redelivered"])) if rows else None
+        begun = {row["id"]: Begun(row["attempts"], bool(row["redelivered"])) for row in rows}
+        return [begun.get(job.id) for job in jobs]
 
     def forgive(self, job_id: int) -> None:
         """The try under way does not count: nothing could be tried."""

@@ -31,6 +31,11 @@ class Seats:
                 self.leave()
             raise
 
+    @property
+    def waiting(self) -> int:
+        """How many would take a seat if there were one."""
+        return sum(not turn.done() for _, _, turn in self._line)
+
     def leave(self) -> None:
         """Hand the seat to who waits first."""
         while self._line:

@@ -8,11 +8,15 @@ from urllib.parse import quote
 
 from hub.domain.context import Domain
 from hub.domain.notifications import delivery
+from hub.domain.notifications.delivery import Handed
 from hub.domain.notifications.orders import Order, Target
+from hub.domain.notifications.steps import Look
 from hub.domain.notifications.suppressions import link_of
 from hub.domain.rules.kinds import CHANNELS, Channel, kind_of
 from hub.domain.rules.reasons import Reason
 from hub.domain.rules.states import DeliveryStatus
+from hub.plumbing.telemetry.trace import outgoing_headers
+from workers.books import Books
 from workers.channels.message import Message, Recipient
 from workers.channels.outcome import (
     Blocked,
@@ -45,25 +49,37 @@ class Verdict:
     ending: Ending = DONE
 
 
-async def deliver(d: Domain, providers: Providers, order: Order, this: Attempt) -> Ending:
-    """Send to all targets at once, settle each as its answer comes."""
-    results = await asyncio.gather(
-        *(_deliver_to(d, providers, order, target, this) for target in order.targets),
-        return_exceptions=True,
-    )
-    for result in results:
-        if isinstance(result, BaseException):
-            raise result
-    ending = ending_of(result for result in results if not isinstance(result, BaseException))
+async def deliver(books: Books, providers: Providers, order: Order, this: Attempt) -> Ending:
+    """Send to all targets at once, settle each as its answer comes, and look at once what comes
+    next (a mail's time, or nothing)."""
+    if len(order.targets) == 1:
+        ending = await _deliver_to(books, providers, order, order.targets[0], this)
+    else:
+        results = await asyncio.gather(
+            *(_deliver_to(books, providers, order, target, this) for target in order.targets),
+            return_exceptions=True,
+        )
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+        ending = ending_of(result for result in results if not isinstance(result, BaseException))
     if not isinstance(ending, Again) and not _is_last(order):
-        await delivery.follow_up(d, order)
+        await books.take_steps(
+            Look(order.notification_id, order.created_at, headers=outgoing_headers())
+        )
     return ending
 
 
 async def _deliver_to(
-    d: Domain, providers: Providers, order: Order, target: Target, this: Attempt
+    books: Books, providers: Providers, order: Order, target: Target, this: Attempt
 ) -> Ending:
-    verdict = judge(d, order, await _send(d, providers, order, target), this)
+    d = books.domain
+    outcome = await _send(d, providers, order, target)
+    verdict = judge(d, order, outcome, this)
+    if verdict.status is DeliveryStatus.SENT:
+        id = verdict.provider_message_id
+        await books.settle_sent(Handed(order, target, id, outgoing_headers()))
+        return verdict.ending
     still = await delivery.settle(
         d,
         order,
@@ -71,7 +87,6 @@ async def _deliver_to(
         verdict.status,
         reason=verdict.reason,
         error_code=verdict.error_code,
-        provider_message_id=verdict.provider_message_id,
         last=this.last,
     )
     if still:

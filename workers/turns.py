@@ -12,10 +12,10 @@ STEP_S: Final = 1.0
 
 
 class Turns:
-    """One by one, the most urgent first: only whoever stands in front asks for a token.
+    """One by one, the most urgent first: only whoever stands in front asks for tokens, of which
+    there is one a person, and for those behind them, too.
 
-    Waiting here loses no try and takes no seat; the job's claim is kept alive meanwhile. A token is
-    one person.
+    Waiting here loses no try and takes no seat; the job's claim is kept alive meanwhile.
     """
 
     def __init__(
@@ -27,7 +27,9 @@ class Turns:
         self._limits = limits
         self._bucket = bucket
         self._reserved = reserved
+        self._most = bucket.capacity - (0 if reserved else bucket.reserve)
         self._front = Seats(1)
+        self._taken = 0
 
     async def take(self, priority: int, patience_s: float = math.inf) -> None:
         """Wait for one token. After `patience_s` behind breakers a job goes on without a token: it
@@ -40,10 +42,24 @@ class Turns:
                 if loop.time() + blocked_s > until:
                     return
                 await asyncio.sleep(min(blocked_s, STEP_S))
-            while wait_ms := await self._limits.take(self._bucket, urgent=self._reserved):  # noqa: ASYNC110
-                await asyncio.sleep(wait_ms / 1000)
+            if not self._taken:
+                await self._take_for_all()
+            self._taken -= 1
         finally:
+            unused = 0 if self._front.waiting else self._taken
+            self._taken -= unused
             self._front.leave()
+            if unused:  # those it was taken for have gone
+                await self._limits.give_back(self._bucket, unused)
+
+    async def _take_for_all(self) -> None:
+        """For everybody in the line, or where there are not so many, for the first."""
+        wanted = min(1 + self._front.waiting, self._most)
+        while wait_ms := await self._limits.take(self._bucket, urgent=self._reserved, n=wanted):
+            if wanted == 1:
+                await asyncio.sleep(wait_ms / 1000)
+            wanted = 1
+        self._taken = wanted
 
     async def give_back(self) -> None:
         """The token of a job that asked nobody after all."""

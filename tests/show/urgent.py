@@ -16,6 +16,7 @@ from protocol.rest.questions import Ask
 from tests import verbs
 from tests.conftest import SECRETS
 from tests.show import Item, Verdict
+from tests.show.draining import drained
 from tests.show.main_job import pytest_passes
 from tests.show.stores import fresh_stores
 from tests.stories.latency import percentile
@@ -126,4 +127,5 @@ ITEMS = [
     Item("speed.1", "a wave of 200 out of 10,000", ten_thousand),
     Item("speed.2", "a wave of 200 out of 100,000", hundred_thousand),
     Item("speed.3", "1,000 acknowledgements are a few changes", acknowledged),
+    Item("speed.4", "one worker's jobs a second, beside the job engine alone", drained),
 ]

@@ -13,8 +13,9 @@ from pgqueuer.domain.types import QueueEntrypoint, QueueManagerId
 from pgqueuer.ports.repository import EntrypointExecutionParameter
 
 from hub.domain.context import Domain
-from hub.domain.notifications import delivery
+from hub.domain.notifications import delivery, steps
 from hub.domain.notifications.orders import Order
+from hub.domain.notifications.steps import Look
 from hub.domain.notifications.writing import Written
 from hub.domain.people import members
 from hub.domain.questions import waves
@@ -43,7 +44,7 @@ async def devices(d: Domain) -> list[tuple[str, str, str | None]]:
 
 
 async def claim(d: Domain, told: Written, channel: Channel, lease_s: float) -> Order:
-    order = await delivery.take_steps(d, told.id, told.created_at, channel, lease_s)
+    order = await steps.take_steps(d, Look(told.id, told.created_at, channel, lease_s))
     assert order is not None
     return order
 
@@ -164,7 +165,7 @@ async def test_what_was_read_meanwhile_stays_withheld(shift: Shift, status: Deli
     told = await notify(d, "bora")
     order = await claim(d, told, Channel.PUSH, 30)
     await verbs.mark_read(d, "bora", [str(told.id)])
-    assert await delivery.take_steps(d, told.id, told.created_at, None, 0) is None
+    assert await steps.take_steps(d, Look(told.id, told.created_at)) is None
     await delivery.settle(d, order, order.targets[0], status, error_code="http_500")
     assert await deliveries(d, "push") == [("push", "suppressed", "seen")]
 
