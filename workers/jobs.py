@@ -15,7 +15,7 @@ from hub.domain.notifications.steps import Look
 from hub.domain.questions import progress, waves
 from hub.domain.rules.kinds import Channel
 from hub.domain.rules.reasons import Reason
-from hub.plumbing.telemetry.trace import outgoing_headers
+from hub.plumbing.telemetry.trace import current
 from protocol.jobs import (
     JOBS,
     AttendedJob,
@@ -62,7 +62,7 @@ async def send(desk: Desk, job: DeliveryJob, this: Attempt, channel: Channel) ->
             providers.timeout_s(channel) + LEASE_SLACK_S,
             withhold=None if providers.has(channel) else Reason.NOT_CONFIGURED,
             again=this.again and this.number == 1,
-            headers=outgoing_headers(),
+            trace=current(),
         )
     )
     if order is None:
@@ -73,7 +73,7 @@ async def send(desk: Desk, job: DeliveryJob, this: Attempt, channel: Channel) ->
 async def unseen_check(desk: Desk, job: DeliveryJob, this: Attempt) -> Ending:
     """Look again whether somebody acknowledged or saw it."""
     id = UUID(job.notification_id)
-    await desk.books.take_steps(Look(id, job.created_at, headers=outgoing_headers()))
+    await desk.books.take_steps(Look(id, job.created_at, trace=current()))
     return Done()
 
 

@@ -15,7 +15,7 @@ from hub.domain.notifications.suppressions import link_of
 from hub.domain.rules.kinds import CHANNELS, Channel, kind_of
 from hub.domain.rules.reasons import Reason
 from hub.domain.rules.states import DeliveryStatus
-from hub.plumbing.telemetry.trace import outgoing_headers
+from hub.plumbing.telemetry.trace import current
 from workers.books import Books
 from workers.channels.message import Message, Recipient
 from workers.channels.outcome import (
@@ -64,9 +64,7 @@ async def deliver(books: Books, providers: Providers, order: Order, this: Attemp
                 raise result
         ending = ending_of(result for result in results if not isinstance(result, BaseException))
     if not isinstance(ending, Again) and not _is_last(order):
-        await books.take_steps(
-            Look(order.notification_id, order.created_at, headers=outgoing_headers())
-        )
+        await books.take_steps(Look(order.notification_id, order.created_at, trace=current()))
     return ending
 
 
@@ -78,7 +76,7 @@ async def _deliver_to(
     verdict = judge(d, order, outcome, this)
     if verdict.status is DeliveryStatus.SENT:
         id = verdict.provider_message_id
-        await books.settle_sent(Handed(order, target, id, outgoing_headers()))
+        await books.settle_sent(Handed(order, target, id, current()))
         return verdict.ending
     still = await delivery.settle(
         d,

@@ -5,8 +5,8 @@ written before the provider is called and updated after, so a crash in between l
 the next try finds the same row.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 from uuid import UUID, uuid5
@@ -21,6 +21,7 @@ from hub.domain.rules.states import DeliveryStatus
 from hub.plumbing.stores.outbox import Change
 from hub.plumbing.stores.postgres import Connection
 from hub.plumbing.telemetry.metrics import DELIVERIES
+from hub.plumbing.telemetry.trace import Trace
 from protocol.domain_events import NotificationDelivered
 from protocol.jobs import Job, delivery_job, push_retract_job
 from protocol.mail_address import comparison_key
@@ -87,12 +88,12 @@ async def settle(
 
 @dataclass(frozen=True, slots=True)
 class Handed:
-    """A provider has it. `headers`: of whom that is done for."""
+    """A provider has it. `trace`: of the job that handed it over."""
 
     order: Order
     target: Target
     provider_message_id: str | None
-    headers: Mapping[str, str] = field(default_factory=dict)
+    trace: Trace | None = None
 
 
 async def settle_sent(d: Domain, batch: Sequence[Handed]) -> list[bool]:
@@ -147,10 +148,10 @@ async def _take_back_what_is_over(change: Change, sent: Sequence[Handed]) -> Non
         [one.order.created_at for one in pushed.values()],
     )
     for row in over:
-        order, headers = pushed[row["id"]].order, pushed[row["id"]].headers
+        order, trace = pushed[row["id"]].order, pushed[row["id"]].trace
         id = str(order.notification_id)
         job = push_retract_job(id, order.created_at, urgent=order.urgent)
-        change.enqueue(replace(job, headers=headers))
+        change.enqueue(job if trace is None else job.caused_by(trace.outgoing_headers()))
 
 
 async def _give_up(

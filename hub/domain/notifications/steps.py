@@ -6,7 +6,7 @@ All of a batch are one transaction and a statement a table, whatever their numbe
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any, Final, NamedTuple
@@ -24,6 +24,7 @@ from hub.domain.rules.states import DeliveryStatus
 from hub.plumbing.stores.outbox import Change
 from hub.plumbing.stores.postgres import Connection, Row
 from hub.plumbing.telemetry.metrics import DELIVERIES
+from hub.plumbing.telemetry.trace import Trace
 from protocol.jobs import Job, unseen_check
 
 
@@ -41,7 +42,7 @@ class Look:
     """Follow the rules for one notification until something is to be sent on `channel`, or until
     there is nothing to do.
 
-    What has to wait, or belongs to another channel's queue, is enqueued, with `headers`.
+    What has to wait, or belongs to another channel's queue, is enqueued as part of `trace`.
     `lease_s`: how long the claimed rows are this process's; after that another one may take them.
     `withhold`: `channel` cannot be used now, its sending is suppressed with this reason. `again`:
     what had failed on `channel` for no fault of its own is tried anew (a dead letter that was put
@@ -54,7 +55,7 @@ class Look:
     lease_s: float = 0.0
     withhold: Reason | None = None
     again: bool = False
-    headers: Mapping[str, str] = field(default_factory=dict)
+    trace: Trace | None = None
 
 
 async def take_steps(d: Domain, look: Look) -> Order | None:
@@ -147,7 +148,7 @@ async def _follow(
 
 
 def _enqueue(change: Change, look: Look, job: Job) -> None:
-    change.enqueue(replace(job, headers=look.headers))
+    change.enqueue(job if look.trace is None else job.caused_by(look.trace.outgoing_headers()))
 
 
 def _check_again(d: Domain, case: Case, until: datetime) -> Job:

@@ -67,6 +67,16 @@ class Trace:
             self._span_id = secrets.token_hex(8)
         return self._span_id
 
+    def outgoing_headers(self) -> dict[str, str]:
+        """Headers of a call made for this work. Every call is a new span."""
+        return {
+            REQUEST_ID: self.request_id,
+            _TRACE: self.trace_id,
+            _SPAN: secrets.token_hex(8),
+            _PARENT: self.span_id,
+            **self.decision,
+        }
+
 
 _current: ContextVar[Trace | None] = ContextVar("trace", default=None)
 
@@ -106,12 +116,4 @@ def traced(names: Mapping[str, str] | None = None) -> Trace:
 def outgoing_headers() -> dict[str, str]:
     """Headers of a call made for the work at hand; {} outside of any. Every call is a new span."""
     trace = _current.get()
-    if trace is None:
-        return {}
-    return {
-        REQUEST_ID: trace.request_id,
-        _TRACE: trace.trace_id,
-        _SPAN: secrets.token_hex(8),
-        _PARENT: trace.span_id,
-        **trace.decision,
-    }
+    return {} if trace is None else trace.outgoing_headers()
