@@ -85,12 +85,17 @@ class Gate:
     async def middleware(self, request: web.Request, handler: Next) -> web.StreamResponse:
         """Around everything, what no route matches included."""
         start = time.perf_counter()
-        with traced(request.headers) as trace, metrics.HTTP_IN_FLIGHT.track_inprogress():
+        name = f"{_method(request)} {pattern_of(request)}"
+        with traced(request.headers, name) as trace, metrics.HTTP_IN_FLIGHT.track_inprogress():
             response = await self._guarded(request, handler, trace)
             if METER in request:
                 response.headers.update(request[METER].headers)
             finish(request, response, trace, self.part)
-            self._record(request, response.status, time.perf_counter() - start)
+            status = response.status
+            if trace.started_ns:
+                failure = str(status) if status >= 500 else ""  # as OpenTelemetry says of servers
+                trace.note({"http.response.status_code": status}, failure)
+            self._record(request, status, time.perf_counter() - start)
         return response
 
     async def _guarded(

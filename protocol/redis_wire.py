@@ -47,7 +47,8 @@ class ForeignWire(WireError):
 class Broadcast(msgspec.Struct, kw_only=True):
     """One event for the sockets that are in any of `rooms` (none: everybody in the namespace)
     and in none of `except_rooms`. `offset` is empty where the event cannot be recovered;
-    `deadline`, and `at` when it was published, are in epoch seconds.
+    `deadline`, and `at` when it was published, are in epoch seconds. `trace` names the work that
+    caused it (hub.plumbing.telemetry.trace.mark).
     """
 
     event: str
@@ -59,6 +60,7 @@ class Broadcast(msgspec.Struct, kw_only=True):
     key: str = ""
     deadline: float | None = None
     at: float | None = None
+    trace: str = ""
     offset: str = ""
     uid: str = EMITTER_UID
 
@@ -74,6 +76,7 @@ def of_emit(emit: Emit, at: float | None = None) -> Broadcast:
         key=emit.key,
         deadline=emit.deadline,
         at=at,
+        trace=emit.trace,
     )
 
 
@@ -201,6 +204,8 @@ def _hub(broadcast: Broadcast) -> dict[str, Any]:
         hub["deadline"] = broadcast.deadline
     if broadcast.at is not None:
         hub["at"] = broadcast.at
+    if broadcast.trace:
+        hub["trace"] = broadcast.trace
     return hub
 
 
@@ -219,6 +224,7 @@ def _read_hub(broadcast: Broadcast, hub: dict[str, Any]) -> None:
         broadcast.rooms = room_names(hub["rooms"])
         broadcast.except_rooms = room_names(hub.get("except"))
     broadcast.key = str(hub.get("key", ""))
+    broadcast.trace = str(hub.get("trace", ""))
 
 
 def room_names(value: Any) -> tuple[str, ...]:

@@ -108,7 +108,7 @@ class Execution:
     async def run(self, job: Job) -> Ending | None:
         """What is to become of it; None when it is gone, or somebody else's by now."""
         headers = {k: v for k, v in (job.headers or {}).items() if isinstance(v, str)}
-        with traced(headers):
+        with traced(headers, job.entrypoint, "consumer"):
             if not await self._closing.closing.under(lambda: self._enter(job), False):
                 return GIVEN_BACK
             try:

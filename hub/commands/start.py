@@ -7,7 +7,6 @@ ready on URL`. Several processes of the hub are started by hub.commands.processe
 
 import os
 from collections.abc import Awaitable, Callable, Mapping
-from functools import partial
 
 from hub import without
 
@@ -15,6 +14,7 @@ with without("rich"):
     import structlog
 
 from hub.plumbing.http.connections import raise_descriptors
+from hub.plumbing.http.reporting import open_reporting
 from hub.plumbing.life.lifecycle import Lifecycle, run
 from hub.plumbing.settings.settings import Settings
 from hub.plumbing.telemetry.logs import configure
@@ -33,6 +33,7 @@ def run_door(name: str, environ: Mapping[str, str]) -> int:
     opening = door(name)
 
     async def main(life: Lifecycle) -> None:
+        await open_reporting(life, settings, name)
         await opening(life, settings, environ)
 
     return run(main, settings)
@@ -71,4 +72,9 @@ def run_hub_of_many(environ: Mapping[str, str], report: int) -> int:
     configure(settings)
     raise_descriptors()
     structlog.contextvars.bind_contextvars(pid=os.getpid())
-    return run(partial(open_hub_of_many, settings=settings, report=report), settings)
+
+    async def main(life: Lifecycle) -> None:
+        await open_reporting(life, settings, "hub")
+        await open_hub_of_many(life, settings, report)
+
+    return run(main, settings)

@@ -1,225 +1,51 @@
-// The page: who is on, the map, asking, and what was caught.
+// The page: its two tabs and its two languages.
 
-import { Card } from "./card.js";
-import { Caught, caughtRow } from "./caught.js";
-import { byId, h } from "./dom.js";
-import * as hub from "./hub.js";
-import { nearest } from "./jeju.js";
-import { IslandMap } from "./map.js";
-import { Person } from "./person.js";
-import { lang, placeName, speak, t } from "./texts.js";
+import { byId } from "./dom.js";
+import * as live from "./live.js";
+import { lang, speak, t } from "./texts.js";
+import * as urgent from "./urgent.js";
 
-const LOCALS = ["yeon", "nohyeong", "ora", "ido2", "aewol", "seongsan", "jungmun", "jungang"];
-const COLOURS = 8;
-const PROBLEM_MS = 6000;
+const tabs = [...document.querySelectorAll("[role=tab]")];
 
-const places = await hub.neighbourhoods();
-const placeOf = new Map(places.map((one) => [one.code, one]));
-const people = [];
-const chips = new Map();
-const cards = new Map();
-let caught = null;
-let place = placeOf.get("yeon");
-let chosenAsker = null;
+const panelOf = (tab) => byId(tab.getAttribute("aria-controls"));
 
-// People are roles, nobody in particular.
-
-function traveller(id, number) {
-  const at = { lat: 33.487, lng: 126.489 };
-  const word = (text) => (number ? `${text} ${number}` : text);
-  const label = () => word(t("traveller"));
-  return { id, ...at, nickname: word("여행자"), label, short: label, role: () => t("traveller") };
-}
-
-function local(code) {
-  const home = placeOf.get(code);
-  const { lat, lng } = home;
-  const label = () => (lang() === "ko" ? `${home.name} 주민` : `${placeName(home)} local`);
-  const short = () => placeName(home);
-  const role = () => t("local");
-  return { id: `local-${code}`, home: code, lat, lng, nickname: `${home.name} 주민`, label, short, role };
-}
-
-function add(persona) {
-  const colour = `c${people.length % COLOURS}`;
-  const person = new Person({ ...persona, colour }, refresh);
-  person.pushes = (caught?.items ?? []).filter((item) => item.token === person.phone && !item.silent);
-  people.push(person);
-  return person;
-}
-
-function addTraveller() {
-  const number = people.filter((one) => !one.home).length + 1;
-  const person = add(traveller(`traveller-${crypto.randomUUID().slice(0, 8)}`, number));
-  pick(person);
-}
-
-function pick(person) {
-  if (!cards.has(person)) {
-    cards.set(person, new Card(person, act));
-    byId("phones").append(cards.get(person).node);
+function open(tab) {
+  for (const one of tabs) {
+    one.setAttribute("aria-selected", String(one === tab));
+    one.tabIndex = one === tab ? 0 : -1;
+    panelOf(one).hidden = one !== tab;
   }
-  act(person.wanted ? person.switchOff() : person.switchOn());
+  if (panelOf(tab).id === "live") live.open();
 }
 
-/** Shows what was refused, in words. */
-async function act(promise) {
-  try {
-    await promise;
-  } catch (error) {
-    if (!error.code) throw error;
-    complain(error);
-  }
+/** The address names the tab, so that a reload and a link find it again. */
+function choose(tab) {
+  history.replaceState(null, "", tab === tabs[0] ? location.pathname : `#${panelOf(tab).id}`);
+  open(tab);
 }
 
-let hide = 0;
-
-function complain({ code, message, requestId }) {
-  const words = t(`code.${code}`);
-  const kind = words.startsWith("code.") ? code : words;
-  byId("problem").replaceChildren(h("b", {}, kind), " ", message, " ", h("small", {}, `${code} ${requestId ?? ""}`));
-  byId("problem").hidden = false;
-  clearTimeout(hide);
-  hide = setTimeout(() => { byId("problem").hidden = true; }, PROBLEM_MS);
+/** Arrows go round the tabs, as their pattern has it (WAI-ARIA). */
+function walk(event) {
+  const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+  if (!step) return;
+  const next = tabs.at((tabs.indexOf(event.target) + step) % tabs.length);
+  next.focus();
+  choose(next);
 }
 
-// What is shown.
-
-function refresh(person) {
-  if (person.problem) complain(person.problem);
-  person.problem = null;
-  cards.get(person)?.refresh();
-  drawPeople();
-  drawMap();
-}
-
-function drawPeople() {
-  for (const person of people) {
-    if (!chips.has(person)) chips.set(person, chip(person));
-    const button = chips.get(person);
-    button.setAttribute("aria-pressed", String(person.wanted));
-    button.dataset.state = person.state;
-  }
-  byId("people").lastElementChild?.before(...[...chips.values()].filter((one) => !one.isConnected));
-  byId("no-phones").hidden = cards.size > 0;
-  drawAskers();
-}
-
-const chip = (person) =>
-  h("button", { type: "button", class: "person", "data-person": person.id, onclick: () => pick(person) },
-    h("span", { class: `spot ${person.colour}` }), person.label());
-
-function drawAskers() {
-  const select = byId("ask").elements.asker;
-  const on = people.filter((one) => one.state === "on");
-  const names = on.map((one) => `${one.id} ${one.label()}`).join();
-  if (select.dataset.names === names) return;
-  select.replaceChildren(...on.map((one) => h("option", { value: one.id }, one.label())));
-  select.dataset.names = names;
-  const asker = on.find((one) => one.id === chosenAsker) ?? on.find((one) => !one.home);
-  if (asker) select.value = asker.id;
-}
-
-function drawMap() {
-  const questions = new Map();
-  for (const person of people) {
-    for (const one of person.questions.values()) {
-      if (one.location && one.urgency !== "normal") questions.set(one.id, { radiusM: 2000, ...one });
-    }
-  }
-  map.draw({ people: [...cards.keys()], place, waves: [...questions.values()].slice(-3) });
-}
-
-function drawPlaces() {
-  const select = byId("ask").elements.place;
-  const options = [...places]
-    .sort((a, b) => placeName(a).localeCompare(placeName(b), lang()))
-    .map((one) => h("option", { value: one.code }, t("placeNear", { name: placeName(one) })));
-  if (!place.code) {
-    const name = placeName(nearest(place, places));
-    options.unshift(h("option", { value: "" }, t("placeExact", { name })));
-  }
-  select.replaceChildren(...options);
-  select.value = place.code ?? "";
-}
-
-function drawCaught() {
-  const owner = (item) => people.find((one) => one.phone === item.token || item.to?.includes(`${one.id}@localhost`));
-  const nameOf = (item) => owner(item)?.label() ?? item.to?.join(", ") ?? item.token;
-  const hint = !caught ? "noCatcher" : caught.away ? "catcherAway" : caught.items.length ? "caughtHint" : "noneCaught";
-  byId("caught-hint").textContent = t(hint);
-  byId("caught").replaceChildren(...(caught?.items ?? []).map((item) => caughtRow(item, nameOf)));
-}
-
-function delivered(item) {
-  const person = people.find((one) => one.phone === item.token);
-  if (!person || item.silent) return;
-  person.pushes.unshift(item);
-  refresh(person);
-}
-
-function drawWords() {
+function draw() {
   document.documentElement.lang = lang();
   document.title = t("title");
   for (const node of document.querySelectorAll("[data-t]")) node.textContent = t(node.dataset.t);
   for (const button of document.querySelectorAll("[data-language]"))
     button.setAttribute("aria-pressed", String(button.dataset.language === lang()));
-  chips.clear();
-  byId("people").replaceChildren(
-    h("button", { type: "button", class: "person more", onclick: addTraveller }, t("anotherTraveller")));
-  drawPlaces();
-  drawCaught();
-  drawPeople();
-  for (const person of cards.keys()) cards.set(person, new Card(person, act));
-  byId("phones").replaceChildren(...[...cards.values()].map((card) => card.node));
 }
 
-function example() {
-  const { title, content } = byId("ask").elements;
-  title.value = t("exampleTitle");
-  content.value = t("exampleContent");
-}
-
-function choose(spot) {
-  place = spot;
-  drawPlaces();
-  drawMap();
-}
-
-function look(view) {
-  map.show(view);
-  for (const button of document.querySelectorAll("[data-view]"))
-    button.setAttribute("aria-pressed", String(button.dataset.view === view));
-}
-
-async function ask(event) {
-  event.preventDefault();
-  const { asker, title, content } = event.target.elements;
-  const person = people.find((one) => one.id === asker.value);
-  if (!person) return complain({ code: t("needAsker"), message: "" });
-  const form = { title: title.value.trim(), content: content.value.trim(), lat: place.lat, lng: place.lng };
-  await act(person.ask(form));
-}
-
-add(traveller("traveller", 0));
-LOCALS.filter((code) => placeOf.has(code)).forEach((code) => add(local(code)));
-const map = new IslandMap(byId("map"), places, choose);
-byId("ask").addEventListener("submit", ask);
-byId("ask").elements.asker.addEventListener("change", (event) => { chosenAsker = event.target.value; });
-byId("ask").elements.place.addEventListener("change", (event) => choose(placeOf.get(event.target.value)));
-for (const button of document.querySelectorAll("[data-view]"))
-  button.addEventListener("click", () => look(button.dataset.view));
 for (const button of document.querySelectorAll("[data-language]"))
-  button.addEventListener("click", () => { speak(button.dataset.language); drawWords(); drawMap(); example(); });
-setInterval(() => cards.forEach((card) => card.tick()), 1000);
-drawWords();
-example();
-look("island");
-drawMap();
-
-const { catcherUrl } = await hub.config();
-if (catcherUrl) {
-  caught = new Caught(catcherUrl, { arrived: delivered, changed: drawCaught });
-  caught.follow();
+  button.addEventListener("click", () => { speak(button.dataset.language); draw(); urgent.draw(); live.draw(); });
+for (const tab of tabs) {
+  tab.addEventListener("click", () => choose(tab));
+  tab.addEventListener("keydown", walk);
 }
-drawCaught();
+draw();
+open(tabs.find((tab) => `#${panelOf(tab).id}` === location.hash) ?? tabs[0]);

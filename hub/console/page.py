@@ -5,6 +5,7 @@ name, and speaks for itself. Another site that points its name at 127.0.0.1 gets
 a proxy on this machine forwards gets nothing either: it may come from anywhere.
 """
 
+import asyncio
 import ipaddress
 from collections.abc import Awaitable, Callable
 from importlib import resources
@@ -17,10 +18,11 @@ from msgspec import Meta
 
 from hub.domain.context import Domain
 from hub.domain.people import members
+from hub.domain.people.sessions import add_service
 from protocol.domain_events import UserUpdated
 from protocol.errors import forbidden
 from protocol.payload import Id, Request, read_json
-from protocol.tokens import sign_access
+from protocol.tokens import Role, sign_access
 
 FILES: Final = Path(str(resources.files("hub.console")))
 CLIENT: Final = FILES / "node_modules/socket.io-client/dist/socket.io.min.js"
@@ -33,6 +35,12 @@ FORWARDED: Final = frozenset(
 """With whatever begins with X-Forwarded: a proxy stands between."""
 
 NICKNAME: Final = Meta(min_length=1, max_length=50)
+
+OPERATOR: Final = "console-operator"
+"""The page's administrator, the one person whose token says so: asks `explain`, keeps a chat."""
+
+SHOP: Final = "console-shop"
+"""The page's service, which gets a key in place of a token: it may publish to streams, no more."""
 
 POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; style-src-attr 'unsafe-inline';"
@@ -56,6 +64,8 @@ class Page:
     def __init__(self, domain: Domain, catcher_url: str | None) -> None:
         self._domain = domain
         self._catcher_url = catcher_url
+        self._shop_key: str | None = None
+        self._making_key = asyncio.Lock()
         self._policy = POLICY.format(asks=f"'self' {catcher_url or ''}".strip())
         self._files = {path.name: path for path in FILES.iterdir() if path.suffix in TYPES}
 
@@ -78,19 +88,38 @@ class Page:
         return response
 
     async def config(self, _: web.Request) -> web.Response:
-        return web.json_response({"catcherUrl": self._catcher_url})
+        """What the page says of the waves to come is what the hub will do."""
+        policy = self._domain.policy
+        waves = [{"afterS": wave.after_s, "radiusM": wave.radius_m} for wave in policy.waves]
+        return web.json_response(
+            {"catcherUrl": self._catcher_url, "waves": waves, "claims": policy.urgent_claims}
+        )
 
     async def token(self, request: web.Request) -> web.Response:
         """POST {userId, nickname?} → {accessToken}. Raises FORBIDDEN, INVALID_PAYLOAD."""
         form = read_json(await request.read(), TokenRequest)
+        if form.user_id == SHOP:
+            return web.json_response({"accessToken": await self._key_of_shop()})
         if form.nickname is not None:
             await self._make(form.user_id, form.nickname)
         d = self._domain
+        role: Role = "admin" if form.user_id == OPERATOR else "user"
         ttl = d.policy.access_ttl_s
-        token = sign_access(
-            d.tokens, form.user_id, "user", now=d.now(), ttl_s=ttl, jti=str(uuid4())
-        )
+        token = sign_access(d.tokens, form.user_id, role, now=d.now(), ttl_s=ttl, jti=str(uuid4()))
         return web.json_response({"accessToken": token})
+
+    async def _key_of_shop(self) -> str:
+        """One for all pages of this run: a second key would end the first."""
+        async with self._making_key:
+            if self._shop_key is None:
+                self._shop_key = await add_service(
+                    self._domain,
+                    SHOP,
+                    scopes=("broadcast:write",),
+                    room_prefixes=("stream:",),
+                    event_types=(),
+                )
+        return self._shop_key
 
     async def _make(self, user_id: str, nickname: str) -> None:
         """One of the page's people, unless they are there: with consent to positions and a mailbox

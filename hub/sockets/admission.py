@@ -55,7 +55,7 @@ def _still_here(member: Member) -> None:
 async def _answered(node: Node, member: Member, auth: Any) -> dict[str, Any]:
     start = time.perf_counter()
     outcome = "ok"
-    with traced():
+    with traced(name=CONNECT):
         try:
             return await _admit(node, member, auth or {})
         except _Left:

@@ -9,6 +9,7 @@ from typing import Any
 from hub.cluster.local import Rooms
 from hub.engine import Event, Member, Server
 from hub.plumbing.telemetry.metrics import OUTBOX_DROPPED, PUBLISH_TO_SOCKET, UNKNOWN
+from hub.plumbing.telemetry.trace import marked
 from hub.sockets.context import Order
 from hub.sockets.guest import Guest, visible
 from protocol.events import SERVER_EVENTS, Revocation
@@ -46,7 +47,12 @@ class LocalSockets:
             key=f"{broadcast.event} {broadcast.key}" if broadcast.key else None,
             offset=broadcast.offset or None,
         )
-        self._server.deliver(event, broadcast.rooms or None, broadcast.except_rooms)
+        rooms = broadcast.rooms or None
+        if broadcast.trace:
+            with marked(broadcast.trace, f"write {name}"):
+                self._server.deliver(event, rooms, broadcast.except_rooms)
+        else:
+            self._server.deliver(event, rooms, broadcast.except_rooms)
         if broadcast.at is not None:
             PUBLISH_TO_SOCKET.labels(event=name).observe(max(0.0, now - broadcast.at))
 

@@ -81,7 +81,7 @@ class Gate:
         async def handle(sid: str, *args: Any) -> dict[str, Any]:
             start = time.perf_counter()
             member = self._member(sid, event)
-            with trace.traced() as work:
+            with trace.traced(name=event.name) as work:
                 try:
                     _allow(await self._check(event, guest_of(member).user_id))
                     if act is None:
@@ -91,6 +91,8 @@ class Gate:
                     outcome = DONE
                 except Exception as error:
                     ack, outcome = _refused(error, work)
+                if work.started_ns:
+                    work.note({"outcome": outcome}, "" if outcome == DONE else outcome)
                 self._record(member, event, ack, outcome, start)
             return ack
 

@@ -14,7 +14,7 @@ class Emit(msgspec.Struct, frozen=True, kw_only=True):
     """One event on its way to rooms of one namespace; stored in the outbox as msgpack.
 
     `deadline` (epoch seconds): past it the emit is dropped and counted. `key` names what a newer
-    volatile event replaces.
+    volatile event replaces. `trace` names the work that caused it, where that is recorded.
     """
 
     id: str
@@ -26,6 +26,7 @@ class Emit(msgspec.Struct, frozen=True, kw_only=True):
     klass: Class = "room"
     key: str = ""
     deadline: float | None = None
+    trace: str = ""
 
 
 class Move(msgspec.Struct, frozen=True, kw_only=True):

@@ -16,6 +16,8 @@ from typing import Any, Final
 import grimp
 
 from tests.show import Item, Verdict
+from tests.show.engine_before import SCENARIOS
+from tests.show.engine_before import show as beside_before
 from tests.show.fresh_clone import newcomer, timed_make
 from tests.sizes import too_large
 
@@ -196,7 +198,10 @@ def count() -> Verdict:
     return Verdict(now >= BEFORE, f"{now} tests, {BEFORE} before")
 
 
-HUB: Final = "import gc; gc.set_threshold(50_000); import hub.commands.start, hub.commands.open_hub"
+HUB: Final = (
+    "from hub.commands.cli import quicken_imports; quicken_imports();"
+    " import hub.commands.start, hub.commands.open_hub"
+)
 """What `dongne hub` does before it opens anything (hub.commands.cli.main)."""
 
 ITEMS = [
@@ -206,6 +211,10 @@ ITEMS = [
     Item("2", "contracts", contracts_fail_when_broken),
     Item("2b", "sizes", sizes),
     Item("3", "adding a thing is small", how_to_add),
+    *(
+        Item(f"4.{name}", f"before the redraw and today, {name}", partial(beside_before, name))
+        for name in SCENARIOS
+    ),
     Item("5", "dongne --help", partial(imports, HELP_S, "import hub.commands.cli")),
     Item("5b", "dongne hub", partial(imports, START_S, HUB)),
     Item("6", "the README's house", picture),

@@ -10,6 +10,7 @@ from hub.plumbing.life.clock import Clock, SystemClock
 from hub.plumbing.life.lifecycle import Lifecycle
 from hub.plumbing.settings.product import Channels
 from hub.plumbing.telemetry.metrics import PROVIDER_DURATION
+from hub.plumbing.telemetry.trace import calling
 from workers.channels.breaker import Breaker
 from workers.channels.message import Message, Recipient, Sender
 from workers.channels.outcome import Outcome
@@ -34,8 +35,10 @@ class Provider:
         return await self.breaker.call(lambda: self._send(to, message))
 
     async def _send(self, to: Recipient, message: Message) -> Outcome:
-        with PROVIDER_DURATION.labels(provider=self.row.name).time():
+        name = self.row.name
+        with calling(f"send {name}") as call, PROVIDER_DURATION.labels(provider=name).time():
             outcome = await self.sender.send(to, message)
+            call.note({"outcome": type(outcome).__name__})
         self._refusals.note(outcome)
         return outcome
 

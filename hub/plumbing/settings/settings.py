@@ -21,6 +21,7 @@ from pydantic.fields import FieldInfo
 from hub.plumbing.settings.parsing import Environment, Part
 from hub.plumbing.settings.process import Auth, Database, Process, Redis, Web
 from hub.plumbing.settings.product import Cached, Channels, Jobs, Questions, Retention, Sockets
+from hub.plumbing.settings.telemetry import Telemetry
 
 NEEDED = (
     ("DATABASE_URL", "DB_HOST"),
@@ -70,6 +71,7 @@ class Settings:
     retention: Retention
     cached: Cached
     channels: Channels
+    telemetry: Telemetry
     given: frozenset[str]
 
     @property

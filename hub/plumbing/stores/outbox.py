@@ -17,6 +17,7 @@ from uuid import UUID
 import msgspec
 import structlog
 from asyncpg import Record
+from msgspec import structs
 
 from hub.plumbing.life.clock import Clock
 from hub.plumbing.life.lasting import Lasting
@@ -28,7 +29,7 @@ from hub.plumbing.telemetry.metrics import (
     OUTBOX_PUBLISHED,
     OUTBOX_REPLAYED,
 )
-from hub.plumbing.telemetry.trace import outgoing_headers
+from hub.plumbing.telemetry.trace import mark, outgoing_headers
 from protocol.domain_events import Envelope
 from protocol.events import Emit, Move, Revocation
 from protocol.jobs import Job, form_of
@@ -107,6 +108,12 @@ def _decode(payload: bytes) -> Told:
     return row.revocation if isinstance(row, _RevocationRow) else row.envelope
 
 
+def _marked(told: Told) -> Told:
+    """With the work that causes it, where that is recorded."""
+    work = mark() if isinstance(told, Emit) else ""
+    return structs.replace(told, trace=work) if work else told
+
+
 @dataclass(slots=True)
 class Change:
     """A transaction in the making: SQL through `conn`, and what must follow once it committed.
@@ -121,7 +128,7 @@ class Change:
 
     def tell(self, key: str, *told: Told) -> None:
         """Add messages; those of one `key` (a question, a person) keep their order."""
-        self.told.extend((key, one) for one in told)
+        self.told.extend((key, _marked(one)) for one in told)
 
     def invalidate(self, *names: str) -> None:
         """What is cached under these names is not so any more (hub.plumbing.stores.cache)."""
@@ -130,7 +137,7 @@ class Change:
     def leave(self, key: str, *told: Told) -> None:
         """Messages that nobody waits for: the sweeper publishes them, a batch at a time. No message
         of `tell` has such a key, or it would wait for them."""
-        self.left.extend((key, one) for one in told)
+        self.left.extend((key, _marked(one)) for one in told)
 
     def enqueue(self, *jobs: Job) -> None:
         self.jobs.extend(jobs)

@@ -7,6 +7,7 @@ argument is a fixed sentence, what varies goes into fields: the redactor judges 
 import json
 import logging
 import sys
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import orjson
@@ -28,6 +29,17 @@ _CHATTY = ("asyncio", "aiohttp.access", "pgqueuer", "engineio", "socketio")
 _REPEATING = ("asyncpg.pool",)
 """They say again and again, with a traceback, that a store is away; whoever needs it says it once
 (hub.plumbing.lasting)."""
+
+Report = Callable[[Mapping[str, Any], BaseException | None, Redactor], None]
+"""Takes a line of level error, redacted, and its exception, which is not."""
+
+_report: Report | None = None
+
+
+def report_to(report: Report | None) -> None:
+    """Of the whole process: who is told of lines of level error beside the log."""
+    global _report
+    _report = report
 
 
 def configure(settings: Settings) -> None:
@@ -77,6 +89,12 @@ def _shared(process: Process, redactor: Redactor) -> list[Processor]:
         line["environment"] = process.app_env
         return line
 
+    def reported(_logger: object, _method: str, line: EventDict) -> EventDict:
+        if _report is not None and line.get("level") in ("error", "critical"):
+            rest = {name: value for name, value in line.items() if name != "exc_info"}
+            _report(redactor(None, "", rest), _exception(line.get("exc_info")), redactor)
+        return line
+
     return [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -85,6 +103,7 @@ def _shared(process: Process, redactor: Redactor) -> list[Processor]:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         whose,
         structlog.processors.StackInfoRenderer(),
+        reported,
         _error if process.log_format == "json" else structlog.processors.format_exc_info,
         redactor,
     ]
@@ -92,14 +111,19 @@ def _shared(process: Process, redactor: Redactor) -> list[Processor]:
 
 def _error(_logger: object, _method: str, line: EventDict) -> EventDict:
     """`error: {name, message, stack}` in the place of exc_info (S1-39)."""
-    info = line.pop("exc_info", None)
-    if info is True:
-        info = sys.exc_info()
-    error = info[1] if isinstance(info, tuple) else info
-    if isinstance(error, BaseException):
+    error = _exception(line.pop("exc_info", None))
+    if error is not None:
         stack = structlog.processors.format_exc_info(None, "", {"exc_info": error})["exception"]
         line["error"] = {"name": type(error).__name__, "message": str(error), "stack": stack}
     return line
+
+
+def _exception(info: object) -> BaseException | None:
+    """What `exc_info` stands for, in each of the ways in which it may be said."""
+    if info is True:
+        info = sys.exc_info()
+    error = info[1] if isinstance(info, tuple) else info
+    return error if isinstance(error, BaseException) else None
 
 
 def _renderer(form: Literal["json", "text"]) -> Processor:

@@ -173,6 +173,12 @@ PROVIDER_DURATION = Histogram(
     registry=REGISTRY,
 )
 
+REPORTS = Counter(
+    "reports_total",
+    "Spans and errors for who watches from outside: sent, refused, dropped for want of room.",
+    ["kind", "outcome"],
+    registry=REGISTRY,
+)
 PROVIDER_ANSWERS = Counter(
     "provider_answers_total",
     "Answers by what they are about: sent, recipient, us, provider.",

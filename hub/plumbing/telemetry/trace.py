@@ -1,16 +1,18 @@
 """Who asked, carried along: X-Request-ID and the B3 ids through request, job and provider call.
 
 `headers` is a plain mapping both ways, so a job keeps what `outgoing_headers()` gave and its worker
-goes on from there (S1-38, S1-50).
+goes on from there (S1-38, S1-50). A message to sockets keeps `mark()`, and the node that writes it
+goes on from that. Where a recorder is set, each unit of work that is sampled ends as a span.
 """
 
 import re
 import secrets
+import time
 import uuid
 from collections.abc import Mapping
 from contextvars import ContextVar
-from types import MappingProxyType
-from typing import Final, Self
+from types import MappingProxyType, TracebackType
+from typing import Final, Literal, Protocol, Self
 
 REQUEST_ID = "X-Request-ID"
 _TRACE, _SPAN, _SAMPLED, _FLAGS = "X-B3-TraceId", "X-B3-SpanId", "X-B3-Sampled", "X-B3-Flags"
@@ -18,16 +20,35 @@ _PARENT = "X-B3-ParentSpanId"
 
 NO_DECISION: Final[Mapping[str, str]] = MappingProxyType({})
 
+Role = Literal["server", "client", "consumer", "producer"]
+"""Whose side of the work it is, in OpenTelemetry's words."""
+
+Fact = str | int | bool
+
 
 class Trace:
     """One unit of work: its request, its trace, its own span and the span that caused it. As a
     context manager it is the current one while its block runs.
 
-    `decision` is what the caller said about sampling, passed on unchanged. Ids are made when
-    somebody first asks for them: most events of sockets end before anybody does.
+    `decision` is what the caller said about sampling, or what the recorder decided for work that
+    nobody called; it is passed on unchanged. Ids are made when somebody first asks for them: most
+    events of sockets end before anybody does. `started_ns` (since 1970) is 0 for what no span is
+    made of.
     """
 
-    __slots__ = ("_before", "_request_id", "_span_id", "_trace_id", "decision", "parent_span_id")
+    __slots__ = (
+        "_before",
+        "_request_id",
+        "_span_id",
+        "_trace_id",
+        "decision",
+        "facts",
+        "failure",
+        "name",
+        "parent_span_id",
+        "role",
+        "started_ns",
+    )
 
     def __init__(
         self,
@@ -35,19 +56,49 @@ class Trace:
         trace_id: str | None = None,
         parent_span_id: str | None = None,
         decision: Mapping[str, str] = NO_DECISION,
+        name: str = "",
+        role: Role = "server",
     ) -> None:
         self._request_id = request_id
         self._trace_id = trace_id
         self._span_id: str | None = None
         self.parent_span_id = parent_span_id
         self.decision = decision
+        self.name = name
+        self.role = role
+        self.started_ns = 0
+        self.facts: dict[str, Fact] = {}
+        self.failure = ""
 
     def __enter__(self) -> Self:
         self._before = _current.set(self)
+        if _recorder is not None:
+            self._begin(_recorder)
         return self
 
-    def __exit__(self, *_error: object) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        _error: BaseException | None,
+        _where: TracebackType | None,
+    ) -> None:
         _current.reset(self._before)
+        if self.started_ns and _recorder is not None:
+            if kind is not None and not self.failure:
+                self.failure = kind.__name__
+            _recorder.ended(self)
+
+    def _begin(self, recorder: "Recorder") -> None:
+        if not self.decision:
+            self.decision = {_SAMPLED: "1" if recorder.takes(self.trace_id) else "0"}
+        if self.name and (self.decision.get(_SAMPLED) == "1" or self.decision.get(_FLAGS) == "1"):
+            self.started_ns = time.time_ns()
+
+    def note(self, facts: Mapping[str, Fact], failure: str = "") -> None:
+        """What its span tells, where one is made; `failure` is a word of ours, never a text."""
+        if self.started_ns:
+            self.facts.update(facts)
+            self.failure = failure
 
     @property
     def request_id(self) -> str:
@@ -68,17 +119,31 @@ class Trace:
         return self._span_id
 
     def outgoing_headers(self) -> dict[str, str]:
-        """Headers of a call made for this work. Every call is a new span."""
-        return {
-            REQUEST_ID: self.request_id,
-            _TRACE: self.trace_id,
-            _SPAN: secrets.token_hex(8),
-            _PARENT: self.span_id,
-            **self.decision,
-        }
+        """Headers of a call made for this work, whose span causes what is called."""
+        parent = {_PARENT: self.parent_span_id} if self.parent_span_id else {}
+        ids = {REQUEST_ID: self.request_id, _TRACE: self.trace_id, _SPAN: self.span_id}
+        return {**ids, **parent, **self.decision}
+
+
+class Recorder(Protocol):
+    """Makes spans of work. Neither method raises."""
+
+    def takes(self, trace_id: str) -> bool:
+        """Whether work that nobody called is recorded, with all that it causes."""
+
+    def ended(self, work: Trace) -> None:
+        """A unit of work that is sampled has just ended."""
 
 
 _current: ContextVar[Trace | None] = ContextVar("trace", default=None)
+
+_recorder: Recorder | None = None
+
+
+def record_to(recorder: Recorder | None) -> None:
+    """Of the whole process; None: nothing is recorded, which costs a comparison a unit of work."""
+    global _recorder
+    _recorder = recorder
 
 
 def current() -> Trace | None:
@@ -91,17 +156,18 @@ def request_id() -> str:
     return trace.request_id if trace else str(uuid.uuid4())
 
 
-def traced(names: Mapping[str, str] | None = None) -> Trace:
+def traced(names: Mapping[str, str] | None = None, name: str = "", role: Role = "server") -> Trace:
     """Run a block as one unit of work, caused by what headers name; nothing named: by itself.
+    `name` is its span's, of few different ones; without one no span is made.
 
     Ids of a form that is not theirs are replaced: they are callers' text and go to the log.
     """
     if not names:
-        return Trace()
-    headers = {name.lower(): value for name, value in names.items()}
+        return Trace(name=name, role=role)
+    headers = {key.lower(): value for key, value in names.items()}
 
-    def take(name: str, form: str) -> str | None:
-        value = headers.get(name.lower(), "")
+    def take(key: str, form: str) -> str | None:
+        value = headers.get(key.lower(), "")
         return value if re.fullmatch(form, value) else None
 
     decisions = {_SAMPLED: take(_SAMPLED, "[01]"), _FLAGS: take(_FLAGS, "1")}
@@ -109,11 +175,37 @@ def traced(names: Mapping[str, str] | None = None) -> Trace:
         request_id=take(REQUEST_ID, "[A-Za-z0-9_.:=@/+-]{1,128}"),
         trace_id=take(_TRACE, "[0-9a-fA-F]{16}|[0-9a-fA-F]{32}"),
         parent_span_id=take(_SPAN, "[0-9a-fA-F]{16}"),
-        decision={name: value for name, value in decisions.items() if value},
+        decision={key: value for key, value in decisions.items() if value},
+        name=name,
+        role=role,
     )
 
 
+def calling(name: str) -> Trace:
+    """Run a block as a call that the work at hand makes: a part of it with a span of its own."""
+    work = _current.get()
+    if work is None:
+        return Trace(name=name, role="client")
+    return Trace(work.request_id, work.trace_id, work.span_id, work.decision, name, "client")
+
+
 def outgoing_headers() -> dict[str, str]:
-    """Headers of a call made for the work at hand; {} outside of any. Every call is a new span."""
-    trace = _current.get()
-    return {} if trace is None else trace.outgoing_headers()
+    """Headers of a call made for the work at hand, whose span causes what is called; {} outside of
+    any."""
+    work = _current.get()
+    return {} if work is None else work.outgoing_headers()
+
+
+def mark() -> str:
+    """The work at hand for a message that it causes (`trace-span`); empty where none is recorded:
+    such a message is as long as it would be without."""
+    work = _current.get()
+    return f"{work.trace_id}-{work.span_id}" if work is not None and work.started_ns else ""
+
+
+def marked(text: str, name: str, role: Role = "consumer") -> Trace:
+    """Run a block as work that a message with this mark caused; any other text: by itself."""
+    ids = re.fullmatch("([0-9a-f]{16}|[0-9a-f]{32})-([0-9a-f]{16})", text)
+    if ids is None:
+        return Trace(name=name, role=role)
+    return Trace(None, ids[1], ids[2], {_SAMPLED: "1"}, name, role)

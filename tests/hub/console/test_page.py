@@ -1,5 +1,7 @@
 """The console's routes, behind the gate of the API as `dongne up` mounts them."""
 
+import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +14,7 @@ from api.app import create_app
 from api.health import Vitals
 from hub.console.page import mount
 from hub.domain.context import Domain
-from hub.domain.people import members
+from hub.domain.people import members, sessions
 from hub.plumbing.limits.fleet import Limits
 from hub.plumbing.settings.settings import Settings
 from hub.plumbing.telemetry.logs import AccessLog
@@ -182,6 +184,35 @@ async def test_the_stock_client_is_served_where_node_servers_do(page: Page) -> N
     assert "Socket.IO v4" in text
 
 
-async def test_where_the_catcher_is(page: Page) -> None:
+async def test_what_the_page_is_told(page: Page) -> None:
     _, _, text = await page.get("/console/config.json")
-    assert CATCHER in text
+    waves = [(0, 2000), (180, 5000), (420, None)]
+    assert json.loads(text) == {
+        "catcherUrl": CATCHER,
+        "waves": [{"afterS": after_s, "radiusM": radius_m} for after_s, radius_m in waves],
+        "claims": 3,
+    }
+
+
+@pytest.mark.parametrize(
+    ("user_id", "role"),
+    [("console-operator", "admin"), ("Console-operator", "user"), ("local-yeon", "user")],
+)
+async def test_only_the_pages_operator_is_an_administrator(
+    page: Page, domain: Domain, user_id: str, role: str
+) -> None:
+    _, body = await page.token({"userId": user_id})
+    token = read_access(domain.tokens, body["accessToken"], now=domain.now())
+    assert (token.user_id, token.role) == (user_id, role)
+
+
+async def test_the_pages_shop_may_publish_to_streams_only(page: Page, domain: Domain) -> None:
+    answers = await asyncio.gather(*(page.token({"userId": "console-shop"}) for _ in range(3)))
+    keys = {body["accessToken"] for _, body in answers}
+    assert len(keys) == 1
+    shop = await sessions.service(domain, keys.pop())
+    assert (shop.scopes, shop.room_prefixes, shop.event_types) == (
+        frozenset({"broadcast:write"}),
+        ("stream:",),
+        (),
+    )

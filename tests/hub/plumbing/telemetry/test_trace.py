@@ -20,8 +20,9 @@ def test_ids_of_the_caller_go_on_to_the_next_call() -> None:
     assert sent["X-Request-ID"] == "app-17/a"
     assert sent["X-B3-TraceId"] == "a" * 32
     assert work.parent_span_id == "b" * 16
-    assert sent["X-B3-ParentSpanId"] == work.span_id
-    assert re.fullmatch("[0-9a-f]{16}", sent["X-B3-SpanId"])
+    assert sent["X-B3-SpanId"] == work.span_id  # what is called is caused by this work
+    assert sent["X-B3-ParentSpanId"] == "b" * 16
+    assert re.fullmatch("[0-9a-f]{16}", work.span_id)
     assert sent["X-B3-Sampled"] == "1"
     assert "X-B3-Flags" not in sent
 

@@ -1,0 +1,198 @@
+// The first tab: who is on, the map, asking, and what was caught.
+
+import { Card } from "./card.js";
+import { Caught, caughtRow } from "./caught.js";
+import { byId, h } from "./dom.js";
+import * as hub from "./hub.js";
+import { nearest } from "./jeju.js";
+import { IslandMap } from "./map.js";
+import { Person } from "./person.js";
+import { act, complain } from "./refusals.js";
+import { lang, placeName, t } from "./texts.js";
+
+const LOCALS = ["yeon", "nohyeong", "ora", "ido2", "aewol", "seongsan", "jungmun", "jungang"];
+const COLOURS = 8;
+
+const places = await hub.neighbourhoods();
+const placeOf = new Map(places.map((one) => [one.code, one]));
+const people = [];
+const chips = new Map();
+const cards = new Map();
+let caught = null;
+let place = placeOf.get("yeon");
+let chosenAsker = null;
+
+// People are roles, nobody in particular.
+
+function traveller(id, number) {
+  const at = { lat: 33.487, lng: 126.489 };
+  const word = (text) => (number ? `${text} ${number}` : text);
+  const label = () => word(t("traveller"));
+  return { id, ...at, nickname: word("여행자"), label, short: label, role: () => t("traveller") };
+}
+
+function local(code) {
+  const home = placeOf.get(code);
+  const { lat, lng } = home;
+  const label = () => (lang() === "ko" ? `${home.name} 주민` : `${placeName(home)} local`);
+  const short = () => placeName(home);
+  const role = () => t("local");
+  return { id: `local-${code}`, home: code, lat, lng, nickname: `${home.name} 주민`, label, short, role };
+}
+
+function add(persona) {
+  const colour = `c${people.length % COLOURS}`;
+  const person = new Person({ ...persona, colour }, refresh);
+  person.pushes = (caught?.items ?? []).filter((item) => item.token === person.phone && !item.silent);
+  people.push(person);
+  return person;
+}
+
+function addTraveller() {
+  const number = people.filter((one) => !one.home).length + 1;
+  const person = add(traveller(`traveller-${crypto.randomUUID().slice(0, 8)}`, number));
+  pick(person);
+}
+
+function pick(person) {
+  if (!cards.has(person)) {
+    cards.set(person, new Card(person, act));
+    byId("phones").append(cards.get(person).node);
+  }
+  act(person.wanted ? person.switchOff() : person.switchOn());
+}
+
+// What is shown.
+
+function refresh(person) {
+  if (person.problem) complain(person.problem);
+  person.problem = null;
+  cards.get(person)?.refresh();
+  drawPeople();
+  drawMap();
+}
+
+function drawPeople() {
+  for (const person of people) {
+    if (!chips.has(person)) chips.set(person, chip(person));
+    const button = chips.get(person);
+    button.setAttribute("aria-pressed", String(person.wanted));
+    button.dataset.state = person.state;
+  }
+  byId("people").lastElementChild?.before(...[...chips.values()].filter((one) => !one.isConnected));
+  byId("no-phones").hidden = cards.size > 0;
+  drawAskers();
+}
+
+const chip = (person) =>
+  h("button", { type: "button", class: "person", "data-person": person.id, onclick: () => pick(person) },
+    h("span", { class: `spot ${person.colour}` }), person.label());
+
+function drawAskers() {
+  const select = byId("ask").elements.asker;
+  const on = people.filter((one) => one.state === "on");
+  const names = on.map((one) => `${one.id} ${one.label()}`).join();
+  if (select.dataset.names === names) return;
+  select.replaceChildren(...on.map((one) => h("option", { value: one.id }, one.label())));
+  select.dataset.names = names;
+  const asker = on.find((one) => one.id === chosenAsker) ?? on.find((one) => !one.home);
+  if (asker) select.value = asker.id;
+}
+
+function drawMap() {
+  const questions = new Map();
+  for (const person of people) {
+    for (const one of person.questions.values()) {
+      if (one.location && one.urgency !== "normal") questions.set(one.id, { radiusM: 2000, ...one });
+    }
+  }
+  map.draw({ people: [...cards.keys()], place, waves: [...questions.values()].slice(-3) });
+}
+
+function drawPlaces() {
+  const select = byId("ask").elements.place;
+  const options = [...places]
+    .sort((a, b) => placeName(a).localeCompare(placeName(b), lang()))
+    .map((one) => h("option", { value: one.code }, t("placeNear", { name: placeName(one) })));
+  if (!place.code) {
+    const name = placeName(nearest(place, places));
+    options.unshift(h("option", { value: "" }, t("placeExact", { name })));
+  }
+  select.replaceChildren(...options);
+  select.value = place.code ?? "";
+}
+
+function drawCaught() {
+  const owner = (item) => people.find((one) => one.phone === item.token || item.to?.includes(`${one.id}@localhost`));
+  const nameOf = (item) => owner(item)?.label() ?? item.to?.join(", ") ?? item.token;
+  const hint = !caught ? "noCatcher" : caught.away ? "catcherAway" : caught.items.length ? "caughtHint" : "noneCaught";
+  byId("caught-hint").textContent = t(hint);
+  byId("caught").replaceChildren(...(caught?.items ?? []).map((item) => caughtRow(item, nameOf)));
+}
+
+function delivered(item) {
+  const person = people.find((one) => one.phone === item.token);
+  if (!person || item.silent) return;
+  person.pushes.unshift(item);
+  refresh(person);
+}
+
+/** All of it anew: at first, and after a change of language. */
+export function draw() {
+  chips.clear();
+  byId("people").replaceChildren(
+    h("button", { type: "button", class: "person more", onclick: addTraveller }, t("anotherTraveller")));
+  drawPlaces();
+  drawCaught();
+  drawPeople();
+  for (const person of cards.keys()) cards.set(person, new Card(person, act));
+  byId("phones").replaceChildren(...[...cards.values()].map((card) => card.node));
+  drawMap();
+  example();
+}
+
+function example() {
+  const { title, content } = byId("ask").elements;
+  title.value = t("exampleTitle");
+  content.value = t("exampleContent");
+}
+
+function choose(spot) {
+  place = spot;
+  drawPlaces();
+  drawMap();
+}
+
+function look(view) {
+  map.show(view);
+  for (const button of document.querySelectorAll("[data-view]"))
+    button.setAttribute("aria-pressed", String(button.dataset.view === view));
+}
+
+async function ask(event) {
+  event.preventDefault();
+  const { asker, title, content } = event.target.elements;
+  const person = people.find((one) => one.id === asker.value);
+  if (!person) return complain({ code: t("needAsker"), message: "" });
+  const form = { title: title.value.trim(), content: content.value.trim(), lat: place.lat, lng: place.lng };
+  await act(person.ask(form));
+}
+
+add(traveller("traveller", 0));
+LOCALS.filter((code) => placeOf.has(code)).forEach((code) => add(local(code)));
+const map = new IslandMap(byId("map"), places, choose);
+byId("ask").addEventListener("submit", ask);
+byId("ask").elements.asker.addEventListener("change", (event) => { chosenAsker = event.target.value; });
+byId("ask").elements.place.addEventListener("change", (event) => choose(placeOf.get(event.target.value)));
+for (const button of document.querySelectorAll("[data-view]"))
+  button.addEventListener("click", () => look(button.dataset.view));
+setInterval(() => cards.forEach((card) => card.tick()), 1000);
+look("island");
+draw();
+
+const { catcherUrl } = await hub.config();
+if (catcherUrl) {
+  caught = new Caught(catcherUrl, { arrived: delivered, changed: drawCaught });
+  caught.follow();
+}
+drawCaught();

@@ -1,0 +1,89 @@
+"""The engine and the cluster beside an earlier revision of themselves, in one interleaved run.
+
+    python -m tests.show.engine_before S1 [--reps 7] [--revision 134d940]
+
+The earlier tree is taken from git's history into a folder of its own and runs in the same Python
+with the same libraries; both check the same people's tokens. Needs what ``make bench`` needs.
+"""
+
+import argparse
+import io
+import os
+import subprocess
+import tarfile
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from tests.benchmarks.runs import (
+    Figure,
+    Row,
+    connect_cpu,
+    connect_rss,
+    cpu,
+    last_p99,
+    median,
+    run,
+)
+from tests.show import Verdict
+
+ROOT: Final = Path(__file__).parents[2]
+REVISION: Final = "134d940"
+"""The last one before the house was redrawn."""
+
+SLOWER: Final = 1.03
+
+
+def both_nodes(row: Row) -> float:
+    """Microseconds of the two nodes a delivery."""
+    return sum(float(row["procs"][name]["us_per_unit"]) for name in ("node0", "node1"))
+
+
+ENGINE: Final = ("engine", "engine-before")
+CLUSTER: Final = ("hub-cluster", "hub-cluster-before")
+SCENARIOS: Final[dict[str, tuple[tuple[str, str], list[tuple[str, Figure]]]]] = {
+    "S1": (ENGINE, [("us a delivery", cpu)]),
+    "S1w1": (ENGINE, [("us a delivery", cpu)]),
+    "S1w16": (ENGINE, [("us a delivery", cpu)]),
+    "S2": (ENGINE, [("us a delivery", cpu), ("us to the last client, p99", last_p99)]),
+    "S4": (CLUSTER, [("us a delivery", both_nodes)]),
+    "S5": (ENGINE, [("us a connection", connect_cpu), ("KiB a connection", connect_rss)]),
+    "S6": (ENGINE, [("us a round trip", cpu)]),
+}
+"""Kinds of kinds.json (today's, before) and the figures in which smaller is better."""
+
+
+def _unpack(revision: str, folder: Path) -> None:
+    archive = subprocess.run(
+        ["git", "archive", revision], cwd=ROOT, check=True, capture_output=True
+    ).stdout
+    with tarfile.open(fileobj=io.BytesIO(archive)) as tree:
+        tree.extractall(folder, filter="data")
+
+
+def show(scenario: str, reps: int = 7, revision: str = REVISION) -> Verdict:
+    """Each figure of one scenario, today's and its ratio to the earlier one's."""
+    (now, before), figures = SCENARIOS[scenario]
+    with tempfile.TemporaryDirectory() as folder:
+        _unpack(revision, Path(folder))
+        os.environ["BENCH_BEFORE"] = folder
+        rows = run(scenario, [now, before], reps)
+    passed, said = True, []
+    for name, figure in figures:
+        today, earlier = median(rows, now, figure), median(rows, before, figure)
+        passed &= today <= earlier * SLOWER
+        said.append(f"{earlier:.2f} -> {today:.2f} {name} ({today / earlier:.3f})")
+    return Verdict(passed, f"{scenario} n={reps}: {', '.join(said)}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("scenario", choices=sorted(SCENARIOS))
+    parser.add_argument("--reps", type=int, default=7)
+    parser.add_argument("--revision", default=REVISION)
+    args = parser.parse_args()
+    print(show(args.scenario, args.reps, args.revision))
+
+
+if __name__ == "__main__":
+    main()
