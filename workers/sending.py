@@ -109,12 +109,16 @@ def judge(d: Domain, order: Order, outcome: Outcome, this: Attempt) -> Verdict:
         case Sent(id):
             return Verdict(DeliveryStatus.SENT, provider_message_id=id or None)
         case Blocked(seconds, code):
+            if _too_late(d, order, seconds):
+                return _expired(code)
             if _waits(d, order, this, seconds):
                 return Verdict(DeliveryStatus.QUEUED, ending=Again(seconds, code, counts=False))
             return Verdict(DeliveryStatus.SUPPRESSED, Reason.BREAKER_OPEN)
         case Temporary(code, wait):
             again_s = max(this.retry_s, wait or 0.0)
-            if _worth_a_retry(d, order, this, again_s):
+            if _too_late(d, order, again_s):
+                return _expired(code)
+            if not this.last and _waits(d, order, this, again_s):
                 return Verdict(DeliveryStatus.QUEUED, error_code=code, ending=Again(again_s, code))
             ending: Ending = Held(code) if this.last else Done()
             return Verdict(DeliveryStatus.FAILED, error_code=code, ending=ending)
@@ -126,7 +130,7 @@ def judge(d: Domain, order: Order, outcome: Outcome, this: Attempt) -> Verdict:
         case Gone(code):
             return Verdict(DeliveryStatus.SUPPRESSED, Reason.NO_DEVICE, code)
         case Expired():
-            return Verdict(DeliveryStatus.EXPIRED, Reason.EXPIRED, ending=Done("expired"))
+            return _expired()
         case NotConfigured():
             return Verdict(DeliveryStatus.SUPPRESSED, Reason.NOT_CONFIGURED)
 
@@ -138,14 +142,17 @@ def _waits(d: Domain, order: Order, this: Attempt, seconds: float) -> bool:
     return d.now() + timedelta(seconds=seconds) <= this.made_at + timedelta(seconds=URGENT_PUSH_S)
 
 
-def _worth_a_retry(d: Domain, order: Order, this: Attempt, again_s: float) -> bool:
-    then = d.now() + timedelta(seconds=again_s)
-    if this.last or not _waits(d, order, this, again_s):
-        return False
+def _too_late(d: Domain, order: Order, seconds: float) -> bool:
+    """Whether the deadline comes before another try can: what stood in the way is told with it."""
     if order.deadline_at is None:
-        return True
+        return False
     needs = CHANNELS[order.channel].least_left if order.urgent else timedelta(0)
-    return then + max(needs, timedelta(seconds=1)) <= order.deadline_at
+    then = d.now() + timedelta(seconds=seconds)
+    return then + max(needs, timedelta(seconds=1)) > order.deadline_at
+
+
+def _expired(code: str | None = None) -> Verdict:
+    return Verdict(DeliveryStatus.EXPIRED, Reason.EXPIRED, code, ending=Done("expired"))
 
 
 def _is_last(order: Order) -> bool:

@@ -16,6 +16,7 @@ from protocol.rest.questions import Ask
 from tests import verbs
 from tests.conftest import SECRETS
 from tests.show import Item, Verdict
+from tests.show.blackout import blackout
 from tests.show.draining import drained
 from tests.show.main_job import pytest_passes
 from tests.show.stores import fresh_stores
@@ -122,6 +123,7 @@ def acknowledged() -> Verdict:
 ITEMS = [
     Item("1", "a model on a virtual clock, with crashes", model),
     Item("1b", "each rule of waves, claims and ends", rules),
+    Item("3", "a provider dark for a minute: no push late, all others expired", blackout),
     Item("4", "explain: each reason that can occur, one verdict each", explained),
     Item("7", "what is over or read leaves every screen within a second", taken_back),
     Item("speed.1", "a wave of 200 out of 10,000", ten_thousand),
