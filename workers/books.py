@@ -32,13 +32,15 @@ class Books:
         found = await self._take(look)
         return await steps.take_steps(self.domain, look) if found is BUSY else found
 
-    async def settle_sent(self, handed: Handed) -> None:
-        """See `delivery.settle`."""
-        if not await self._settle(handed):
-            await delivery.settle(
-                self.domain,
-                handed.order,
-                handed.target,
-                DeliveryStatus.SENT,
-                provider_message_id=handed.provider_message_id,
-            )
+    async def settle_sent(self, handed: Handed) -> bool:
+        """See `delivery.settle`; whether the next look is enqueued with it."""
+        if await self._settle(handed):
+            return handed.check_at is not None
+        await delivery.settle(
+            self.domain,
+            handed.order,
+            handed.target,
+            DeliveryStatus.SENT,
+            provider_message_id=handed.provider_message_id,
+        )
+        return False

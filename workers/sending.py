@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import quote
 
 from hub.domain.context import Domain
@@ -49,11 +49,18 @@ class Verdict:
     ending: Ending = DONE
 
 
+class Tried(NamedTuple):
+    """`followed`: the job that looks what comes next is enqueued."""
+
+    ending: Ending
+    followed: bool = False
+
+
 async def deliver(books: Books, providers: Providers, order: Order, this: Attempt) -> Ending:
     """Send to all targets at once, settle each as its answer comes, and look at once what comes
-    next (a mail's time, or nothing)."""
+    next (a mail's time, or nothing), where that is not known."""
     if len(order.targets) == 1:
-        ending = await _deliver_to(books, providers, order, order.targets[0], this)
+        ending, followed = await _deliver_to(books, providers, order, order.targets[0], this)
     else:
         results = await asyncio.gather(
             *(_deliver_to(books, providers, order, target, this) for target in order.targets),
@@ -62,22 +69,24 @@ async def deliver(books: Books, providers: Providers, order: Order, this: Attemp
         for result in results:
             if isinstance(result, BaseException):
                 raise result
-        ending = ending_of(result for result in results if not isinstance(result, BaseException))
-    if not isinstance(ending, Again) and not _is_last(order):
+        tried = [result for result in results if not isinstance(result, BaseException)]
+        ending, followed = ending_of(one.ending for one in tried), False
+    if not isinstance(ending, Again) and not _is_last(order) and not followed:
         await books.take_steps(Look(order.notification_id, order.created_at, trace=current()))
     return ending
 
 
 async def _deliver_to(
     books: Books, providers: Providers, order: Order, target: Target, this: Attempt
-) -> Ending:
+) -> Tried:
     d = books.domain
     outcome = await _send(d, providers, order, target)
     verdict = judge(d, order, outcome, this)
     if verdict.status is DeliveryStatus.SENT:
-        id = verdict.provider_message_id
-        await books.settle_sent(Handed(order, target, id, current()))
-        return verdict.ending
+        alone = len(order.targets) == 1
+        check_at = order.check_at if alone else None
+        handed = Handed(order, target, verdict.provider_message_id, check_at, current())
+        return Tried(verdict.ending, await books.settle_sent(handed))
     still = await delivery.settle(
         d,
         order,
@@ -88,9 +97,9 @@ async def _deliver_to(
         last=this.last,
     )
     if still:
-        return verdict.ending
+        return Tried(verdict.ending)
     why = verdict.error_code or ""
-    return Held(why) if this.last else Again(this.retry_s, why)
+    return Tried(Held(why) if this.last else Again(this.retry_s, why))
 
 
 async def _send(d: Domain, providers: Providers, order: Order, target: Target) -> Outcome:

@@ -31,7 +31,7 @@ SETTINGS = {
     "METRICS_PORT": "0",
     # the rate that providers are spared would be all that is measured
     "QUEUE_NOTIFICATION_RATE": "100000000",
-    "QUEUE_NOTIFICATION_CONCURRENCY": "100",
+    "QUEUE_NOTIFICATION_CONCURRENCY": "250",
     **SECRETS,
 }
 

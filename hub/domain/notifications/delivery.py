@@ -15,7 +15,7 @@ from hub.domain.context import Domain, outgoing
 from hub.domain.notifications.decisions import Decision, record
 from hub.domain.notifications.orders import Order, Target
 from hub.domain.notifications.suppressions import suppress
-from hub.domain.rules.kinds import Channel, Kind
+from hub.domain.rules.kinds import Channel, Kind, kind_of
 from hub.domain.rules.reasons import Cause, Reason, Verdict, verdict_of
 from hub.domain.rules.states import DeliveryStatus
 from hub.plumbing.stores.outbox import Change
@@ -23,7 +23,7 @@ from hub.plumbing.stores.postgres import Connection
 from hub.plumbing.telemetry.metrics import DELIVERIES
 from hub.plumbing.telemetry.trace import Trace
 from protocol.domain_events import NotificationDelivered
-from protocol.jobs import Job, delivery_job, push_retract_job
+from protocol.jobs import Job, delivery_job, push_retract_job, unseen_check
 from protocol.mail_address import comparison_key
 
 
@@ -35,6 +35,12 @@ def job_on(channel: Channel, id: UUID, created_at: datetime, kind: Kind) -> Job:
 def delivery_id(notification_id: UUID, channel: Channel, device_id: UUID | None = None) -> UUID:
     """The same for every try, so that a second one finds the row of the first."""
     return uuid5(notification_id, f"{channel}:{device_id or ''}")
+
+
+def check_again(d: Domain, id: UUID, created_at: datetime, kind: Kind, until: datetime) -> Job:
+    """The job that looks at a notification of this kind again."""
+    delay_s = max(0.0, (until - d.now()).total_seconds())
+    return unseen_check(str(id), created_at, delay_s=delay_s, urgent=kind.urgent)
 
 
 async def settle(
@@ -88,12 +94,17 @@ async def settle(
 
 @dataclass(frozen=True, slots=True)
 class Handed:
-    """A provider has it. `trace`: of the job that handed it over."""
+    """A provider has it. `check_at`: when the notification is to be looked at again, where that is
+    known; `trace`: of the job that handed it over."""
 
     order: Order
     target: Target
     provider_message_id: str | None
+    check_at: datetime | None = None
     trace: Trace | None = None
+
+    def caused(self, job: Job) -> Job:
+        return job if self.trace is None else job.caused_by(self.trace.outgoing_headers())
 
 
 async def settle_sent(d: Domain, batch: Sequence[Handed]) -> list[bool]:
@@ -119,6 +130,10 @@ async def settle_sent(d: Domain, batch: Sequence[Handed]) -> list[bool]:
         sent = [one for one in batch if one.target.id in written]
         for one in sent:
             _tell_services(d, change, one.order)
+            if one.check_at is not None:
+                order, kind = one.order, kind_of(one.order.kind)
+                job = check_again(d, order.notification_id, order.created_at, kind, one.check_at)
+                change.enqueue(one.caused(job))
         await _take_back_what_is_over(change, sent)
     for one in sent:
         DELIVERIES.labels(channel=one.order.channel, status=DeliveryStatus.SENT, reason="").inc()
@@ -148,10 +163,10 @@ async def _take_back_what_is_over(change: Change, sent: Sequence[Handed]) -> Non
         [one.order.created_at for one in pushed.values()],
     )
     for row in over:
-        order, trace = pushed[row["id"]].order, pushed[row["id"]].trace
-        id = str(order.notification_id)
-        job = push_retract_job(id, order.created_at, urgent=order.urgent)
-        change.enqueue(job if trace is None else job.caused_by(trace.outgoing_headers()))
+        one = pushed[row["id"]]
+        id = str(one.order.notification_id)
+        job = push_retract_job(id, one.order.created_at, urgent=one.order.urgent)
+        change.enqueue(one.caused(job))
 
 
 async def _give_up(

@@ -47,7 +47,8 @@ class Target:
 @dataclass(frozen=True, slots=True)
 class Order:
     """What a sender is to do now for one notification. `collapse_id`: what has the same one
-    replaces it on a phone's screen.
+    replaces it on a phone's screen. `check_at`: when to look at it again if all of it is sent now;
+    None: that is to be found out then.
     """
 
     channel: Channel
@@ -64,6 +65,7 @@ class Order:
     urgent: bool
     collapse_id: str
     timezone: str
+    check_at: datetime | None
     targets: Sequence[Target]
 
 
@@ -128,21 +130,29 @@ async def addressees(
 
 
 async def orders_of(
-    conn: Connection, due: Sequence[tuple[Case, Send, Sequence[Claimed]]]
+    conn: Connection, due: Sequence[tuple[Case, Send, datetime | None, Sequence[Claimed]]]
 ) -> list[Order | None]:
     """None for whom nothing was claimed."""
-    by_address = [case for case, step, _ in due if step.channel in _OWN_ADDRESS]
+    by_address = [case for case, step, *_ in due if step.channel in _OWN_ADDRESS]
     users = [case.notification.user_id for case in by_address]
     spoken = await members.locales_of(conn, users) if users else {}
     return [
-        _order_of(case, step, claimed, spoken.get(case.notification.user_id, DEFAULT_LANGUAGE))
+        _order_of(
+            case, step, check_at, claimed, spoken.get(case.notification.user_id, DEFAULT_LANGUAGE)
+        )
         if claimed
         else None
-        for case, step, claimed in due
+        for case, step, check_at, claimed in due
     ]
 
 
-def _order_of(case: Case, step: Send, claimed: Sequence[Claimed], by_address: str) -> Order:
+def _order_of(
+    case: Case,
+    step: Send,
+    check_at: datetime | None,
+    claimed: Sequence[Claimed],
+    by_address: str,
+) -> Order:
     """`by_address`: what the person speaks, where no device says it."""
     one = case.notification
     spoken = by_address if step.channel in _OWN_ADDRESS else case.locale
@@ -161,6 +171,7 @@ def _order_of(case: Case, step: Send, claimed: Sequence[Claimed], by_address: st
         urgent=one.kind.urgent,
         collapse_id=one.collapse_id,
         timezone=case.timezone,
+        check_at=check_at,
         targets=[_target(case, this, spoken) for this in claimed],
     )
 

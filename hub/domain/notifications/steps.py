@@ -6,7 +6,7 @@ All of a batch are one transaction and a statement a table, whatever their numbe
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any, Final, NamedTuple
@@ -15,17 +15,17 @@ from uuid import UUID
 from hub.domain.context import Domain
 from hub.domain.notifications.case import Case, facts_of, load
 from hub.domain.notifications.decisions import Decision, record
-from hub.domain.notifications.delivery import delivery_id, job_on
+from hub.domain.notifications.delivery import check_again, delivery_id, job_on
 from hub.domain.notifications.orders import Addressee, Claimed, Order, addressees, orders_of
 from hub.domain.rules.kinds import Channel
-from hub.domain.rules.ladder import Done, Send, Suppress, Wait, next_step
+from hub.domain.rules.ladder import Delivery, Done, Facts, Send, Suppress, Wait, next_step
 from hub.domain.rules.reasons import Cause, Reason, Verdict, verdict_of
 from hub.domain.rules.states import DeliveryStatus
 from hub.plumbing.stores.outbox import Change
 from hub.plumbing.stores.postgres import Connection, Row
 from hub.plumbing.telemetry.metrics import DELIVERIES
 from hub.plumbing.telemetry.trace import Trace
-from protocol.jobs import Job, unseen_check
+from protocol.jobs import Job
 
 
 class Busy(Enum):
@@ -129,15 +129,16 @@ async def _follow(
                 case Suppress():
                     withheld[place] = case, step
                 case Wait(until):
-                    _enqueue(change, look, _check_again(d, case, until))
+                    one = case.notification
+                    _enqueue(change, look, check_again(d, one.id, one.created_at, one.kind, until))
                 case Send(channel) if channel is not look.channel:
                     one = case.notification
                     _enqueue(change, look, job_on(channel, one.id, one.created_at, one.kind))
                 case Send(channel) if look.withhold is not None:
                     withheld[place] = case, Suppress(channel, look.withhold)
                 case Send(channel):
-                    tried = any(one.channel is channel for one in known.deliveries)
-                    due[place] = _Due(case, step, d.now() + timedelta(seconds=look.lease_s), tried)
+                    lease_until = d.now() + timedelta(seconds=look.lease_s)
+                    due[place] = _Due(case, step, lease_until, known)
         if withheld:
             await _suppress(d, change.conn, list(withheld.values()))
         if due:
@@ -149,12 +150,6 @@ async def _follow(
 
 def _enqueue(change: Change, look: Look, job: Job) -> None:
     change.enqueue(job if look.trace is None else job.caused_by(look.trace.outgoing_headers()))
-
-
-def _check_again(d: Domain, case: Case, until: datetime) -> Job:
-    delay_s = max(0.0, (until - d.now()).total_seconds())
-    one = case.notification
-    return unseen_check(str(one.id), one.created_at, delay_s=delay_s, urgent=one.kind.urgent)
 
 
 async def _suppress(d: Domain, conn: Connection, withheld: Sequence[tuple[Case, Suppress]]) -> None:
@@ -215,12 +210,24 @@ def _decision(
 
 
 class _Due(NamedTuple):
-    """`tried`: its channel has rows already."""
-
     case: Case
     step: Send
     lease_until: datetime
-    tried: bool
+    facts: Facts
+
+    @property
+    def tried(self) -> bool:
+        """Whether its channel has rows already."""
+        return any(one.channel is self.step.channel for one in self.facts.deliveries)
+
+    def check_at(self, now: datetime) -> datetime | None:
+        """When the next channel's time comes if this one is sent now; whatever else is to be done
+        then is looked at then."""
+        channel = self.step.channel
+        others = [one for one in self.facts.deliveries if one.channel is not channel]
+        sent = Delivery(channel, DeliveryStatus.SENT)
+        step = next_step(replace(self.facts, deliveries=[*others, sent]), now)
+        return step.until if isinstance(step, Wait) else None
 
 
 async def _claim(d: Domain, conn: Connection, due: Sequence[_Due]) -> list[Order | None]:
@@ -248,7 +255,7 @@ async def _claim(d: Domain, conn: Connection, due: Sequence[_Due]) -> list[Order
             Claimed(row["id"], row["attempts"], row["device_id"], there.get(row["device_id"]))
             for row in mine
         ]
-        orders.append((one.case, one.step, targets))
+        orders.append((one.case, one.step, one.check_at(d.now()), targets))
     await record(conn, d.now(), decisions)
     return await orders_of(conn, orders)
 

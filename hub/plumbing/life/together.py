@@ -22,7 +22,7 @@ class Together(Generic[T, R]):
         self,
         work: Callable[[Sequence[T]], Awaitable[Sequence[R]]],
         concerns_all: Callable[[Exception], bool],
-        most: int = 100,
+        most: int = 200,
     ) -> None:
         self._work = work
         self._concerns_all = concerns_all
