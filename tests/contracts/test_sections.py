@@ -31,7 +31,7 @@ SHORT: Final = {
 OURS: Final = {
     "deliveries": {"retracted_at"},  # its phone was told to take it back
     "notifications": {"words", "channels"},  # the other languages; what a service chose
-    "questions": {"closed_at", "edited_at", "like_count"},  # late news are older; popularity
+    "questions": {"closed_at", "edited_at", "like_count", "words"},  # late news; popularity; search
     "refresh_tokens": {"token_hash"},  # whoever reads the table cannot log in
 }
 """Columns beside those of the page, and what for."""

@@ -44,13 +44,13 @@ def stories() -> Verdict:
 
 
 @asynccontextmanager
-async def installation() -> AsyncIterator[Stack]:
+async def installation(**settings: str) -> AsyncIterator[Stack]:
     """Durable stores of their own and the three doors as processes."""
     async with fresh_stores() as stores:
         env = {"DATABASE_URL": stores.database_url, "REDIS_URL": stores.redis_url}
         life = Lifecycle()
         domain = await open_domain(life, Settings.load({"APP_ENV": "test", **env, **SECRETS}))
-        async with open_stack(domain, *stores, {}) as stack:
+        async with open_stack(domain, *stores, settings) as stack:
             yield stack
         await life.close()
 
