@@ -2,6 +2,7 @@
 
 from tests.show import Item, Verdict, answerers, crowd, reconciled
 from tests.show.blackout import blackout
+from tests.show.browser import urgent_question
 from tests.show.draining import drained
 from tests.show.main_job import pytest_passes
 
@@ -42,6 +43,7 @@ ITEMS = [
     Item("6", "events applied to a stale inbox give a fresh fetch", reconciled.copies),
     Item("7", "what is over or read leaves every screen within a second", taken_back),
     Item("8", "quiet hours over both changes in three zones; a digest a local day", clocks),
+    Item("9", "the console: waves, claims, what is taken back, and why", urgent_question),
     Item("claims", "1,000 claims at once", crowd.claimed),
     Item("speed.1", "a wave of 200 out of 10,000", crowd.ten_thousand),
     Item("speed.2", "a wave of 200 out of 100,000", crowd.hundred_thousand),
