@@ -104,6 +104,7 @@ class Execution:
         self._figures = figures
         self._queries = queries
         self._closing = closing
+        self._took_ms = MESSAGE_PROCESSING_TIME.labels(queue=lane.queue)
 
     async def run(self, job: Job) -> Ending | None:
         """What is to become of it; None when it is gone, or somebody else's by now."""
@@ -151,8 +152,7 @@ class Execution:
         except Exception as error:
             ending = _ending_by(error, job, this)
         finally:
-            took_ms = (time.perf_counter() - start) * 1000
-            MESSAGE_PROCESSING_TIME.labels(queue=self.lane.queue).observe(took_ms)
+            self._took_ms.observe((time.perf_counter() - start) * 1000)
         return ending
 
     async def _end(self, job: Job, ending: Ending | None) -> None:

@@ -30,9 +30,13 @@ RAW_BATCH = 100
 
 
 class AtOnce:
-    """A provider that takes everything over before one can blink."""
+    """A provider that takes everything over before one can blink, and counts it."""
+
+    def __init__(self) -> None:
+        self.sends = 0
 
     async def send(self, to: Recipient, message: Message) -> Outcome:
+        self.sends += 1
         return Sent(str(uuid4()))
 
     async def close(self) -> None:
@@ -41,10 +45,13 @@ class AtOnce:
 
 async def open_worker(life: Lifecycle, settings: Settings) -> None:
     domain = await open_domain(life, settings)
-    row = next(row for row in PROVIDERS if row.name == "fcm")
-    providers = Providers([Provider(row, AtOnce(), Breaker("fcm", 5, 30.0), 10.0)])
-    await run_worker(life, settings, domain, providers)
+    await run_worker(life, settings, domain, providers(AtOnce()))
     print("ready", flush=True)
+
+
+def providers(sender: AtOnce) -> Providers:
+    row = next(row for row in PROVIDERS if row.name == "fcm")
+    return Providers([Provider(row, sender, Breaker("fcm", 5, 30.0), 10.0)])
 
 
 def ours() -> None:

@@ -5,6 +5,7 @@ written before the provider is called and updated after, so a crash in between l
 the next try finds the same row.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -135,8 +136,8 @@ async def settle_sent(d: Domain, batch: Sequence[Handed]) -> list[bool]:
                 job = check_again(d, order.notification_id, order.created_at, kind, one.check_at)
                 change.enqueue(one.caused(job))
         await _take_back_what_is_over(change, sent)
-    for one in sent:
-        DELIVERIES.labels(channel=one.order.channel, status=DeliveryStatus.SENT, reason="").inc()
+    for channel, number in Counter(one.order.channel for one in sent).items():
+        DELIVERIES.labels(channel=channel, status=DeliveryStatus.SENT, reason="").inc(number)
     return [one.target.id in written for one in batch]
 
 
