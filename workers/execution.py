@@ -110,22 +110,27 @@ class Execution:
         """What is to become of it; None when it is gone, or somebody else's by now."""
         headers = {k: v for k, v in (job.headers or {}).items() if isinstance(v, str)}
         with traced(headers, job.entrypoint, "consumer"):
-            if not await self._closing.closing.under(lambda: self._enter(job), False):
+            has_token = await self._closing.closing.under(lambda: self._enter(job), None)
+            if has_token is None:
                 return GIVEN_BACK
             try:
                 ending = await self._closing.giving_up.under(lambda: self._try(job), CUT_OFF)
             finally:
                 self.lane.seats.leave()
+            if has_token and _asked_nobody(ending):
+                assert self.lane.turns is not None
+                await self.lane.turns.give_back()
             await self._end(job, ending)
         return ending
 
-    async def _enter(self, job: Job) -> bool:
-        lane = self.lane
+    async def _enter(self, job: Job) -> bool | None:
+        """Wait for a seat; whether it came with a token of the queue's rate."""
+        lane, has_token = self.lane, False
         if lane.turns is not None:
             patience = float("inf") if lane.patient else URGENT_PUSH_S - _age_s(job)
-            await lane.turns.take(job.priority, patience)
+            has_token = await lane.turns.take(job.priority, patience)
         await lane.seats.take(job.priority)
-        return True
+        return has_token
 
     async def _try(self, job: Job) -> Ending | None:
         """How it ended; None when the job is gone, or somebody else's by now."""
@@ -158,18 +163,27 @@ class Execution:
     async def _end(self, job: Job, ending: Ending | None) -> None:
         """Count it."""
         match ending:
-            case Done(word):
+            case Done(word=word):
                 self._count(word)
             case Again(_, _, counts):
                 self._count("retried" if counts else "delayed")
-                if not counts and self.lane.turns is not None:
-                    await self.lane.turns.give_back()
             case Held(why):
                 self._count("held")
                 log.error("a job is held", job=job.entrypoint, id=job.id, reason=why)
 
     def _count(self, outcome: str) -> None:
         JOBS.labels(queue=self.lane.queue, outcome=outcome).inc()
+
+
+def _asked_nobody(ending: Ending | None) -> bool:
+    """Whether no provider was called, so that the rate has room for somebody else."""
+    match ending:
+        case Done(asked=asked):
+            return not asked
+        case Again(counts=counts):
+            return not counts
+        case _:
+            return ending is None
 
 
 def _ending_by(error: Exception, job: Job, this: Attempt) -> Ending:

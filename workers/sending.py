@@ -29,7 +29,7 @@ from workers.channels.outcome import (
     Temporary,
 )
 from workers.channels.provider import Providers
-from workers.ending import Again, Attempt, Done, Ending, Held, ending_of
+from workers.ending import UNASKED, Again, Attempt, Done, Ending, Held, ending_of
 
 URGENT_PUSH_S: Final = 15.0
 """An urgent push that no try can hand over by then leaves the field to the next channel."""
@@ -119,10 +119,10 @@ def judge(d: Domain, order: Order, outcome: Outcome, this: Attempt) -> Verdict:
             return Verdict(DeliveryStatus.SENT, provider_message_id=id or None)
         case Blocked(seconds, code):
             if _too_late(d, order, seconds):
-                return _expired(code)
+                return _expired(code, asked=False)
             if _waits(d, order, this, seconds):
                 return Verdict(DeliveryStatus.QUEUED, ending=Again(seconds, code, counts=False))
-            return Verdict(DeliveryStatus.SUPPRESSED, Reason.BREAKER_OPEN)
+            return Verdict(DeliveryStatus.SUPPRESSED, Reason.BREAKER_OPEN, ending=UNASKED)
         case Temporary(code, wait):
             again_s = max(this.retry_s, wait or 0.0)
             if _too_late(d, order, again_s):
@@ -137,11 +137,11 @@ def judge(d: Domain, order: Order, outcome: Outcome, this: Attempt) -> Verdict:
             )
             return Verdict(DeliveryStatus.FAILED, dead if token_dead else None, code)
         case Gone(code):
-            return Verdict(DeliveryStatus.SUPPRESSED, Reason.NO_DEVICE, code)
+            return Verdict(DeliveryStatus.SUPPRESSED, Reason.NO_DEVICE, code, ending=UNASKED)
         case Expired():
-            return _expired()
+            return _expired(asked=False)
         case NotConfigured():
-            return Verdict(DeliveryStatus.SUPPRESSED, Reason.NOT_CONFIGURED)
+            return Verdict(DeliveryStatus.SUPPRESSED, Reason.NOT_CONFIGURED, ending=UNASKED)
 
 
 def _waits(d: Domain, order: Order, this: Attempt, seconds: float) -> bool:
@@ -160,8 +160,9 @@ def _too_late(d: Domain, order: Order, seconds: float) -> bool:
     return then + max(needs, timedelta(seconds=1)) > order.deadline_at
 
 
-def _expired(code: str | None = None) -> Verdict:
-    return Verdict(DeliveryStatus.EXPIRED, Reason.EXPIRED, code, ending=Done("expired"))
+def _expired(code: str | None = None, *, asked: bool = True) -> Verdict:
+    ending = Done("expired", asked=asked)
+    return Verdict(DeliveryStatus.EXPIRED, Reason.EXPIRED, code, ending=ending)
 
 
 def _is_last(order: Order) -> bool:

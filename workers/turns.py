@@ -3,6 +3,7 @@
 import asyncio
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 from hub.plumbing.limits.fleet import Bucket, Limits
@@ -30,17 +31,18 @@ class Turns:
         self._most = bucket.capacity - (0 if reserved else bucket.reserve)
         self._front = Seats(1)
         self._taken = 0
+        self._returned = asyncio.Event()
 
-    async def take(self, priority: int, patience_s: float = math.inf) -> None:
-        """Wait for one token. After `patience_s` behind breakers a job goes on without a token: it
-        will ask nobody."""
+    async def take(self, priority: int, patience_s: float = math.inf) -> bool:
+        """Wait for one token. After `patience_s` behind breakers a job goes on without a token
+        (false): it will ask nobody."""
         loop = asyncio.get_running_loop()
         until = loop.time() + patience_s
         await self._front.take(priority)
         try:
             while blocked_s := self._blocked_s():
                 if loop.time() + blocked_s > until:
-                    return
+                    return False
                 await asyncio.sleep(min(blocked_s, STEP_S))
             if not self._taken:
                 await self._take_for_all()
@@ -51,16 +53,25 @@ class Turns:
             self._front.leave()
             if unused:  # those it was taken for have gone
                 await self._limits.give_back(self._bucket, unused)
+        return True
 
     async def _take_for_all(self) -> None:
-        """For everybody in the line, or where there are not so many, for the first."""
+        """For everybody in the line, or where there are not so many, for the first. Jobs with
+        nothing to send give theirs back at once: behind a thousand of them nobody waits for a token
+        each."""
         wanted = min(1 + self._front.waiting, self._most)
-        while wait_ms := await self._limits.take(self._bucket, urgent=self._reserved, n=wanted):
+        while True:
+            self._returned.clear()
+            wait_ms = await self._limits.take(self._bucket, urgent=self._reserved, n=wanted)
+            if not wait_ms:
+                self._taken = wanted
+                return
             if wanted == 1:
-                await asyncio.sleep(wait_ms / 1000)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._returned.wait(), wait_ms / 1000)
             wanted = 1
-        self._taken = wanted
 
     async def give_back(self) -> None:
         """The token of a job that asked nobody after all."""
         await self._limits.give_back(self._bucket)
+        self._returned.set()
