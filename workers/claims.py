@@ -74,15 +74,10 @@ class Claims:
 
     async def _claim(self) -> bool:
         """As much as the lanes have room for; false when nothing was found."""
-        room = {
-            name: one.lane.batch
-            for name, one in self._by_job.items()
-            if self._in_hand[one] <= one.lane.batch
-        }
-        lanes = [self._executions.index(self._by_job[name]) for name in room]
-        jobs = await self._queries.claim(
-            list(room), lanes, list(room.values()), self.manager_id, self._heartbeat_s
-        )
+        names = self._with_room()
+        lanes = [self._executions.index(self._by_job[name]) for name in names]
+        room = [self._by_job[name].lane.batch for name in names]
+        jobs = await self._queries.claim(names, lanes, room, self.manager_id, self._heartbeat_s)
         mine = {job.id for job in self._running.values()}
         for job in jobs:
             if job.id in mine:  # a late heartbeat: it is still worked on here
@@ -93,6 +88,10 @@ class Claims:
             self._running[task] = job
             task.add_done_callback(self._gone)
         return bool(jobs)
+
+    def _with_room(self) -> list[str]:
+        """Entry points of the lanes that may take another batch."""
+        return [name for name, one in self._by_job.items() if self._in_hand[one] <= one.lane.batch]
 
     def _gone(self, task: asyncio.Task[None]) -> None:
         execution = self._by_job[self._running.pop(task).entrypoint]
@@ -121,7 +120,7 @@ class Claims:
 
     async def _wait(self) -> None:
         """Until the queue changes, a lane has room again, or something falls due."""
-        wait_s = await self._queries.next_due_s(list(self._by_job))
+        wait_s = await self._queries.next_due_s(self._with_room())
         wait_s = min(self._poll_s, max(SOONEST_S, self._poll_s if wait_s is None else wait_s))
         try:
             async with asyncio.timeout(wait_s):

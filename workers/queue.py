@@ -96,13 +96,13 @@ class JobQueries(Queries):
         return [Job.model_validate(row) for row in rows]
 
     async def next_due_s(self, entrypoints: Sequence[str]) -> float | None:
-        """Seconds until the first of those that wait for their time; None without any."""
+        """Seconds until the first of those that wait, not above 0 where one has come due since the
+        last claim; None without any."""
         rows: list[Any] = await self.driver.fetch(
             "SELECT extract(epoch FROM min(one.execute_after) - now())::float8 AS wait_s"
             " FROM unnest($1::text[]) AS w (entrypoint) CROSS JOIN LATERAL"
             " (SELECT q.execute_after FROM pgqueuer q WHERE q.entrypoint = w.entrypoint"
-            "  AND q.status = 'queued' AND q.execute_after > now()"
-            "  ORDER BY q.execute_after LIMIT 1) one",
+            "  AND q.status = 'queued' ORDER BY q.execute_after LIMIT 1) one",
             list(entrypoints),
         )
         wait_s: float | None = rows[0]["wait_s"]
