@@ -35,6 +35,7 @@ class Stack:
     fcm: FakeFcm
     smtp: FakeSmtp
     domain: Domain
+    folder: Path
     service: Rest = field(init=False)
     people: list[Person] = field(default_factory=list)
 
@@ -92,6 +93,7 @@ async def open_stack(
             fcm=fcm,
             smtp=smtp,
             domain=domain,
+            folder=folder,
         )
         exits.push_async_callback(_end, stack.hub, stack.api, stack.worker)
         async with asyncio.TaskGroup() as group:
