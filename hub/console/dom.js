@@ -18,4 +18,9 @@ export const h = (tag, attributes = {}, ...children) =>
 export const s = (tag, attributes = {}, ...children) =>
   fill(document.createElementNS(SVG, tag), attributes, children);
 
+/** Nothing that is read aloud, or has the cursor, is touched without need. */
+export const quietly = (node, text) => {
+  if (node.textContent !== text) node.textContent = text;
+};
+
 export const byId = (id) => document.getElementById(id);

@@ -29,6 +29,17 @@ export async function fetchToken({ id, nickname }) {
   return body.accessToken;
 }
 
+const OPERATOR = "console-operator";
+let operatorToken = null;
+
+/** Why somebody was told of a question, or was not: for administrators. */
+export async function explain(userId, questionId) {
+  operatorToken ??= await fetchToken({ id: OPERATOR });
+  const renew = async () => { operatorToken = await fetchToken({ id: OPERATOR }); return operatorToken; };
+  const path = `/explain?${new URLSearchParams({ userId, questionId })}`;
+  return call({ method: "GET", path, token: operatorToken, renew });
+}
+
 export const config = () => answerOf(fetch("/console/config.json"));
 
 export const neighbourhoods = async () =>

@@ -62,6 +62,13 @@ export function unproject({ x, y }) {
   return inBox ? moved(spot, box, CHUJA) : spot;
 }
 
+/** A view around a spot, wide enough for the circle of every wave but the region's. */
+export function around({ lat, lng }) {
+  const { west, east, south, north } = VIEWS.island;
+  const [high, wide] = [0.057, (0.057 * (east - west)) / (north - south)];
+  return { west: lng - wide, east: lng + wide, south: lat - high, north: lat + high };
+}
+
 /** A view as the picture's viewBox. */
 export function frame({ west, east, south, north }) {
   const from = project({ lng: west, lat: north });

@@ -185,7 +185,7 @@ class ViewerCard {
     const known = this.rows.get(message.messageId);
     if (!known) {
       const mine = message.userId === this.viewer.id ? "mine" : "";
-      const row = h("li", { class: mine }, h("b", {}, message.nickname), " ", h("span", {}, message.content));
+      const row = h("li", { class: mine }, h("b", {}, message.nickname), " ", h("span", { class: "words" }, message.content));
       this.rows.set(message.messageId, row);
       this.log.append(row);
       this.log.scrollTop = this.log.scrollHeight;

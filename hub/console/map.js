@@ -18,31 +18,39 @@ export class IslandMap {
     this.svg = svg;
     this.neighbourhoods = neighbourhoods;
     this.view = "island";
+    this.layers = ["below", "rings", "above"].map((name) => s("g", { class: name }));
+    svg.replaceChildren(...this.layers);
+    this.rings = new Map(); // kept, so that they widen and fade instead of starting anew
     svg.addEventListener("click", (event) => picked(this.#spotOf(event)));
     new ResizeObserver(() => this.draw()).observe(svg);
   }
 
+  /** `view`: the name of one, or a box of its own. */
   show(view) {
     this.view = view;
     this.draw();
   }
 
-  /** `people`: Persons; `place`: where a question would be; `waves`: open questions' places. */
-  draw({ people = this.people ?? [], place = this.place, waves = this.waves ?? [] } = {}) {
-    Object.assign(this, { people, place, waves });
-    const box = jeju.frame(jeju.VIEWS[this.view]);
+  /** `people`: Persons; `place`: where a question would be; `questions`: those asked last, each with
+   * `isOpen`, `rings` ({radiusM, label}, the widest last) and `claimers` (Persons). */
+  draw({ people = this.people ?? [], place = this.place, questions = this.questions ?? [] } = {}) {
+    Object.assign(this, { people, place, questions });
+    const box = jeju.frame(jeju.VIEWS[this.view] ?? this.view);
     this.px = box.width / (this.svg.clientWidth || 600); // one pixel in units of the picture
     this.svg.setAttribute("viewBox", `${box.x} ${box.y} ${box.width} ${box.height}`);
     this.taken = []; // where texts stand already
     const crowd = this.#crowd();
     const labels = this.#labels();
-    this.svg.replaceChildren(
-      this.#land(),
-      ...waves.map((wave) => this.#wave(wave)),
+    const [below, , above] = this.layers;
+    below.replaceChildren(this.#land());
+    this.#drawRings();
+    above.replaceChildren(
       ...this.neighbourhoods.map((one) => this.#dot(one)),
+      ...questions.flatMap((one) => this.#claims(one)),
       ...labels,
       ...crowd,
       ...(place ? [this.#pin(place)] : []),
+      ...questions.filter((one) => one.isOpen).map((one) => this.#reach(one)),
     );
   }
 
@@ -145,9 +153,54 @@ export class IslandMap {
       s("circle", { cx: x, cy: y - 16 * u, r: 3 * u }));
   }
 
-  #wave({ location, radiusM, state }) {
+  /** One ring a wave: a new one starts from the one before and widens. */
+  #drawRings() {
+    const seen = new Set();
+    for (const { id, location, rings, isOpen } of this.questions) {
+      const { x, y } = jeju.project(location);
+      rings.forEach(({ radiusM }, i) => {
+        const key = `${id} ${i}`;
+        seen.add(key);
+        const last = i === rings.length - 1;
+        const ring = this.rings.get(key) ?? this.#newRing(key, { x, y }, rings[i - 1]);
+        ring.setAttribute("class", ["wave", isOpen ? "open" : "", last ? "widest" : ""].join(" ").trim());
+        ring.setAttribute("stroke-width", (last ? 2 : 1) * this.px);
+        ring.style.r = `${jeju.units(radiusM ?? REGION_M)}px`; // in units of the picture
+      });
+    }
+    for (const [key, ring] of this.rings) {
+      if (seen.has(key)) continue;
+      ring.remove();
+      this.rings.delete(key);
+    }
+  }
+
+  #newRing(key, { x, y }, before) {
+    const wave = key.split(" ").at(-1);
+    const ring = s("circle", { cx: x, cy: y, "data-wave": Number(wave) + 1 });
+    ring.style.r = `${before ? jeju.units(before.radiusM ?? REGION_M) : 0}px`;
+    this.layers[1].append(ring);
+    this.rings.set(key, ring);
+    ring.getBoundingClientRect(); // laid out once, so that the change to come is a movement
+    return ring;
+  }
+
+  /** How far the last wave went, written on its ring; the region's is off the picture. */
+  #reach({ location, rings }) {
+    const { radiusM, label } = rings.at(-1);
     const { x, y } = jeju.project(location);
-    const open = state === "wave" ? "wave open" : "wave";
-    return s("circle", { class: open, cx: x, cy: y, r: jeju.units(radiusM ?? REGION_M), "stroke-width": 1.5 * this.px });
+    if (radiusM === null) return s("g");
+    return this.#text({ x, y: y + jeju.units(radiusM) }, label, "reach", 4);
+  }
+
+  /** Who is answering: a line from where they are to the question. */
+  #claims({ location, claimers, isOpen }) {
+    if (!isOpen) return [];
+    const to = jeju.project(location);
+    return claimers.map((one) => {
+      const { x, y } = jeju.project(one);
+      return s("line", { class: `claimer ${one.colour}`, "data-claimer": one.id, x1: x, y1: y, x2: to.x, y2: to.y,
+        "stroke-width": 2 * this.px, "stroke-dasharray": `${5 * this.px} ${4 * this.px}` });
+    });
   }
 }

@@ -1,11 +1,11 @@
 // One person on the page: a stock Socket.IO client of their own, and what they have been told.
 
-import { call, fetchToken } from "./hub.js";
+import { call, explain, fetchToken } from "./hub.js";
 
 const KEPT_EVENTS = 40;
 const ACK_MS = 5000;
 const RELOADED = 3;
-const ENDED = ["answered", "closed", "expired"];
+export const ENDED = ["answered", "closed", "expired"];
 
 export class Person {
   /** `changed(person)` is called whenever something to be shown has changed. */
@@ -21,6 +21,7 @@ export class Person {
     this.inbox = new Map();
     this.questions = new Map();
     this.pushes = []; // filled from the local catcher
+    this.takenBack = null; // when a silent message last took a push away
     this.problem = null;
     this.events = [];
     this.after = 0; // where our copy of the inbox stands
@@ -69,6 +70,42 @@ export class Person {
     this.questions.get(questionId).answers.set(answerId, accepted);
     this.changed();
   }
+
+  /** Says that this person is answering, or no longer. */
+  async claim(questionId, wanted) {
+    const event = wanted ? "question:claim" : "question:release";
+    const { claims, leaseUntil } = await this.#tell(event, { questionId });
+    this.#change(questionId, { claims, claimedUntil: leaseUntil });
+    this.changed();
+  }
+
+  /** The alert was opened here: it leaves this person's other screens. */
+  async readAlert(questionId) {
+    const rows = [...this.inbox.values()].filter((row) => row.questionId === questionId && !row.readAt);
+    if (rows.length) await this.markRead(rows.map((row) => row.id));
+    this.#endQuestion(questionId, "read");
+    this.changed();
+  }
+
+  /** A tap on a push: the app opens, and says that this one was read. */
+  async openPush(push) {
+    if (!this.wanted) await this.switchOn();
+    this.pushes = this.pushes.filter((one) => one !== push);
+    await this.#call("POST", "/notifications/acks", { ids: [push.data.notificationId], state: "read" });
+    this.changed();
+  }
+
+  /** What the phone is handed: a push to show, or the silent message that takes it back. */
+  take(push) {
+    if (!push.silent) this.pushes.unshift(push);
+    const shown = this.pushes.filter((one) => push.silent && one.collapseId === push.collapseId);
+    if (!shown.length) return;
+    this.pushes = this.pushes.filter((one) => !shown.includes(one));
+    this.takenBack = push.at;
+  }
+
+  /** Why this person was told of a question, or was not, as the hub's operator reads it. */
+  explain = (questionId) => explain(this.id, questionId);
 
   async markSeen() {
     const ids = [...this.inbox.values()].filter((row) => !row.seenAt).map((row) => row.id);
@@ -134,9 +171,17 @@ export class Person {
   #handlers() {
     return {
       "question:urgent": (data) => {
-        this.latency = Date.now() - Date.parse(data.createdAt);
+        if (data.wave === 1) this.latency = Date.now() - Date.parse(data.createdAt);
         this.#keepQuestion({ ...data, content: data.excerpt });
         this.#acknowledge({ questionIds: [data.questionId] });
+        this.#follow(data.questionId);
+      },
+      "question:wave": (data) => this.#widened(data),
+      "question:claimed": ({ questionId, claims, leaseUntil }) =>
+        this.#change(questionId, { claims, claimsUntil: leaseUntil }),
+      "question:unanswered": ({ questionId, notified }) => {
+        this.#change(questionId, { told: notified });
+        this.#endQuestion(questionId, "expired");
       },
       "question:answered": (data) => this.#endQuestion(data.questionId, "answered"),
       "question:retracted": (data) => this.#endQuestion(data.questionId, data.reason),
@@ -149,7 +194,10 @@ export class Person {
         if (question) question.gained = data.points;
       },
       "notification:new": (data) => this.#acknowledge({ ids: [data.id] }),
-      "notification:updated": () => this.#refresh(),
+      "notification:updated": (data) => {
+        if (data.state === "read") this.#readElsewhere(data.ids);
+        this.#refresh();
+      },
       "inbox:unread": (data) => {
         this.unread = data.count;
         this.#refresh();
@@ -164,6 +212,21 @@ export class Person {
     if (question && !question.answers.has(id)) question.answers.set(id, { id, author, content });
     this.#endQuestion(data.questionId, "answered");
     if (question?.mine && data.notificationId) this.#acknowledge({ ids: [data.notificationId] });
+  }
+
+  /** An opened card hears who is answering it. */
+  #follow(questionId) {
+    this.#tell("question:join", { questionId }).catch(() => {}); // the card is shown without it
+  }
+
+  async #widened({ questionId, wave, told, acknowledged, nextAt }) {
+    if (!this.questions.has(questionId)) await this.#reload([questionId]); // asked on another screen
+    this.#change(questionId, { wave, told, acknowledged, nextAt });
+    this.changed();
+  }
+
+  #readElsewhere(ids) {
+    for (const id of ids) this.#endQuestion(this.inbox.get(id)?.questionId, "elsewhere");
   }
 
   #accepted(data) {
@@ -227,6 +290,7 @@ export class Person {
       const answers = await this.#call("GET", `${path}/answers`);
       this.#keepQuestion({ ...question, mine: question.author.userId === this.id });
       for (const one of answers.items) this.questions.get(id).answers.set(one.id, one);
+      if (this.questions.get(id).state === "wave") this.#follow(id);
     }
     this.changed();
   }
@@ -242,13 +306,20 @@ export class Person {
     const ended = ENDED.includes(question.urgentState) ? question.urgentState : null;
     const state = ended ?? before?.state ?? "wave"; // open and claimed ones wait, too
     const answers = before?.answers ?? new Map();
-    this.questions.set(id, { ...before, ...question, id, state, answers });
+    const endedAt = before?.endedAt ?? (ended ? question.updatedAt : null);
+    this.questions.set(id, { ...before, ...question, id, state, answers, endedAt });
     this.changed();
+  }
+
+  #change(id, fields) {
+    const question = this.questions.get(id);
+    if (question) Object.assign(question, fields);
   }
 
   #endQuestion(id, state) {
     const question = this.questions.get(id);
-    if (question && !ENDED.includes(question.state)) question.state = state;
+    if (!question || ENDED.includes(question.state)) return;
+    Object.assign(question, { state, endedAt: new Date() });
   }
 
   async #renew() {
@@ -262,7 +333,7 @@ export class Person {
   }
 
   get phone() {
-    return `console-${this.id}`;
+    return `console-${this.id}${this.screen ? `-${this.screen}` : ""}`;
   }
 
   #call(method, path, body) {

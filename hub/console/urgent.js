@@ -2,22 +2,25 @@
 
 import { Card } from "./card.js";
 import { Caught, caughtRow } from "./caught.js";
-import { byId, h } from "./dom.js";
+import { byId, h, quietly } from "./dom.js";
 import * as hub from "./hub.js";
-import { nearest } from "./jeju.js";
+import { around, nearest } from "./jeju.js";
 import { IslandMap } from "./map.js";
-import { Person } from "./person.js";
+import { ENDED, Person } from "./person.js";
 import { act, complain } from "./refusals.js";
-import { lang, placeName, t } from "./texts.js";
+import { lang, placeName, radiusText, t, untilText } from "./texts.js";
 
 const LOCALS = ["yeon", "nohyeong", "ora", "ido2", "aewol", "seongsan", "jungmun", "jungang"];
 const COLOURS = 8;
 
-const places = await hub.neighbourhoods();
+const SHOWN_WAVES = 3;
+
+const [places, { catcherUrl, waves, claims }] = await Promise.all([hub.neighbourhoods(), hub.config()]);
 const placeOf = new Map(places.map((one) => [one.code, one]));
 const people = [];
 const chips = new Map();
-const cards = new Map();
+const cards = new Map(); // of each person's screens, in the order of the page
+const followed = new Map(); // question → the wave that the map has turned to
 let caught = null;
 let place = placeOf.get("yeon");
 let chosenAsker = null;
@@ -43,10 +46,38 @@ function local(code) {
 function add(persona) {
   const colour = `c${people.length % COLOURS}`;
   const person = new Person({ ...persona, colour }, refresh);
-  person.pushes = (caught?.items ?? []).filter((item) => item.token === person.phone && !item.silent);
+  recall(person);
   people.push(person);
   return person;
 }
+
+/** What its phone was handed before this page knew it. */
+function recall(person) {
+  for (const item of (caught?.items ?? []).toReversed()) if (item.token === person.phone) person.take(item);
+}
+
+/** A second device of the same person: what is read on one leaves the other. */
+function addScreen(first) {
+  if (screens().some((one) => one.id === first.id && one.screen)) return;
+  const { id, home, lat, lng, nickname, colour, role, short } = first;
+  const label = () => t("tablet", { name: first.label() });
+  const person = new Person({ id, screen: 2, home, lat, lng, nickname, colour, role, short, label }, refresh);
+  recall(person);
+  const card = new Card(person, act, page);
+  cards.set(person, card);
+  cards.get(first).node.after(card.node);
+  act(person.switchOn());
+}
+
+const screens = () => [...new Set([...people, ...cards.keys()])];
+
+/** The question that was asked last, of all that anybody here knows. */
+function newest() {
+  const known = screens().flatMap((one) => [...one.questions.values()]);
+  return known.reduce((last, one) => (!last || one.createdAt > last.createdAt ? one : last), null);
+}
+
+const page = { waves, newest, addScreen };
 
 function addTraveller() {
   const number = people.filter((one) => !one.home).length + 1;
@@ -56,7 +87,7 @@ function addTraveller() {
 
 function pick(person) {
   if (!cards.has(person)) {
-    cards.set(person, new Card(person, act));
+    cards.set(person, new Card(person, act, page));
     byId("phones").append(cards.get(person).node);
   }
   act(person.wanted ? person.switchOff() : person.switchOn());
@@ -99,14 +130,52 @@ function drawAskers() {
   if (asker) select.value = asker.id;
 }
 
-function drawMap() {
+/** Each urgent question once, as whoever knows most of it does. */
+function asked() {
   const questions = new Map();
-  for (const person of people) {
+  for (const person of screens()) {
     for (const one of person.questions.values()) {
-      if (one.location && one.urgency !== "normal") questions.set(one.id, { radiusM: 2000, ...one });
+      if (!one.location || one.urgency === "normal") continue;
+      const before = questions.get(one.id);
+      const wave = Math.max(one.wave ?? 1, before?.wave ?? 1);
+      const best = before && !one.mine ? before : one;
+      questions.set(one.id, { ...best, wave, claimers: before?.claimers ?? [] });
+      if (Date.parse(one.claimedUntil) > Date.now()) questions.get(one.id).claimers.push(person);
     }
   }
-  map.draw({ people: [...cards.keys()], place, waves: [...questions.values()].slice(-3) });
+  return [...questions.values()].slice(-SHOWN_WAVES);
+}
+
+function drawMap() {
+  const questions = asked().map((one) => ({
+    ...one, isOpen: !ENDED.includes(one.state),
+    rings: waves.slice(0, one.wave).map(({ radiusM }) => ({ radiusM, label: radiusText(radiusM) })),
+  }));
+  follow(questions.at(-1));
+  map.draw({ people: [...cards.keys()].filter((one) => !one.screen), place, questions });
+  drawSpread();
+}
+
+/** The map turns to a wave once; whoever turns it elsewhere is left alone until the next. */
+function follow(question) {
+  if (!question?.isOpen || followed.get(question.id) === question.wave) return;
+  followed.set(question.id, question.wave);
+  const radiusM = waves[question.wave - 1]?.radiusM;
+  look(radiusM === null || question.location.lat > 33.8 ? "island" : around(question.location));
+}
+
+/** How far it has gone, in words: what the rings show, for whoever does not see them. */
+function drawSpread() {
+  const last = asked().at(-1);
+  const words = [];
+  if (last && !ENDED.includes(last.state)) {
+    words.push(t("spread", { wave: last.wave, radius: radiusText(waves[last.wave - 1]?.radiusM ?? null) }));
+    const taken = last.claims >= claims && last.claimers.length >= claims;
+    if (taken) words.push(t("allClaimed"));
+    else if (Date.parse(last.nextAt) > Date.now())
+      words.push(t("nextWave", { radius: radiusText(waves[last.wave]?.radiusM ?? null), time: untilText(last.nextAt) }));
+  }
+  quietly(byId("spread"), words.join(" · ") || t("mapHint"));
 }
 
 function drawPlaces() {
@@ -123,7 +192,7 @@ function drawPlaces() {
 }
 
 function drawCaught() {
-  const owner = (item) => people.find((one) => one.phone === item.token || item.to?.includes(`${one.id}@localhost`));
+  const owner = (item) => screens().find((one) => one.phone === item.token || item.to?.includes(`${one.id}@localhost`));
   const nameOf = (item) => owner(item)?.label() ?? item.to?.join(", ") ?? item.token;
   const hint = !caught ? "noCatcher" : caught.away ? "catcherAway" : caught.items.length ? "caughtHint" : "noneCaught";
   byId("caught-hint").textContent = t(hint);
@@ -131,9 +200,9 @@ function drawCaught() {
 }
 
 function delivered(item) {
-  const person = people.find((one) => one.phone === item.token);
-  if (!person || item.silent) return;
-  person.pushes.unshift(item);
+  const person = screens().find((one) => one.phone === item.token);
+  if (!person) return;
+  person.take(item);
   refresh(person);
 }
 
@@ -145,7 +214,7 @@ export function draw() {
   drawPlaces();
   drawCaught();
   drawPeople();
-  for (const person of cards.keys()) cards.set(person, new Card(person, act));
+  for (const person of cards.keys()) cards.set(person, new Card(person, act, page));
   byId("phones").replaceChildren(...[...cards.values()].map((card) => card.node));
   drawMap();
   example();
@@ -186,11 +255,10 @@ byId("ask").elements.asker.addEventListener("change", (event) => { chosenAsker =
 byId("ask").elements.place.addEventListener("change", (event) => choose(placeOf.get(event.target.value)));
 for (const button of document.querySelectorAll("[data-view]"))
   button.addEventListener("click", () => look(button.dataset.view));
-setInterval(() => cards.forEach((card) => card.tick()), 1000);
+setInterval(() => { cards.forEach((card) => card.tick()); drawSpread(); }, 1000);
 look("island");
 draw();
 
-const { catcherUrl } = await hub.config();
 if (catcherUrl) {
   caught = new Caught(catcherUrl, { arrived: delivered, changed: drawCaught });
   caught.follow();

@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from hub.domain.context import Domain, Known
+from hub.domain.notifications import retraction
 from hub.domain.people import members, revocation
 from hub.domain.questions import closing
 from hub.domain.rules.states import QuestionStatus
@@ -73,7 +74,7 @@ async def erase(d: Domain, change: Change, user_id: str) -> None:
     late about them is not taken any more.
     """
     conn = change.conn
-    await members.ensure(conn, user_id)
+    await members.ensure(d, conn, user_id)
     await revocation.lock(conn, user_id)
     row = await conn.fetchrow("SELECT email, deleted_at FROM users WHERE id = $1", user_id)
     assert row is not None
@@ -88,10 +89,10 @@ async def erase(d: Domain, change: Change, user_id: str) -> None:
     await conn.execute("DELETE FROM blocks WHERE user_id = $1 OR blocked_id = $1", user_id)
     for table in WHOLLY_THEIRS:
         await conn.execute(f"DELETE FROM {table} WHERE user_id = $1", user_id)  # noqa: S608 - ours
-    await members.ensure(conn, user_id)  # preferences as of somebody who never had any
+    await members.ensure(d, conn, user_id)  # preferences as of somebody who never had any
     for statement in _EMPTIED:
         await conn.execute(statement, user_id)
-    await _empty_notifications(conn, traces)
+    await _empty_notifications(d, change, traces)
     await _empty_payloads(conn, traces)
     await _forget_reports(conn, traces)
     if row["email"] is not None:
@@ -152,12 +153,12 @@ _NAMES: Final = (
 """SQL: whether a text holds any of these words."""
 
 
-async def _empty_notifications(conn: Connection, traces: _Traces) -> None:
-    """Their own, those about what they asked or answered, and those that name them. A digest is of
-    many questions, and repeats their titles."""
+async def _empty_notifications(d: Domain, change: Change, traces: _Traces) -> None:
+    """Their own, those about what they asked or answered, and those that name them; who else has
+    one is told that it is taken back. A digest is of many questions, and repeats their titles."""
     text = "concat_ws(' ', title, body, data, words)"
-    await conn.execute(
-        "UPDATE notifications SET title = '(deleted)', body = '', data = '{}', words = NULL"  # noqa: S608 - constants
+    rows = await change.conn.fetch(
+        "SELECT id, user_id FROM notifications"  # noqa: S608 - constants
         " WHERE user_id = $1 OR question_id = ANY($2::text[]) OR answer_id = ANY($3::text[])"
         f" OR {_NAMES.format(words='$4', text=text)}"
         f" OR kind = 'digest' AND {_NAMES.format(words='$5', text=text)}",
@@ -166,6 +167,13 @@ async def _empty_notifications(conn: Connection, traces: _Traces) -> None:
         traces.answers,
         traces.named,
         traces.titles,
+    )
+    others = [row["id"] for row in rows if row["user_id"] != traces.user_id]
+    await retraction.withdraw(d, change, others)  # locks heads, which stand before their rows
+    await change.conn.execute(
+        "UPDATE notifications SET title = '(deleted)', body = '', data = '{}', words = NULL"
+        " WHERE id = ANY($1::uuid[])",
+        [row["id"] for row in rows],
     )
 
 

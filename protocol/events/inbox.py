@@ -63,7 +63,11 @@ class Unread(Message):
     unread: int
 
 
-class NotificationNew(Message):
+class NotificationNew(Message, omit_defaults=True):
+    """`seq` is the next number of the inbox, unless something was heard late or not at all. After
+    `expiresAt` (left out: never) it is not unread, and no event says so.
+    """
+
     seq: int
     kind: str
     priority: str
@@ -71,9 +75,12 @@ class NotificationNew(Message):
     body: str
     data: dict[str, Any]
     created_at: datetime
+    expires_at: datetime | None = None
 
 
 class NotificationUpdated(Message):
+    """`ids` in order of their numbers: the last one has `seq`, the one before it `seq` - 1, …"""
+
     ids: tuple[str, ...]
     state: Literal["seen", "read", "deleted", "retracted"]
     seq: int

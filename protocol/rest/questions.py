@@ -76,7 +76,9 @@ Page = Annotated[int, Meta(ge=1, le=500)]
 
 
 class QuestionsQuery(Request):
-    """`hashtags`: comma separated, any of them. `q`: each of its words is in title or content."""
+    """`hashtags`: comma separated, any of them. `q`: each of its words is in title or content; the
+    newest 200 of those are found, as by `GET /search`.
+    """
 
     region: Code | None = None
     category: Code | None = None

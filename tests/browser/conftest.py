@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright
+from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright, expect
 
 from tests.browser.console import Console
 from tests.left_out import CHROMIUM
@@ -26,6 +26,8 @@ FLAGS = (
 HERE = ("localhost", "127.0.0.1", "[::1]")
 PATIENCE_MS = 15_000
 DESKTOP = {"width": 1440, "height": 900}
+
+expect.set_options(timeout=PATIENCE_MS)
 
 OpenConsole = Callable[..., Awaitable[Console]]
 
@@ -98,7 +100,7 @@ class Watch:
 
     def _said(self, message: ConsoleMessage) -> None:
         if message.type == "error" and not any(one in message.text for one in self._expected):
-            self.errors.append(message.text)
+            self.errors.append(f"{message.text} {message.location.get('url', '')}")
 
     def _asked(self, url: str) -> None:
         parts = urlsplit(url)

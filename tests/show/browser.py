@@ -10,5 +10,9 @@ def in_chromium(*arguments: str) -> Verdict:
     return Verdict(passed and "skipped" not in figures, figures)
 
 
+def urgent_question() -> Verdict:
+    return in_chromium("tests/browser/test_urgent.py")
+
+
 def live_commerce() -> Verdict:
     return in_chromium("tests/browser/test_live.py")

@@ -45,7 +45,7 @@ async def every_panel() -> Verdict:
     """Every query parses and answers; none is empty but those of QUIET."""
     if program("prometheus") is None:
         return Verdict(False, "no prometheus on this machine (Debian's package has it)")
-    async with installation(TIMERS) as stack, prometheus(stack) as url:
+    async with installation(**TIMERS) as stack, prometheus(stack) as url:
         await busy(stack)
         async with aiohttp.ClientSession() as http:
             answers = [(where, text, await ask(http, url, text)) for where, text in panels()]

@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -44,14 +44,14 @@ def stories() -> Verdict:
 
 
 @asynccontextmanager
-async def installation(settings: Mapping[str, str] | None = None) -> AsyncIterator[Stack]:
-    """Durable stores of their own and the three doors as processes; without `settings` the timers
-    are the real ones."""
+async def installation(**settings: str) -> AsyncIterator[Stack]:
+    """Durable stores of their own and the three doors as processes, by default with the real
+    timers."""
     async with fresh_stores() as stores:
         env = {"DATABASE_URL": stores.database_url, "REDIS_URL": stores.redis_url}
         life = Lifecycle()
         domain = await open_domain(life, Settings.load({"APP_ENV": "test", **env, **SECRETS}))
-        async with open_stack(domain, *stores, settings or {}) as stack:
+        async with open_stack(domain, *stores, settings) as stack:
             yield stack
         await life.close()
 

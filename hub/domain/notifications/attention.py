@@ -179,7 +179,7 @@ async def _mark(
         f" FROM notifications WHERE user_id = $1 AND deleted_at IS NULL AND {which})"
         f" UPDATE notifications t SET seq = $4 + n, {change_to} FROM chosen"
         " WHERE t.id = chosen.id AND t.created_at = chosen.created_at"
-        " RETURNING t.id, chosen.unread, chosen.unseen",
+        " RETURNING t.id, t.seq, chosen.unread, chosen.unseen",
         user_id,
         argument,
         d.now(),
@@ -198,7 +198,7 @@ async def _mark(
         unread,
     )
     room = user_room(user_id)
-    ids = tuple(str(row["id"]) for row in rows)
+    ids = tuple(str(row["id"]) for row in sorted(rows, key=lambda row: int(row["seq"])))
     message = NotificationUpdated(ids=ids, state=state, seq=seq)
     others = () if by is None else (by,)  # a socket is a room of its own
     event = emit(

@@ -115,9 +115,11 @@ async def sync(d: Domain, user_id: str, after: int | None, limit: int) -> InboxP
 async def page(
     d: Domain, user_id: str, *, after: str | None, limit: int, unread_only: bool, kind: str | None
 ) -> InboxList:
-    """Newest first, by keyset on (created_at, id); `after` is the `next` of the page before."""
+    """Newest first, by keyset on (created_at, id); `after` is the `next` of the page before. Rows
+    and count are of one moment.
+    """
     before, before_id = _cursor(after)
-    async with acquire(d.pool) as conn:
+    async with acquire(d.pool) as conn, conn.transaction(isolation="repeatable_read"):
         rows = await conn.fetch(
             "SELECT * FROM notifications WHERE user_id = $1 AND deleted_at IS NULL"  # noqa: S608 - a constant
             " AND ($2::timestamptz IS NULL OR (created_at, id) < ($2, $3::uuid))"

@@ -8,6 +8,7 @@ everybody together, so that no job finds anything left to send.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import groupby
 from typing import Final
 from uuid import UUID, uuid4
 
@@ -180,24 +181,54 @@ async def _withhold(d: Domain, change: Change, batch: Sequence[_Told], reason: R
     return len(ended)
 
 
-async def _retract(d: Domain, change: Change, batch: Sequence[_Told]) -> None:
-    """In the inboxes, one a person, whose heads are locked: nobody has to read of it any more."""
+async def withdraw(d: Domain, change: Change, ids: Sequence[UUID]) -> None:
+    """Take back notifications of other people whose words are erased, also those that were taken
+    back before: each gets a number, so that no copy of an inbox keeps the words, and phones are
+    cleared. Whatever is pending finds them gone.
+    """
+    await change.conn.execute(
+        "SELECT FROM inbox_heads WHERE user_id IN (SELECT user_id FROM notifications"
+        " WHERE id = ANY($1::uuid[])) ORDER BY user_id FOR UPDATE",
+        list(ids),
+    )
+    found = await change.conn.fetch(
+        "SELECT * FROM notifications WHERE id = ANY($1::uuid[]) ORDER BY user_id, id FOR UPDATE",
+        list(ids),
+    )
+    batch = [_Told.of(row) for row in found]
+    await _retract(d, change, batch, again=True)
+    await _clear_phones(change, batch)
+
+
+async def _retract(
+    d: Domain, change: Change, batch: Sequence[_Told], *, again: bool = False
+) -> None:
+    """In the inboxes, whose heads are locked: nobody has to read of it any more. `again`: those
+    that were retracted before get a new number, too."""
     rows = await change.conn.fetch(
-        "WITH head AS (UPDATE inbox_heads h SET seq = h.seq + 1, updated_at = now(),"
-        "  unread = h.unread - (n.read_at IS NULL)::int FROM notifications n"
-        "  WHERE n.id = ANY($1::uuid[]) AND n.retracted_at IS NULL AND n.deleted_at IS NULL"
-        "  AND h.user_id = n.user_id RETURNING n.id, n.created_at, h.seq)"
-        " UPDATE notifications n SET retracted_at = $2, seq = head.seq FROM head"
-        " WHERE n.id = head.id AND n.created_at = head.created_at"
+        "WITH chosen AS (SELECT id, created_at, user_id,"
+        "  row_number() OVER (PARTITION BY user_id ORDER BY seq) AS place,"
+        "  (read_at IS NULL AND retracted_at IS NULL)::int AS unread FROM notifications"
+        "  WHERE id = ANY($1::uuid[]) AND ($3 OR retracted_at IS NULL) AND deleted_at IS NULL),"
+        " head AS (UPDATE inbox_heads h SET seq = h.seq + mine.many, updated_at = now(),"
+        "  unread = h.unread - mine.unread FROM (SELECT user_id, count(*) AS many,"
+        "   sum(unread) AS unread FROM chosen GROUP BY user_id) mine"
+        "  WHERE h.user_id = mine.user_id RETURNING h.user_id, h.seq - mine.many AS before)"
+        " UPDATE notifications n SET retracted_at = coalesce(n.retracted_at, $2),"
+        " seq = head.before + chosen.place FROM chosen JOIN head USING (user_id)"
+        " WHERE n.id = chosen.id AND n.created_at = chosen.created_at"
         " RETURNING n.id, n.user_id, n.seq",
         [one.id for one in batch],
         d.now(),
+        again,
     )
-    for row in rows:
-        room = user_room(row["user_id"])
-        message = NotificationUpdated(ids=(str(row["id"]),), state="retracted", seq=row["seq"])
+    rows.sort(key=lambda row: (row["user_id"], row["seq"]))
+    for user_id, group in groupby(rows, key=lambda row: str(row["user_id"])):
+        room, theirs = user_room(user_id), list(group)
+        ids = tuple(str(row["id"]) for row in theirs)
+        message = NotificationUpdated(ids=ids, state="retracted", seq=theirs[-1]["seq"])
         change.tell(room, emit("notification:updated", message, id=str(uuid4()), rooms=(room,)))
-    await tell_unread(change, [row["user_id"] for row in rows], d.now())
+    await tell_unread(change, list({row["user_id"]: None for row in rows}), d.now())
 
 
 async def _clear_phones(change: Change, batch: Sequence[_Told]) -> None:

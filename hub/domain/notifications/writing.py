@@ -177,5 +177,6 @@ def _announce(change: Change, one: Written) -> None:
         body=news.body,
         data=news.data,
         created_at=one.created_at,
+        expires_at=news.expires_at,
     )
     change.tell(room, emit("notification:new", message, id=str(one.id), rooms=(room,)))

@@ -22,6 +22,9 @@ async def claim(d: Domain, change: Change, user_id: str, question_id: str) -> Cl
     Raises NOT_FOUND, also for an ordinary question, FORBIDDEN for its asker, CONFLICT when no
     answer is awaited any more or when all places are taken.
     """
+    places = d.policy.urgent_claims
+    if await claims.all_taken(change.conn, question_id, user_id, places, d.now()):
+        raise conflict("Others are answering already.")
     question, now = await locked(change.conn, question_id), d.now()
     if not question.urgent:
         raise not_found("urgent question")
@@ -29,11 +32,11 @@ async def claim(d: Domain, change: Change, user_id: str, question_id: str) -> Cl
         raise forbidden("The asker does not claim their own question.")
     if not question.awaits_answer(now):
         raise conflict("No answer is awaited any more.")
-    await members.ensure(change.conn, user_id)
+    await members.ensure(d, change.conn, user_id)
     others = [
         one for one in await claims.living(change.conn, question.id, now) if one.user_id != user_id
     ]
-    if len(others) >= d.policy.urgent_claims:
+    if len(others) >= places:
         raise conflict("Others are answering already.")
     mine = Claim(user_id, now + timedelta(seconds=d.policy.urgent_claim_lease_s))
     await claims.take(change.conn, question.id, mine, now)

@@ -34,6 +34,23 @@ async def living(conn: Connection, question_id: str, now: datetime) -> list[Clai
     return [Claim(row["user_id"], row["lease_until"]) for row in rows]
 
 
+async def all_taken(
+    conn: Connection, question_id: str, user_id: str, places: int, now: datetime
+) -> bool:
+    """Whether others hold every place, as can be seen without waiting for whoever holds the
+    question's row: of a thousand who claim at once, all but the first few are told so at once.
+    """
+    taken = await conn.fetchval(
+        "SELECT count(*) FROM question_claims c JOIN questions q ON q.id = c.question_id"
+        " WHERE c.question_id = $1 AND c.released_at IS NULL AND c.lease_until > $2"
+        " AND c.user_id <> $3 AND q.user_id <> $3",
+        question_id,
+        now,
+        user_id,
+    )
+    return int(taken) >= places
+
+
 async def lapsed(conn: Connection, question_id: str, at: datetime) -> bool:
     """Whether somebody's lease has ended just then, neither renewed nor released."""
     found = await conn.fetchval(

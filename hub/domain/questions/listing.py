@@ -1,15 +1,16 @@
 """The list of open questions: filtered, 20 a page, by time, popularity or urgency (S2-119)."""
 
 from base64 import urlsafe_b64encode
-from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from msgspec import Struct, structs
 
 from hub.domain.context import Domain
 from hub.domain.people.members import ASKER, asker_of
+from hub.domain.questions import words
 from hub.domain.questions.question import Question
+from hub.domain.questions.words import NEWEST, Where
 from hub.plumbing.stores.cache import Family
 from hub.plumbing.stores.postgres import Connection
 from protocol.names import QUESTION_LISTS
@@ -19,40 +20,8 @@ from protocol.rest.questions import Questions, QuestionsQuery
 
 PER_PAGE: Final = 20
 
-NEWEST: Final = "q.created_at DESC, q.id DESC"
 POPULAR: Final = f"(q.answer_count + q.like_count) DESC, {NEWEST}"
-"""SQL: orders that an index has (migration 0018)."""
-
-GRAMS: Final = "search_grams(q.title || ' ' || q.content) @> {grams}::text[]"
-"""SQL: every word of a search stands in title or content, as the index keeps them."""
-
-
-class Where:
-    """The conditions of a list as they are asked for: an index is found for what is there."""
-
-    def __init__(self) -> None:
-        self.values: list[Any] = []
-        self._all = ["q.status = 'active'"]
-        self._fence = ""
-
-    def add(self, condition: str, value: object) -> None:
-        """`{}` in the condition stands for the value."""
-        self._all.append(condition.format(self.put(value)))
-
-    def add_words(self, holds: str, grams: Sequence[str]) -> None:
-        """Only the index of words is asked for them. To walk an order and look into every text on
-        the way costs more than the planner believes."""
-        self.add(holds.format(grams="{}"), grams)
-        self._fence = " OFFSET 0"
-
-    def put(self, value: object) -> str:
-        self.values.append(value)
-        return f"${len(self.values)}"
-
-    @property
-    def rows(self) -> str:
-        """SQL: the questions, as `q`."""
-        return f"(SELECT * FROM questions q WHERE {' AND '.join(self._all)}{self._fence}) q"  # noqa: S608 - constants
+"""SQL: an order that an index has (migration 0018)."""
 
 
 LISTS: Final = Family("questions", 300, QUESTION_LISTS)
@@ -72,24 +41,28 @@ def key_of(query: Struct) -> str:
 
 async def _page(d: Domain, query: QuestionsQuery, may_lag: bool) -> Questions:
     async def number(may_lag: bool) -> int:
-        async def read(conn: Connection) -> int:
-            return await count(conn, await _where(conn, query))
-
-        return await d.reads.run(read, may_lag=may_lag)
+        return await d.reads.run(lambda conn: count(conn, _where(query)), may_lag=may_lag)
 
     async def read(conn: Connection) -> tuple[rest.Question, ...]:
-        where = await _where(conn, query)
-        urgent = query.sort_by == "urgent"
-        select = _urgent_first(d, where, query.page) if urgent else _sorted(where, query)
-        return await page_of(conn, select, where, query.page)
+        return await _rows(d, conn, query, _where(query))
 
-    same = structs.replace(query, page=1, sort_by="created_at")
-    total = await d.cache.read(COUNTS, key_of(same), int, number)
-    rows = await d.reads.run(read, may_lag=may_lag)
+    async def read_found(conn: Connection) -> tuple[tuple[rest.Question, ...], int]:
+        ids = await words.newest(conn, _where(query), await words.wanted(conn, query.q or ""))
+        where = Where()
+        where.add("q.id = ANY({}::text[])", ids)
+        return await _rows(d, conn, query, where), len(ids)
+
+    if query.q is not None:
+        rows, total = await d.reads.run(read_found, may_lag=may_lag)
+    else:
+        same = structs.replace(query, page=1, sort_by="created_at")
+        total = await d.cache.read(COUNTS, key_of(same), int, number)
+        rows = await d.reads.run(read, may_lag=may_lag)
     return Questions(questions=rows, pagination=pages(query.page, total))
 
 
-async def _where(conn: Connection, query: QuestionsQuery) -> Where:
+def _where(query: QuestionsQuery) -> Where:
+    """All that is asked for but words."""
     where = Where()
     if query.region is not None:
         where.add("q.region_code = {}", query.region)
@@ -97,15 +70,7 @@ async def _where(conn: Connection, query: QuestionsQuery) -> Where:
         where.add("q.category = {}", query.category)
     if query.tags:
         where.add("q.hashtags && {}::text[]", query.tags)
-    if query.q is not None:
-        where.add_words(GRAMS, await wanted(conn, query.q.split()))
     return where
-
-
-async def wanted(conn: Connection, words: Sequence[str]) -> list[str]:
-    """What a text must hold that has these words; made where the index was made."""
-    grams: list[str] = await conn.fetchval("SELECT wanted_grams($1::text[])", words)
-    return grams
 
 
 async def count(conn: Connection, where: Where) -> int:
@@ -114,6 +79,14 @@ async def count(conn: Connection, where: Where) -> int:
         *where.values,
     )
     return total
+
+
+async def _rows(
+    d: Domain, conn: Connection, query: QuestionsQuery, where: Where
+) -> tuple[rest.Question, ...]:
+    urgent = query.sort_by == "urgent"
+    select = _urgent_first(d, where, query.page) if urgent else _sorted(where, query)
+    return await page_of(conn, select, where, query.page)
 
 
 def _sorted(where: Where, query: QuestionsQuery) -> tuple[str, str]:
