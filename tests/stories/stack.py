@@ -26,7 +26,9 @@ TIMERS = {
 
 @dataclass
 class Stack:
-    """Everything of one installation; `redis` stands between the api and its Redis."""
+    """Everything of one installation; `redis` stands between the api and its Redis. `env`: what
+    another process of it is given.
+    """
 
     hub: Door
     api: Door
@@ -36,6 +38,7 @@ class Stack:
     smtp: FakeSmtp
     domain: Domain
     folder: Path
+    env: Mapping[str, str]
     service: Rest = field(init=False)
     people: list[Person] = field(default_factory=list)
 
@@ -94,6 +97,7 @@ async def open_stack(
             smtp=smtp,
             domain=domain,
             folder=folder,
+            env=env,
         )
         exits.push_async_callback(_end, stack.hub, stack.api, stack.worker)
         async with asyncio.TaskGroup() as group:
