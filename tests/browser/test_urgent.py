@@ -29,7 +29,7 @@ async def widened(console: Console) -> None:
 async def test_waves_claims_and_what_is_taken_back(open_console: OpenConsole) -> None:
     console = await open_console(URGENT_WAVES=WAVES)
     traveller, near, nearby, away, ring, far = await console.switch_on(
-        "traveller", "local-yeon", "local-nohyeong", "local-ora", "local-ido2", "local-seongsan"
+        "traveller", "local-yeon", "local-nohyeong", "local-ora", "local-ido2", "local-pyoseon"
     )
     tablet = await console.add_screen("local-nohyeong")
     await away.toggle()
