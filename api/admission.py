@@ -14,7 +14,8 @@ from hub.plumbing.limits.fleet import Limits, Verdict, Window
 from hub.plumbing.settings.process import Web
 from protocol.address import counted_as
 from protocol.errors import Code, HubError, forbidden
-from protocol.tokens import SERVICE_KEY_PREFIX, Token
+from protocol.service_keys import SERVICE_KEY_PREFIX
+from protocol.tokens import Token, is_service_token
 
 MINUTE_MS = 60_000
 READS = ("GET", "HEAD")
@@ -45,6 +46,8 @@ async def identify(d: Domain, route: Route, request: web.Request) -> Caller:
 async def _verified(d: Domain, text: str, *, is_read: bool) -> Token | Service:
     if text.startswith(SERVICE_KEY_PREFIX):
         return await sessions.service(d, text)
+    if is_service_token(text):
+        return await sessions.service_by_token(d, text, may_skip_revocation=is_read)
     return await sessions.verify(d, text, may_skip_revocation=is_read)
 
 

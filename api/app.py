@@ -1,6 +1,7 @@
 """The REST door, put together: the table's routes behind the gate."""
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
 from aiohttp import web
@@ -9,6 +10,7 @@ from api.docs import docs_routes
 from api.gate import Gate
 from api.health import METRICS, Vitals, health_routes
 from api.reading import MAX_BODY
+from api.route import Route
 from api.routes import ROUTES
 from hub.domain.context import Domain
 from hub.plumbing.limits.fleet import Limits
@@ -28,17 +30,19 @@ def create_app(
     vitals: Vitals,
     version: str = "unknown",
     *,
+    table: Sequence[Route] = ROUTES,
     with_metrics: bool = False,
 ) -> web.Application:
     """An application for aiohttp's runner; it holds nothing that must be closed.
 
-    `with_metrics`: /metrics here, too, for a process whose doors share one port.
+    `table`: the routes in force. `with_metrics`: /metrics here, too, for a process whose doors
+    share one port.
     """
     gate = Gate(domain, limits, part, access)
     app = web.Application(middlewares=[gate.middleware], client_max_size=MAX_BODY)
     health = health_routes(vitals)
-    described = [*ROUTES, *(route for route in health if route.path.startswith(PREFIX))]
-    routes = [*ROUTES, *health, *docs_routes(described, version)]
+    described = [*table, *(route for route in health if route.path.startswith(PREFIX))]
+    routes = [*table, *health, *docs_routes(described, version)]
     if with_metrics:
         routes.append(METRICS)
     for route in routes:

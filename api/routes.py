@@ -23,8 +23,8 @@ from api.handlers import (
     sessions,
     users,
 )
-from api.route import delete, get, html, post, put
-from protocol.rest.operation import Auth, Rate
+from api.route import Route, delete, get, html, post, put
+from protocol.rest.operation import PREFIX, Auth, Rate
 
 NOBODY: Final = Auth("none")
 USER: Final = Auth("user")
@@ -62,7 +62,7 @@ TEN_A_PERSON: Final = Rate(per_minute=10, by="userId")
 HOUR: Final = 3600
 DAY: Final = 86_400
 
-ROUTES: Final = (
+ROUTES: Final[tuple[Route, ...]] = (
     post("/auth/sessions", AUTH, TEN_A_PERSON, sessions.open_one),
     post("/auth/refresh", COOKIE, TEN_A_LOGIN, sessions.refresh),
     post("/auth/logout", USER, TEN, sessions.logout),
@@ -123,3 +123,19 @@ ROUTES: Final = (
     get("/admin/slo", ADMIN, DEFAULT, admin.slo),
     post("/events", EVENTS, SERVICE, domain_events.publish, status=202, max_items=20_000),
 )
+
+
+def in_force(*, qa_api: bool) -> tuple[Route, ...]:
+    """Without QA_API_ENABLED another service is where people ask and answer, and tells by events:
+    what would write a question or an answer is no path here. Likes are ours in any case.
+    """
+    return tuple(route for route in ROUTES if qa_api or not _writes_of_qa(route))
+
+
+def _writes_of_qa(route: Route) -> bool:
+    noun = route.path.removeprefix(PREFIX).split("/")[1]
+    return (
+        noun in ("questions", "answers")
+        and route.method != "GET"
+        and not route.path.endswith("/like")
+    )

@@ -5,8 +5,10 @@ from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
+import msgspec
 from msgspec import Meta
 
+from protocol.errors import invalid
 from protocol.normal import code_of, hashtags_of
 from protocol.payload import (
     Code,
@@ -20,6 +22,8 @@ from protocol.payload import (
     Moment,
     Title,
     TokenId,
+    read,
+    read_json,
 )
 
 Guarantee = Literal["at-least-once", "exactly-once"]
@@ -35,6 +39,26 @@ class Envelope(Message):
     version: int = 1
     publisher: str = ""
     trace_id: str | None = None
+
+
+MOST_BYTES: Final = 65_536
+"""Of an event in the stream, as of a request's body."""
+
+
+def read_entry(body: bytes) -> Envelope:
+    """Field `e` of an entry of EVENTS_STREAM: the envelope as JSON, or as a msgpack map.
+
+    Raises INVALID_PAYLOAD.
+    """
+    if len(body) > MOST_BYTES:
+        raise invalid(f"An event has {MOST_BYTES} bytes at most.")
+    if body.startswith(b"{"):
+        return read_json(body, Envelope)
+    try:
+        value = msgspec.msgpack.decode(body)
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        raise invalid("The entry is neither JSON nor msgpack.") from None
+    return read(value, Envelope)
 
 
 class GeoPoint(Message):

@@ -81,6 +81,15 @@ class EventJob(Message):
     event_id: str
 
 
+class HandOverJob(Message):
+    """Hand a stored domain event to the database of another region. `erased`: whom it erases, for
+    by then nothing stored names them."""
+
+    event_id: str
+    region: str
+    erased: str | None = None
+
+
 class ScheduledJob(Message):
     """One firing of a schedule; `dueAt` is when it should have begun."""
 
@@ -148,6 +157,7 @@ JOBS: Final[Mapping[str, JobRow]] = {
     "urgent-retract": JobRow(RetractJob, "follow-up", URGENT_PRIORITY),
     "attended": JobRow(AttendedJob, "follow-up", URGENT_PRIORITY),
     "event": JobRow(EventJob, "event"),
+    "hand-over": JobRow(HandOverJob, "event"),
     "trending": JobRow(ScheduledJob, "analytics"),
     "digest": JobRow(ScheduledJob, "analytics"),
     "roll-up": JobRow(ScheduledJob, "analytics", LOW_PRIORITY),
@@ -238,6 +248,11 @@ def device_test_job(device_id: str, user_id: str, notification_id: str) -> Job:
 
 def event_job(event_id: str) -> Job:
     return _job("event", EventJob(event_id=event_id), urgent=False)
+
+
+def hand_over_job(event_id: str, region: str, erased: str | None = None) -> Job:
+    payload = HandOverJob(event_id=event_id, region=region, erased=erased)
+    return _job("hand-over", payload, urgent=False)
 
 
 def scheduled_job(name: str, due_at: datetime) -> Job:

@@ -157,7 +157,8 @@ class Rest:
             method, f"{self.url}/api/v1{path}", json=body, headers=sent, allow_redirects=False
         )
         async with request as response:
-            answer = await response.json() if response.content_length != 0 else None
+            empty = response.status == 204 or response.content_length == 0
+            answer = None if empty else await response.json()
             if response.status >= 400:
                 raise Refused(response.status, answer, response.headers)
             return answer

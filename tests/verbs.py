@@ -70,7 +70,7 @@ async def mark_read(
 
 async def add_device(d: Domain, user_id: str, form: DeviceRequest) -> Device:
     async with d.outbox.change() as change:
-        return await devices.add_device(change, user_id, form, d.policy.push_services)
+        return await devices.add_device(d, change, user_id, form)
 
 
 async def locate(
@@ -82,7 +82,7 @@ async def locate(
 
 async def update(d: Domain, event: UserUpdated, at: datetime | None = None) -> None:
     async with d.outbox.change() as change:
-        await members.update(change, event, at)
+        await members.update(d, change, event, at)
 
 
 async def prefer(d: Domain, user_id: str, **wishes: Any) -> Preferences:

@@ -8,13 +8,14 @@ from typing import Any, Final
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from hub.domain import intake
+from hub.domain import intake, shards
 from hub.domain.context import Domain
 from hub.domain.notifications import delivery, retraction
 from hub.domain.notifications import first_look as looks
 from hub.domain.questions import progress, waves
 from hub.domain.rules.kinds import Channel
 from hub.domain.rules.reasons import Reason
+from hub.plumbing.stores.postgres import AWAY, acquire, dial
 from protocol.jobs import (
     JOBS,
     AttendedJob,
@@ -23,6 +24,7 @@ from protocol.jobs import (
     DeviceTestJob,
     EventJob,
     FirstLookJob,
+    HandOverJob,
     PushRetractJob,
     RetractJob,
     ScheduledJob,
@@ -39,13 +41,18 @@ LEASE_SLACK_S: Final = 2.0
 """A claim outlives its provider's time-out by this much; redelivery after a crash takes longer."""
 
 
+SHARD_S: Final = 5.0
+"""For a connection to another region's database, and for its end."""
+
+
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """What a job works with."""
+    """What a job works with. `verify_tls` is DATABASE_SSL, for databases of other regions."""
 
     domain: Domain
     providers: Providers
     plan: Plan = field(default_factory=Plan)
+    verify_tls: bool = False
 
 
 async def send(desk: Desk, job: DeliveryJob, this: Attempt, channel: Channel) -> Ending:
@@ -125,6 +132,26 @@ async def event(desk: Desk, job: EventJob, this: Attempt) -> Ending:
     return Done() if applied or this.last else Again(this.retry_s, "not_applied")
 
 
+async def hand_over(desk: Desk, job: HandOverJob, this: Attempt) -> Ending:
+    """Held for a region that DB_SHARDS does not name any more; a database that is away takes no
+    try."""
+    url = desk.domain.shards.urls.get(job.region)
+    if url is None:
+        return Held("no_shard")
+    try:
+        there = await dial(
+            url, verify=desk.verify_tls, application_name="dongne-worker", timeout=SHARD_S
+        )
+    except AWAY:
+        return Again(this.retry_s, "shard_away", counts=False)
+    try:
+        async with acquire(desk.domain.pool) as here:
+            await shards.take_over(here, there, job)
+    finally:
+        await there.close(timeout=SHARD_S)
+    return Done()
+
+
 HANDLERS: Final[dict[str, Callable[[Desk, Any, Attempt], Awaitable[Ending]]]] = {
     **{
         name: partial(send, channel=Channel(row.channel))
@@ -141,5 +168,6 @@ HANDLERS: Final[dict[str, Callable[[Desk, Any, Attempt], Awaitable[Ending]]]] = 
     "urgent-wave": urgent_wave,
     "urgent-retract": urgent_retract,
     "event": event,
+    "hand-over": hand_over,
     **{name: partial(scheduled, name=name) for name in SCHEDULES},
 }

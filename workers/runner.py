@@ -17,6 +17,8 @@ import structlog
 from pgqueuer.adapters.drivers.asyncpg import AsyncpgDriver
 from pgqueuer.core.qm import QueueManager
 
+from hub.cluster.line import Line
+from hub.domain.assembly import redis_server
 from hub.domain.context import Domain
 from hub.domain.retention import Ages
 from hub.domain.rules.kinds import Channel
@@ -29,6 +31,7 @@ from hub.plumbing.stores.outbox import run_sweeper
 from hub.plumbing.stores.postgres import AWAY, dial
 from protocol.jobs import JOBS, URGENT_PRIORITY, JobRow, QueueRow
 from workers.channels.provider import Providers
+from workers.consumer import Consumer
 from workers.execution import Closing, Execution, Lane
 from workers.jobs import Desk
 from workers.monitor import open_monitor, watch
@@ -44,13 +47,17 @@ GIVE_UP_AFTER_S: Final = 300.0
 
 RELEASE_S: Final = 2.0
 
+FINISH_S: Final = 3.0
+"""For the domain events in hand; those that are left are another worker's after half a minute."""
+
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
     """A claim not renewed for `heartbeat_s` is somebody else's (seen: redelivered after 11.3 s);
-    each lane looks for jobs when it is told of some, and every `poll_s`."""
+    each lane looks for jobs when it is told of some, and every `poll_s`. Domain events that one has
+    in hand for three times as long are another's."""
 
     heartbeat_s: float = 10.0
     poll_s: float = 5.0
@@ -75,9 +82,25 @@ async def run_worker(
     life.spawn("queue figures", measure(domain.pool))
     life.spawn("monitor", watch(await open_monitor(life, settings, domain, providers)))
     life.spawn("schedules", run_schedules(domain.pool, settings.jobs, domain.now))
+    open_consumer(life, settings, domain, pace)
     runner.task = life.spawn("jobs", runner.run())
     life.spawn("jobs closing", runner.close_after(life.stopping))
     life.on_stop("jobs", runner.stop)
+
+
+def open_consumer(life: Lifecycle, settings: Settings, domain: Domain, pace: Pace) -> None:
+    """Reading ends as soon as the process stops; the batch in hand is finished in its turn."""
+    line = Line(redis_server(settings), "dongne-events")
+    life.on_stop("events' connection", line.close)
+    consumer = Consumer(
+        domain,
+        line,
+        settings.redis.events_stream,
+        idle_ms=round(3000 * pace.heartbeat_s),
+        stopping=life.stopping,
+    )
+    task = life.spawn("events", consumer.run())
+    life.on_stop("events in hand", lambda: asyncio.wait([task], timeout=FINISH_S))
 
 
 def _plan(settings: Settings) -> Plan:
@@ -140,7 +163,7 @@ class Runner:
     ) -> None:
         self._pace = pace
         self._settings = settings
-        self._desk = Desk(domain, providers, _plan(settings))
+        self._desk = Desk(domain, providers, _plan(settings), settings.database.ssl)
         self._lanes = lanes(settings.jobs, providers, limits)
         self._closing = Closing()
         self._shutdown = asyncio.Event()

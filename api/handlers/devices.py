@@ -12,9 +12,9 @@ async def listed(call: Call[None, None]) -> Devices:
 
 async def add(call: Call[DeviceRequest, None]) -> Device:
     """Register a device for push; a known token moves to you."""
-    user_id, services = call.person.user_id, call.domain.policy.push_services
+    d, user_id = call.domain, call.person.user_id
     return await call.change(
-        Device, lambda change: devices.add_device(change, user_id, call.body, services)
+        Device, lambda change: devices.add_device(d, change, user_id, call.body)
     )
 
 

@@ -72,14 +72,15 @@ async def neighbourhoods(call: Call[None, NeighbourhoodsQuery]) -> Neighbourhood
 async def nearby(call: Call[None, NearbyQuery]) -> Nearby:
     """Open questions near a place; for admins and services, how many answerers are there."""
     query = call.query
+    radius_m = query.radius_m or call.domain.policy.nearby_radius_m
     if query.kind == "questions":
         found = await near.questions(
-            call.domain, query.lat, query.lng, query.radius_m, may_lag=await call.may_lag()
+            call.domain, query.lat, query.lng, radius_m, may_lag=await call.may_lag()
         )
         return Nearby(questions=found)
     if isinstance(call.caller, Token) and not call.is_admin:
         raise forbidden("How many people are near is for admins and services.")
-    count = await near.answerers(call.domain, query.lat, query.lng, query.radius_m)
+    count = await near.answerers(call.domain, query.lat, query.lng, radius_m)
     return Nearby(answerers=count)
 
 

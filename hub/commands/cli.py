@@ -63,22 +63,31 @@ def secret() -> None:
 
 @app.command()
 def token(
-    user: Annotated[str, typer.Option(help="Whose token: a user's id.")],
+    user: Annotated[str, typer.Option(help="Whose token: a user's id.")] = "",
     role: Annotated[str, typer.Option(help="user or admin.")] = "user",
     ttl: Annotated[str, typer.Option(help="Its life, as 15m; by default JWT_EXPIRATION.")] = "",
+    service: Annotated[str, typer.Option(help="Instead: the id of a service with a key.")] = "",
+    scope: Annotated[list[str] | None, typer.Option(help="Of a service: no more than these.")] = (
+        None
+    ),
+    room_prefix: Annotated[list[str] | None, typer.Option(help="Rooms, likewise.")] = None,
+    event_type: Annotated[list[str] | None, typer.Option(help="Events, likewise.")] = None,
 ) -> None:
-    """Sign an access token, for tests and operators."""
+    """Sign an access token, for tests and operators; or a token for a part of a service, which may
+    no more than the service's key."""
     from datetime import UTC, datetime
     from uuid import uuid4
 
     from hub.plumbing.settings.parsing import parse_duration
     from hub.plumbing.settings.settings import SettingsError, with_development_secrets
-    from protocol.tokens import LONGEST_LIFE_S, sign_access
+    from protocol.tokens import LONGEST_LIFE_S, ServiceToken, sign_access, sign_service
 
     if role not in ("user", "admin"):
         raise typer.BadParameter("must be user or admin", param_hint="--role")
-    if not 0 < len(user) <= 128:
-        raise typer.BadParameter("must have 1 to 128 characters", param_hint="--user")
+    if bool(user) == bool(service) or len(user or service) > 128:
+        raise typer.BadParameter(
+            "one of them, of 1 to 128 characters", param_hint="--user, --service"
+        )
     try:
         auth = load_settings(with_development_secrets(os.environ), complete=False).auth
         ttl_s = parse_duration(ttl) if ttl else auth.access_ttl_s
@@ -90,6 +99,16 @@ def token(
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--ttl") from None
     jti = str(uuid4())
+    if service:
+        may = ServiceToken(
+            service,
+            jti,
+            None if scope is None else frozenset(scope),
+            None if room_prefix is None else tuple(room_prefix),
+            None if event_type is None else frozenset(event_type),
+        )
+        typer.echo(sign_service(auth.token_keys, may, now=datetime.now(UTC), ttl_s=ttl_s))
+        return
     typer.echo(
         sign_access(auth.token_keys, user, role, now=datetime.now(UTC), ttl_s=ttl_s, jti=jti)  # type: ignore[arg-type]
     )

@@ -5,6 +5,7 @@ from typer import echo
 
 from api.app import create_app
 from api.health import Vitals
+from api.routes import in_force
 from hub.commands.ports import checks, listen, pause_before_stop, plain_address, serve_metrics
 from hub.domain.assembly import open_domain
 from hub.domain.context import Domain
@@ -43,5 +44,6 @@ def api_app(
         AccessLog(settings.process.access_log),
         vitals,
         settings.process.app_version,
+        table=in_force(qa_api=settings.questions.qa_api_enabled),
         with_metrics=with_metrics,
     )

@@ -7,7 +7,7 @@ from typer import echo
 from hub.domain.assembly import open_domain
 from hub.domain.people.sessions import ALL_SCOPES, add_service
 from hub.plumbing.life.lifecycle import Lifecycle
-from hub.plumbing.settings.process import Database
+from hub.plumbing.settings.database import Database
 from hub.plumbing.settings.settings import Settings
 from hub.plumbing.stores.migrations import Migration, Phase, latest, migrate, rollback, version
 from hub.plumbing.stores.postgres import Connection, dial

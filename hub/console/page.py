@@ -137,7 +137,7 @@ class Page:
                 is_local_verified=not user_id.startswith("traveller"),
                 location_consent_at=self._domain.now(),
             )
-            await members.update(change, person)
+            await members.update(self._domain, change, person)
 
 
 def _for_this_machine(handler: Handler) -> Handler:

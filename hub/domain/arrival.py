@@ -23,7 +23,7 @@ class Arrival:
 async def arrive(d: Domain, user_id: str) -> Arrival:
     """Automatic rooms of a person (product.md, table of rooms), made anew at each connect."""
     async with acquire(d.pool) as conn:
-        await members.ensure(conn, user_id)
+        await members.ensure(d, conn, user_id)
         row = await conn.fetchrow(
             "UPDATE users u SET last_active_at = now() FROM notification_preferences p"  # noqa: S608 - constants
             " LEFT JOIN user_locations l ON l.user_id = p.user_id AND l.expires_at > $2"

@@ -13,6 +13,7 @@ from hub.domain.places.atlas import keep_current, load_atlas
 from hub.domain.publishing import Publisher
 from hub.domain.rules.audience import PlannedWave
 from hub.domain.service_keys import ServiceKeys
+from hub.domain.shards import Shards
 from hub.plumbing.http.jwks import PublicKeys
 from hub.plumbing.http.outbound import Outbound, PushServices
 from hub.plumbing.life.clock import Clock, SystemClock
@@ -62,6 +63,7 @@ async def open_domain(life: Lifecycle, settings: Settings, clock: Clock | None =
         link_secret=link_secret(settings),
         public_keys=public_keys(life, settings),
         policy=policy(settings),
+        shards=Shards(settings.database.shard_urls, settings.database.default_region),
     )
 
 
@@ -152,6 +154,7 @@ def policy(settings: Settings) -> Policy:
         unseen_email_urgent_s=part.unseen_email_urgent_s,
         unseen_push_s=part.unseen_push_s,
         unseen_email_s=part.unseen_email_s,
+        nearby_radius_m=part.nearby_radius_m,
         location_ttl_s=part.location_ttl_s,
         location_consent_required=part.location_consent_required,
         points_per_accept=part.points_per_accept,

@@ -63,7 +63,7 @@ async def enter(d: Domain, user_id: str, room: str) -> tuple[ChatMessage, ...]:
     that no ban of this moment is missed.
     """
     async with acquire(d.pool) as conn, conn.transaction():
-        await members.ensure(conn, user_id)
+        await members.ensure(d, conn, user_id)
         await conn.execute(
             "INSERT INTO room_memberships (user_id, room, joined_at) VALUES ($1, $2, $3)"
             " ON CONFLICT DO NOTHING",

@@ -11,6 +11,7 @@ from hub.domain.places.atlas import Atlas
 from hub.domain.rules.audience import PlannedWave
 from hub.domain.rules.kinds import Channel, Pace, Timers
 from hub.domain.service_keys import ServiceKeys
+from hub.domain.shards import Shards
 from hub.plumbing.http.jwks import PublicKeys
 from hub.plumbing.http.outbound import PushServices
 from hub.plumbing.life.clock import Clock
@@ -57,6 +58,7 @@ class Policy:
     unseen_email_urgent_s: int = 240
     unseen_push_s: int = 60
     unseen_email_s: int = 600
+    nearby_radius_m: int = 2000
     location_ttl_s: int = 86400
     location_consent_required: bool = True
     points_per_accept: int = 10
@@ -96,6 +98,7 @@ class Domain:
     link_secret: str = field(default="", repr=False)
     public_keys: PublicKeys | None = None
     policy: Policy = field(default_factory=Policy)
+    shards: Shards = field(default_factory=Shards)
 
     def now(self) -> datetime:
         return self.clock.now()

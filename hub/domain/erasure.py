@@ -74,7 +74,7 @@ async def erase(d: Domain, change: Change, user_id: str) -> None:
     late about them is not taken any more.
     """
     conn = change.conn
-    await members.ensure(conn, user_id)
+    await members.ensure(d, conn, user_id)
     await revocation.lock(conn, user_id)
     row = await conn.fetchrow("SELECT email, deleted_at FROM users WHERE id = $1", user_id)
     assert row is not None
@@ -89,7 +89,7 @@ async def erase(d: Domain, change: Change, user_id: str) -> None:
     await conn.execute("DELETE FROM blocks WHERE user_id = $1 OR blocked_id = $1", user_id)
     for table in WHOLLY_THEIRS:
         await conn.execute(f"DELETE FROM {table} WHERE user_id = $1", user_id)  # noqa: S608 - ours
-    await members.ensure(conn, user_id)  # preferences as of somebody who never had any
+    await members.ensure(d, conn, user_id)  # preferences as of somebody who never had any
     for statement in _EMPTIED:
         await conn.execute(statement, user_id)
     await _empty_notifications(d, change, traces)

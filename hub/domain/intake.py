@@ -9,7 +9,7 @@ from uuid import UUID
 import msgspec
 import structlog
 
-from hub.domain import erasure
+from hub.domain import erasure, shards
 from hub.domain.context import Domain, Known
 from hub.domain.notifications import welcome
 from hub.domain.people import members, revocation, standing
@@ -25,6 +25,7 @@ from protocol.domain_events import (
     DOMAIN_EVENTS,
     AnswerAcceptedEvent,
     AnswerCreatedEvent,
+    DomainEvent,
     Envelope,
     QuestionClosedEvent,
     QuestionCreatedEvent,
@@ -49,6 +50,14 @@ FUTURE_S: Final = 300
 EARLIEST: Final = datetime(2000, 1, 1, tzinfo=UTC)
 """What is older is no time of a fact, but what a program writes that has none (0001, 1970)."""
 
+OF_QUESTIONS: Final = (
+    QuestionUpdatedEvent,
+    QuestionClosedEvent,
+    AnswerCreatedEvent,
+    AnswerAcceptedEvent,
+)
+OF_PEOPLE: Final = (UserUpdated, UserDeleted, SessionRevoked)
+
 Outcome = Literal["applied", "known", "failed"]
 
 
@@ -69,14 +78,51 @@ async def accept(d: Domain, caller: Service, envelopes: Sequence[Envelope]) -> E
 
 
 def _checked(d: Domain, caller: Service, envelope: Envelope) -> Message:
+    event = _of_others(envelope)
+    if "*" not in caller.event_types and envelope.event_type not in caller.event_types:
+        raise forbidden(f"This key may not publish {envelope.event_type}.")
+    return _read(d, envelope, event)
+
+
+def _of_others(envelope: Envelope) -> DomainEvent:
     event = DOMAIN_EVENTS.get(envelope.event_type)
     if event is None or event.direction == "out":
         raise invalid("Unknown eventType.")
-    if "*" not in caller.event_types and envelope.event_type not in caller.event_types:
-        raise forbidden(f"This key may not publish {envelope.event_type}.")
+    return event
+
+
+def _read(d: Domain, envelope: Envelope, event: DomainEvent) -> Message:
     payload = read(envelope.payload, event.payload)
     _check_times(d, payload, envelope.occurred_at)
     return payload
+
+
+async def hear(d: Domain, envelope: Envelope) -> None:
+    """Keep and apply an event that nobody waits for an answer to: one that cannot be read is kept,
+    too, with its error. On the stream its publisher is who it says: Redis's ACL let it write.
+
+    Raises UNAVAILABLE, and what says that a store is away.
+    """
+    try:
+        payload = _read(d, envelope, _of_others(envelope))
+    except HubError as error:
+        await refuse(d, envelope, error)
+        return
+    await _keep_and_apply(d, _publisher(envelope), envelope, payload)
+
+
+async def refuse(d: Domain, envelope: Envelope, error: HubError) -> None:
+    """Keep an event with its error, for `dongne requeue event ID`; once by id.
+
+    Raises UNAVAILABLE, and what says that a store is away.
+    """
+    async with d.outbox.change() as change:
+        if await _keep(change, _publisher(envelope), envelope, _rounded(envelope.payload)):
+            await _keep_error(change, envelope.event_id, error)
+
+
+def _publisher(envelope: Envelope) -> str:
+    return envelope.publisher or "stream"
 
 
 def _check_times(d: Domain, payload: Message, occurred_at: datetime) -> None:
@@ -94,16 +140,7 @@ def _check_times(d: Domain, payload: Message, occurred_at: datetime) -> None:
 
 async def _keep_and_apply(d: Domain, publisher: str, envelope: Envelope, payload: Message) -> int:
     async with d.outbox.change() as change:
-        kept = await change.conn.fetchval(
-            "INSERT INTO inbox_events (event_id, event_type, publisher, payload, occurred_at)"
-            " VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING RETURNING event_id",
-            envelope.event_id,
-            envelope.event_type,
-            publisher,
-            to_json(_rounded(payload)),
-            envelope.occurred_at,
-        )
-        if kept is None:
+        if not await _keep(change, publisher, envelope, _rounded(plain(payload))):
             return 0
         outcome = await _apply(d, change, envelope.event_id, payload, envelope.occurred_at)
         if outcome == "failed":
@@ -111,13 +148,33 @@ async def _keep_and_apply(d: Domain, publisher: str, envelope: Envelope, payload
         return 0 if outcome == "known" else 1
 
 
-def _rounded(payload: Message) -> dict[str, Any]:
-    """Coordinates are rounded before a payload is stored."""
-    value = plain(payload)
-    location = value.get("location")
-    if isinstance(location, dict):
-        value["location"] = {name: geometry.rounded(degrees) for name, degrees in location.items()}
-    return value
+async def _keep(
+    change: Change, publisher: str, envelope: Envelope, payload: dict[str, Any]
+) -> bool:
+    """False for one whose id is known."""
+    kept = await change.conn.fetchval(
+        "INSERT INTO inbox_events (event_id, event_type, publisher, payload, occurred_at)"
+        " VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING RETURNING event_id",
+        envelope.event_id,
+        envelope.event_type,
+        publisher,
+        to_json(payload),
+        envelope.occurred_at,
+    )
+    return kept is not None
+
+
+def _rounded(payload: dict[str, Any]) -> dict[str, Any]:
+    """Coordinates are rounded before a payload is stored, those of an event that cannot be read
+    as well; what is no number is no coordinate."""
+    location = payload.get("location")
+    if not isinstance(location, dict):
+        return payload
+    rounded = {
+        name: geometry.rounded(value) if isinstance(value, int | float) else value
+        for name, value in location.items()
+    }
+    return payload | {"location": rounded}
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +226,7 @@ async def _apply(
     try:
         async with change.savepoint():
             payload = told.read(d) if isinstance(told, Stored) else told
-            await HANDLERS[type(payload)](d, change, payload, occurred_at)
+            await _apply_where_it_belongs(d, change, event_id, payload, occurred_at)
     except Known:
         outcome = "known"
     except (*AWAY, *redis_client.AWAY):
@@ -186,6 +243,24 @@ async def _apply(
         d.now(),
     )
     return outcome
+
+
+async def _apply_where_it_belongs(
+    d: Domain, change: Change, event_id: UUID, payload: Message, at: datetime
+) -> None:
+    """What is told of a question goes where the question is; what is told of a person is known in
+    every region (design §8). Where a question that is asked belongs, asking finds out."""
+    region = None
+    if isinstance(payload, OF_QUESTIONS):
+        region = await d.shards.of_question(change.conn, payload.question_id)
+    if region is not None:
+        shards.hand_over(change, event_id, region)
+        return
+    await HANDLERS[type(payload)](d, change, payload, at)
+    if isinstance(payload, OF_PEOPLE):
+        erased = payload.user_id if isinstance(payload, UserDeleted) else None
+        for other in d.shards.urls:
+            shards.hand_over(change, event_id, other, erased)
 
 
 async def _keep_error(change: Change, event_id: UUID, error: Exception) -> None:
@@ -212,7 +287,7 @@ async def _registered(d: Domain, change: Change, event: UserRegistered, at: date
 async def _updated(d: Domain, change: Change, event: UserUpdated, at: datetime) -> None:
     """Whose region is another one now has sockets that move."""
     before = await standing.locked(d, change.conn, event.user_id)
-    await members.update(change, event, at)
+    await members.update(d, change, event, at)
     await standing.tell_move(d, change, event.user_id, before)
 
 

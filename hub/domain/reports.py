@@ -31,7 +31,7 @@ async def report(d: Domain, change: Change, user_id: str, form: ReportRequest) -
         subject = str(message_id)
     if await change.conn.fetchrow(_SUBJECTS[form.kind], subject) is None:
         raise not_found(form.kind)
-    await members.ensure(change.conn, user_id)
+    await members.ensure(d, change.conn, user_id)
     await change.conn.execute(
         "INSERT INTO reports (id, user_id, kind, subject_id, reason, created_at)"
         " VALUES ($1, $2, $3, $4, $5, $6)",

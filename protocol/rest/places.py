@@ -50,11 +50,11 @@ class Neighbourhoods(Message):
 
 
 class NearbyQuery(Request):
-    """Around where somebody looks: nothing of it is kept."""
+    """Around where somebody looks: nothing of it is kept. `radiusM`: by default NEARBY_RADIUS_M."""
 
     lat: Latitude
     lng: Longitude
-    radius_m: Annotated[int, Meta(ge=500, le=20_000)]
+    radius_m: Annotated[int, Meta(ge=500, le=20_000)] | None = None
     kind: Literal["questions", "answerers"] = "questions"
 
 

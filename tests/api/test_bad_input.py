@@ -62,6 +62,7 @@ BAD_BODIES = {
 
 
 @pytest.mark.parametrize("body", BAD_BODIES.values(), ids=BAD_BODIES.keys())
+@pytest.mark.refused
 async def test_a_bad_body_is_refused_counted_and_changes_nothing(door: Door, body: bytes) -> None:
     before = errors_counted("INVALID_PAYLOAD")
     reply = await door.call(
@@ -74,6 +75,7 @@ async def test_a_bad_body_is_refused_counted_and_changes_nothing(door: Door, bod
 
 
 @pytest.mark.parametrize("told", [True, False], ids=["with its length", "in chunks"])
+@pytest.mark.refused
 async def test_ten_megabytes_are_refused(door: Door, told: bool) -> None:
     size = 10 * 1024 * 1024
 
@@ -164,6 +166,7 @@ async def test_another_method_is_refused(door: Door) -> None:
     assert reply.headers["Allow"] == "GET, HEAD, POST"
 
 
+@pytest.mark.refused
 async def test_tokens_are_checked(door: Door) -> None:
     good = door.token("asker")
     head, claims, signature = good.split(".")
@@ -248,6 +251,7 @@ async def test_of_two_accepts_at_once_one_wins(door: Door) -> None:
     assert await door.count("notifications", "kind = 'answer_accepted'") == 1
 
 
+@pytest.mark.refused
 async def test_somebody_elses_things_stay_theirs(door: Door) -> None:
     question = await door.ask()
     await door.answer(question["id"])

@@ -96,6 +96,7 @@ async def test_without_any_keys_nobody_is_told_that_the_token_is_bad(
 
 
 @pytest.mark.fault(17)
+@pytest.mark.refused
 async def test_whatever_is_wrong_with_one_it_is_refused_and_counted(foreign: Door) -> None:
     bad = {
         "foreign kid": signed("of another service"),
@@ -129,6 +130,7 @@ async def test_without_a_number_it_is_revoked_by_person_and_time(foreign: Door) 
 
 
 @pytest.mark.fault(17)
+@pytest.mark.refused
 async def test_how_long_a_wrong_key_takes_tells_nothing(door: Door) -> None:
     """A service that exists, with a wrong secret, is answered when one that does not exist is: both
     wait for the same reading of the list."""

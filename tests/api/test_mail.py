@@ -84,6 +84,7 @@ async def test_the_page_may_post_to_itself_from_a_browser(door: Door) -> None:
         (PARTS, "multipart/form-data"),
     ],
 )
+@pytest.mark.refused
 async def test_anything_else_stops_nothing(door: Door, raw: bytes, kind: str) -> None:
     await add_person(door.domain, "bora", devices=0)
     refused = await click(door, link(door), raw, kind)
@@ -97,6 +98,7 @@ async def test_a_body_that_is_too_large_is_refused(door: Door) -> None:
     assert (await door.call("POST", link(door), data=body, headers=headers)).status == 413
 
 
+@pytest.mark.refused
 async def test_a_link_that_is_not_ours_is_counted_and_ours_is_not(open_door: Any) -> None:
     door: Door = await open_door(rate_max=3)
     for _ in range(5):

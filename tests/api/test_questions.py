@@ -7,6 +7,7 @@ from urllib.parse import quote
 import pytest
 from yarl import URL
 
+from api.routes import ROUTES, in_force
 from tests.api.conftest import JEJU, PREFIX, Door
 from tests.api.test_services import event, publish
 
@@ -213,3 +214,17 @@ async def test_an_accepted_answer_stays(door: Door) -> None:
     await door.call("PUT", f"{path}/accept", as_="asker")
     refused = await door.call("DELETE", path, as_="answerer")
     assert (refused.status, refused.code) == (409, "CONFLICT")
+
+
+def test_where_a_service_is_for_questions_no_path_here_writes_any() -> None:
+    gone = [f"{row.method} {row.path}" for row in ROUTES if row not in in_force(qa_api=False)]
+    assert gone == [
+        f"POST {PREFIX}/questions",
+        f"PUT {PREFIX}/questions/{{id}}",
+        f"DELETE {PREFIX}/questions/{{id}}",
+        f"POST {PREFIX}/answers",
+        f"PUT {PREFIX}/answers/{{id}}",
+        f"DELETE {PREFIX}/answers/{{id}}",
+        f"PUT {PREFIX}/answers/{{id}}/accept",
+    ]
+    assert in_force(qa_api=True) == ROUTES

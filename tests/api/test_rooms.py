@@ -40,6 +40,7 @@ async def test_members_read_what_was_said_page_by_page(door: Door) -> None:
     assert [one["messageId"] for one in rest.body["items"]] == ids[2:]
 
 
+@pytest.mark.refused
 async def test_who_is_no_member_reads_nothing(door: Door) -> None:
     for user in ("minji", "jiho"):
         await chat.enter(door.domain, user, ROOM)
@@ -71,6 +72,7 @@ async def test_who_is_no_member_reads_nothing(door: Door) -> None:
         (ROOM, "?more=1", 400),
     ],
 )
+@pytest.mark.refused
 async def test_what_cannot_be_read(door: Door, room: str, query: str, status: int) -> None:
     await chat.enter(door.domain, "minji", ROOM)
     path = f"{PREFIX}/rooms/{quote(room)}/messages{query}"

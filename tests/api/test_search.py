@@ -178,6 +178,9 @@ async def test_open_questions_nearby_are_the_nearest_first(door: Door) -> None:
     rows = reply.body["questions"]
     assert [row["question"]["id"] for row in rows] == [near["id"], far["id"]]
     assert [row["distanceM"] for row in rows] == [157, 1157]
+    unsaid = await door.call("GET", path, params={**where, "radiusM": "2000"}, as_="haru")
+    del where["radiusM"]
+    assert (await door.call("GET", path, params=where, as_="haru")).body == unsaid.body
     assert rows[0]["question"]["location"] is None
     for odd in ({"radiusM": "499"}, {"lat": "91"}, {"kind": "people"}):
         assert (await door.call("GET", path, params=where | odd, as_="haru")).status == 400

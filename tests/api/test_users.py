@@ -122,6 +122,7 @@ async def test_a_profile_is_its_persons_and_what_was_checked_is_a_services(door:
     assert read.body["neighbourhoodCode"] == "yeon"
 
 
+@pytest.mark.refused
 async def test_nobody_else_reads_or_writes_a_profile(door: Door) -> None:
     await profile(door, nickname="민지")
     assert (await profile(door, "jiho", nickname="지호")).code == "FORBIDDEN"

@@ -1,10 +1,15 @@
 """The whole contract: what it must show."""
 
-from tests.show import Item
+from tests.show import Item, contract_stories, contract_tests
 from tests.show.browser import live_commerce
 from tests.show.large import quick_reads
 
 ITEMS = [
+    Item("1", "every section of the contract, and schemathesis", contract_tests.row_by_row),
+    Item("2", "a login outlives its tokens and ends at once", contract_stories.sessions),
+    Item("3", "limits are exact over two nodes", contract_stories.exact_limits),
+    Item("4", "an event delivered five times has one effect", contract_stories.one_effect),
     Item("6", "each list of 100,000 questions and 1,000,000 notifications in 20 ms", quick_reads),
+    Item("7", "what strangers try is refused and counted", contract_tests.strangers),
     Item("8", "a live-commerce page: two viewers, a shop and an operator", live_commerce),
 ]

@@ -135,7 +135,7 @@ async def acknowledged() -> Verdict:
         names = [f"p-{n}" for n in range(ACKS)]
         async with d.pool.acquire() as conn:
             for name in names:
-                await members.ensure(conn, name)
+                await members.ensure(d, conn, name)
         question = await verbs.ask(d, "mina", PHARMACY)
         d = replace(d, policy=replace(d.policy, urgent_max_recipients=ACKS))
         heard, held = Counted(), [await d.pool.acquire() for _ in range(d.pool.get_max_size())]

@@ -30,7 +30,7 @@ async def settle_local(d: Domain, user_id: str) -> None:
             is_local_verified=True,
             location_consent_at=d.now(),
         )
-        await members.update(change, person)
+        await members.update(d, change, person)
     await verbs.locate(d, user_id, *PLACE, 10)
 
 

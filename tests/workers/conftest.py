@@ -91,7 +91,7 @@ async def add_person(d: Domain, user_id: str, *, devices: int = 1, **changes: An
     """Somebody with a mail address and so many phones; returns the phones' tokens."""
     given = {"nickname": user_id, "email": f"{user_id}@example.org"} | changes
     async with d.outbox.change() as change:
-        await members.update(change, UserUpdated(user_id=user_id, **given))
+        await members.update(d, change, UserUpdated(user_id=user_id, **given))
     tokens = [f"token-{user_id}-{number}" for number in range(devices)]
     for token in tokens:
         await verbs.add_device(d, user_id, DeviceRequest(platform="android", token=token))

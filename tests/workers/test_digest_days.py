@@ -40,7 +40,7 @@ async def test_a_person_gets_one_a_local_day(
     d = await open_domain(life, settings, clock)
     async with d.outbox.change() as change:
         reader = UserUpdated(user_id="bora", nickname="bora", email="bora@example.org")
-        await members.update(change, reader)
+        await members.update(d, change, reader)
     await verbs.ask(d, "mina", Ask(title="비?", content="오나요?"))
     days = [date.fromisoformat(first) + timedelta(days=n) for n in range(DAYS)]
     async with d.pool.acquire() as conn:

@@ -129,7 +129,7 @@ async def test_an_address_that_changed_meanwhile_gets_its_mail(shift: Shift) -> 
     shift.clock.advance(601)
     order = await claim(d, told, Channel.EMAIL, 30)
     async with d.outbox.change() as change:
-        await members.update(change, UserUpdated(user_id="bora", email="new@example.org"))
+        await members.update(d, change, UserUpdated(user_id="bora", email="new@example.org"))
     dead = Reason.ADDRESS_SUPPRESSED
     assert not await delivery.settle(d, order, order.targets[0], DeliveryStatus.FAILED, reason=dead)
     assert await deliveries(d, "email") == [("email", "queued", None)]

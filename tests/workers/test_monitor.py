@@ -129,6 +129,7 @@ async def test_an_outage_and_its_end_are_told_once_by_one_of_many_workers(
     ("answers", "asked", "taken"),
     [([500, 503], 3, 1), ([500] * 9, 3, 0), ([302], 2, 1), ([], 1, 1)],
 )
+@pytest.mark.refused
 async def test_what_is_not_taken_is_told_again_and_no_redirect_is_followed(
     life: Lifecycle,
     domain: Domain,
@@ -147,6 +148,7 @@ async def test_what_is_not_taken_is_told_again_and_no_redirect_is_followed(
         assert (receives.asked, len(receives.facts)) == (asked, taken)
 
 
+@pytest.mark.refused
 async def test_a_private_address_is_never_told(
     life: Lifecycle, domain: Domain, environ: dict[str, str], providers: Providers
 ) -> None:

@@ -146,7 +146,7 @@ async def test_a_mailbox_that_is_none_is_left_alone_in_every_spelling(
     await shift.advance(601)
     asked = smtp.connections
     async with d.outbox.change() as change:
-        await members.update(change, UserUpdated(user_id="bora", email=spelling))
+        await members.update(d, change, UserUpdated(user_id="bora", email=spelling))
     # as an older version kept it, which knew no normal form
     for kept in (None, spelling):
         if kept is not None:

@@ -211,6 +211,7 @@ async def _local(d: Domain, user_id: str) -> None:
     await add_person(d, user_id)
     async with d.outbox.change() as change:
         await members.update(
+            d,
             change,
             UserUpdated(user_id=user_id, is_local_verified=True, location_consent_at=d.now()),
         )

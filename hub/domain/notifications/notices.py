@@ -28,7 +28,7 @@ async def tell(d: Domain, change: Change, caller: Service, form: Notify) -> Acce
     for begin in range(0, len(people), BATCH):
         batch = people[begin : begin + BATCH]
         for user_id in sorted(batch):
-            await members.ensure(change.conn, user_id)
+            await members.ensure(d, change.conn, user_id)
         written = await notify(d, change, [_news(form, user_id) for user_id in batch])
         ids += [str(one.id) for one in written]
     return Accepted(ids=tuple(ids))

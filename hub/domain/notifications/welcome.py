@@ -15,7 +15,7 @@ async def register(d: Domain, change: Change, event: UserRegistered, at: datetim
     that was known before.
     """
     conn, user_id = change.conn, event.user_id
-    await members.ensure(conn, user_id)
+    await members.ensure(d, conn, user_id)
     await members.check_living(conn, user_id)
     first = await members.newer(conn, user_id, ["registered"], at, once=True)
     told = {} if event.email is None else {"email": event.email}

@@ -20,7 +20,7 @@ async def block(d: Domain, change: Change, user_id: str, other: str) -> None:
     if other == user_id:
         raise invalid("Nobody blocks themselves.")
     conn = change.conn
-    await members.ensure(conn, user_id)
+    await members.ensure(d, conn, user_id)
     # one block of a person after the other, or two at once would count past the end
     await conn.execute("SELECT FROM users WHERE id = $1 FOR NO KEY UPDATE", user_id)
     if not await conn.fetchval(

@@ -7,7 +7,6 @@ from uuid import UUID, uuid4
 
 from hub.domain.context import Domain
 from hub.domain.people import members
-from hub.plumbing.http.outbound import PushServices
 from hub.plumbing.stores.outbox import Change
 from hub.plumbing.stores.postgres import Connection, Row, acquire
 from protocol.errors import conflict, invalid, not_found
@@ -21,18 +20,16 @@ DEVICES_MAX: Final = 20
 would otherwise get as many pushes for each notification."""
 
 
-async def add_device(
-    change: Change, user_id: str, form: DeviceRequest, services: PushServices
-) -> Device:
+async def add_device(d: Domain, change: Change, user_id: str, form: DeviceRequest) -> Device:
     """A known token moves to the caller: the phone has a new owner.
 
     Of more than DEVICES_MAX the ones registered longest ago go, the disabled ones first. Raises
     INVALID_PAYLOAD for a browser's end point at a push service that we do not send to.
     """
-    if form.platform == "web" and not services.take(read_subscription(form.token)):
+    if form.platform == "web" and not d.policy.push_services.take(read_subscription(form.token)):
         raise invalid("the subscription's endpoint is at no push service that we send to")
     conn = change.conn
-    await members.ensure(conn, user_id)
+    await members.ensure(d, conn, user_id)
     # one registration of a person after the other, or two at once would count past the end
     await conn.execute("SELECT FROM users WHERE id = $1 FOR NO KEY UPDATE", user_id)
     row = await conn.fetchrow(

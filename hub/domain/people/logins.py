@@ -60,7 +60,7 @@ async def open_session(
         caller.need("auth:admin")
     if "HS256" not in d.tokens.algorithms:
         raise conflict("This hub takes the tokens of another service only.")
-    await members.ensure(change.conn, form.user_id)
+    await members.ensure(d, change.conn, form.user_id)
     await revocation.lock(change.conn, form.user_id)
     await members.check_living(change.conn, form.user_id)
     login = _Login(form.user_id, form.role, uuid4())

@@ -17,13 +17,17 @@ from protocol.rest.questions import Asker
 from protocol.texts import DEFAULT_LANGUAGE, language_of
 
 
-async def ensure(conn: Connection, user_id: str) -> None:
-    """Make the row of somebody another service knows and we do not yet."""
+async def ensure(d: Domain, conn: Connection, user_id: str) -> None:
+    """Make the row of somebody another service knows and we do not yet. Until they say otherwise,
+    nearby is NEARBY_RADIUS_M (G1)."""
     await conn.execute(
         "INSERT INTO users (id, nickname) VALUES ($1, $1) ON CONFLICT DO NOTHING", user_id
     )
     await conn.execute(
-        "INSERT INTO notification_preferences (user_id) VALUES ($1) ON CONFLICT DO NOTHING", user_id
+        "INSERT INTO notification_preferences (user_id, radius_m) VALUES ($1, $2)"
+        " ON CONFLICT DO NOTHING",
+        user_id,
+        d.policy.nearby_radius_m,
     )
 
 
@@ -96,11 +100,11 @@ async def known(d: Domain, user_id: str) -> Asker:
     return await d.cache.read(CACHED, user_id, Asker, load)
 
 
-async def update(change: Change, event: UserUpdated, at: datetime | None = None) -> None:
+async def update(d: Domain, change: Change, event: UserUpdated, at: datetime | None = None) -> None:
     """user.updated: only the fields that were sent change, and of these only those of which
     nothing newer is known. `at`: when it happened, now by default.
     """
-    await ensure(change.conn, event.user_id)
+    await ensure(d, change.conn, event.user_id)
     await check_living(change.conn, event.user_id)
     fields = (name for name in event.__struct_fields__ if name != "user_id")
     told = {name: value for name in fields if (value := getattr(event, name)) is not None}

@@ -18,7 +18,7 @@ from protocol.rest.people import MOST_FOLLOWED, Preferences, PreferencesChange
 async def find(d: Domain, user_id: str) -> Preferences:
     """Those of whoever has set none are the defaults of the table."""
     async with acquire(d.pool) as conn:
-        await members.ensure(conn, user_id)
+        await members.ensure(d, conn, user_id)
         return _shown(await _row(conn, user_id))
 
 

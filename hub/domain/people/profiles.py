@@ -20,7 +20,7 @@ async def find(d: Domain, user_id: str, *, own: bool) -> Profile:
     """`own`: somebody with a token of their own is known from then on. Raises NOT_FOUND."""
     async with acquire(d.pool) as conn:
         if own:
-            await members.ensure(conn, user_id)
+            await members.ensure(d, conn, user_id)
         return _shown(await _row(conn, user_id))
 
 
@@ -41,7 +41,7 @@ async def set_to(
     if home is not None and not d.atlas.is_neighbourhood(home):
         raise invalid("neighbourhoodCode is the code of no neighbourhood.")
     if own:
-        await members.ensure(conn, user_id)
+        await members.ensure(d, conn, user_id)
     await _row(conn, user_id)
     before = await standing.locked(d, conn, user_id)
     consent = told.pop("location_consent", None)

@@ -1,20 +1,21 @@
 """Sessions: who is calling, by an access token or a service key."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hub.domain.context import Domain
-from hub.plumbing.stores.postgres import acquire
+from hub.plumbing.stores.postgres import Row, acquire
 from hub.plumbing.stores.redis_client import AWAY
 from protocol.errors import Code, HubError, forbidden, unavailable
+from protocol.service_keys import new_service_key, split_service_key
 from protocol.tokens import (
+    ServiceToken,
     Token,
     UnknownKey,
     hash_secret,
-    new_service_key,
     read_access,
+    read_service,
     same_hash,
-    split_service_key,
 )
 
 ALL_SCOPES = (
@@ -89,6 +90,28 @@ class Service:
         if scope not in self.scopes:
             raise forbidden(f"This key lacks the scope {scope}.")
 
+    def narrowed(self, token: ServiceToken) -> "Service":
+        """What the token leaves of it, and never more: of two prefixes the longer one holds."""
+        told, own = token.room_prefixes, self.room_prefixes
+        types = token.event_types
+        if types is not None and "*" in types:
+            types = None
+        return replace(
+            self,
+            scopes=self.scopes if token.scopes is None else self.scopes & token.scopes,
+            room_prefixes=own
+            if told is None
+            else tuple(max(a, b, key=len) for a in own for b in told if _one_way(a, b)),
+            event_types=self.event_types
+            if types is None
+            else tuple(types if "*" in self.event_types else types & {*self.event_types}),
+        )
+
+
+def _one_way(a: str, b: str) -> bool:
+    """Whether one of them begins with the other."""
+    return a.startswith(b) or b.startswith(a)
+
 
 async def service(d: Domain, key: str) -> Service:
     """The client of a service key; raises UNAUTHENTICATED for an unknown or disabled one."""
@@ -98,16 +121,43 @@ async def service(d: Domain, key: str) -> Service:
     key_hash = hash_secret(parts[1])
     if not await d.service_keys.known(parts[0], key_hash):
         raise HubError(Code.UNAUTHENTICATED)
-    async with acquire(d.pool) as conn:
-        row = await conn.fetchrow(
-            "SELECT key_hash, scopes, room_prefixes, event_types, calls_per_min, items_per_min"
-            " FROM service_clients WHERE id = $1 AND disabled_at IS NULL",
-            parts[0],
-        )
+    row = await _client(d, parts[0])
     if row is None or not same_hash(row["key_hash"], key_hash):
         raise HubError(Code.UNAUTHENTICATED)
+    return _service(row)
+
+
+async def service_by_token(d: Domain, text: str, *, may_skip_revocation: bool = False) -> Service:
+    """The client that a service token speaks for, with what both may. A client that is disabled
+    has no tokens any more.
+
+    Raises UNAUTHENTICATED, TOKEN_EXPIRED, TOKEN_REVOKED; UNAVAILABLE as `verify` does.
+    """
+    token = read_service(d.tokens, text, now=d.now())
+    try:
+        if await d.redis.exists(d.keys.blacklist(token.jti)):
+            raise HubError(Code.TOKEN_REVOKED)
+    except AWAY as error:
+        if not may_skip_revocation:
+            raise unavailable("Tokens cannot be checked now.") from error
+    row = await _client(d, token.client_id)
+    if row is None:
+        raise HubError(Code.UNAUTHENTICATED)
+    return _service(row).narrowed(token)
+
+
+async def _client(d: Domain, client_id: str) -> Row | None:
+    async with acquire(d.pool) as conn:
+        return await conn.fetchrow(
+            "SELECT id, key_hash, scopes, room_prefixes, event_types, calls_per_min, items_per_min"
+            " FROM service_clients WHERE id = $1 AND disabled_at IS NULL",
+            client_id,
+        )
+
+
+def _service(row: Row) -> Service:
     return Service(
-        id=parts[0],
+        id=row["id"],
         scopes=frozenset(row["scopes"]),
         room_prefixes=tuple(row["room_prefixes"]),
         event_types=tuple(row["event_types"]),

@@ -73,7 +73,7 @@ async def locked(d: Domain, conn: Connection, user_id: str) -> Standing:
     """As it is, held until the end of the transaction: of two changes at once the second one moves
     sockets from where the first has put them.
     """
-    await members.ensure(conn, user_id)
+    await members.ensure(d, conn, user_id)
     await conn.execute(
         "SELECT FROM notification_preferences WHERE user_id = $1 FOR NO KEY UPDATE", user_id
     )

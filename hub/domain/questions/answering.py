@@ -89,7 +89,7 @@ async def answer(
     question = await locked(conn, question_id, at)
     if not question.active and not (question.closed_at or at) > at:
         raise conflict("The question is closed.")
-    await members.ensure(conn, answerer)
+    await members.ensure(d, conn, answerer)
     change.invalidate(cached_question(question.id))
     apart = await blocks.between(conn, answerer, question.user_id)
     # one by the asker, or one that the asker does not hear of, stops no clock

@@ -4,19 +4,21 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import uuid4
 
+from hub.domain import shards
 from hub.domain.context import Domain, Known, outgoing
 from hub.domain.people import blocks, members
 from hub.domain.places import geometry
 from hub.domain.questions import progress
 from hub.domain.questions.question import Question, excerpt
-from hub.domain.rules.states import UrgentState
+from hub.domain.rules.states import QuestionStatus, UrgentState
 from hub.plumbing.stores.outbox import Change
-from hub.plumbing.stores.postgres import Connection
-from protocol.domain_events import QuestionCreatedEvent
+from hub.plumbing.stores.postgres import Connection, to_json
+from protocol.domain_events import GeoPoint, QuestionCreatedEvent
 from protocol.errors import Code, HubError, conflict, invalid
 from protocol.events import emit
-from protocol.events.questions import Author, QuestionCreated
+from protocol.events.questions import Author, Place, QuestionCreated
 from protocol.names import QUESTION_LISTS, neighbourhood_room, tag_room
+from protocol.payload import plain
 from protocol.rest import questions as rest
 from protocol.rest.questions import Ask
 
@@ -40,14 +42,20 @@ async def ask(
     id, at = id or str(uuid4()), at or d.now()
     if told:
         await _check_new(conn, id, asker)
-    await members.ensure(conn, asker)
+    await members.ensure(d, conn, asker)
     if form.urgency == "urgent":
         if form.lat is None or form.lng is None:
             raise invalid("An urgent question needs lat and lng.")
         if _deadline(d, at) > d.now():
             await _allow_urgent(d, conn, asker)
-    question = await _insert(d, conn, id, asker, form, at)
+    spot = await _spot(d, conn, asker, form)
     who = await members.asker(conn, asker)
+    region = d.shards.of_region(spot.region_code)
+    if region is not None:
+        question = _new(d, id, asker, form, at, spot)
+        await _ask_elsewhere(d, change, region, question, told=told)
+        return question.shown_by(who, with_place=True)
+    question = await _insert(conn, _new(d, id, asker, form, at, spot))
     shown = question.shown_by(who, with_place=True)
     change.invalidate(QUESTION_LISTS)
     _tell_rooms(change, shown, await blocks.deaf_to(conn, asker))
@@ -89,41 +97,87 @@ async def _allow_urgent(d: Domain, conn: Connection, asker: str) -> None:
         )
 
 
-async def _insert(
-    d: Domain, conn: Connection, id: str, asker: str, form: Ask, at: datetime
-) -> Question:
+def _new(d: Domain, id: str, asker: str, form: Ask, at: datetime, spot: "_Spot") -> Question:
     """An urgent question whose time is over when it arrives is an ordinary one, `expired`."""
-    spot = await _spot(d, conn, asker, form)
     deadline = _deadline(d, at) if form.urgency == "urgent" else None
     state = None
     if deadline is not None:
         state = UrgentState.OPEN if deadline > d.now() else UrgentState.EXPIRED
+    return Question(
+        id=id,
+        user_id=asker,
+        title=form.title,
+        content=form.content,
+        category=form.category,
+        region_code=spot.region_code,
+        neighbourhood_code=spot.neighbourhood_code,
+        lat=spot.lat,
+        lng=spot.lng,
+        cell=spot.cell,
+        hashtags=form.hashtags,
+        urgency=form.urgency,
+        status=QuestionStatus.ACTIVE,
+        urgent_state=state,
+        deadline_at=deadline,
+        answer_count=0,
+        like_count=0,
+        accepted_answer_id=None,
+        first_answer_at=None,
+        closed_at=None,
+        edited_at=None,
+        created_at=at,
+        updated_at=at,
+    )
+
+
+async def _insert(conn: Connection, new: Question) -> Question:
     row = await conn.fetchrow(
         "INSERT INTO questions (id, user_id, title, content, category, region_code,"
         " neighbourhood_code, lat, lng, cell, hashtags, urgency, deadline_at, urgent_state,"
         " created_at, updated_at) VALUES"
         " ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $15)"
         " ON CONFLICT (id) DO NOTHING RETURNING *",
-        id,
-        asker,
-        form.title,
-        form.content,
-        form.category,
-        spot.region_code,
-        spot.neighbourhood_code,
-        spot.lat,
-        spot.lng,
-        spot.cell,
-        list(form.hashtags),
-        form.urgency,
-        deadline,
-        state,
-        at,
+        new.id,
+        new.user_id,
+        new.title,
+        new.content,
+        new.category,
+        new.region_code,
+        new.neighbourhood_code,
+        new.lat,
+        new.lng,
+        new.cell,
+        list(new.hashtags),
+        new.urgency,
+        new.deadline_at,
+        new.urgent_state,
+        new.created_at,
     )
     if row is None:  # told by two events at once
-        await _check_new(conn, id, asker)
+        await _check_new(conn, new.id, new.user_id)
     assert row is not None
     return Question.of(row)
+
+
+async def _ask_elsewhere(
+    d: Domain, change: Change, region: str, question: Question, *, told: bool
+) -> None:
+    """Hand a question over to its region's database, whose workers do the rest; as an event, which
+    what was asked here becomes first. Raises Known for one that was handed over before."""
+    if not await shards.keep_question(change.conn, question.id, region):
+        raise Known("This question is known already.")
+    event_id = change.event_id
+    if event_id is None or not told:
+        event_id = uuid4()
+        await change.conn.execute(
+            "INSERT INTO inbox_events (event_id, event_type, publisher, payload, occurred_at,"
+            " processed_at) VALUES ($1, 'question.created', 'hub', $2, $3, $4)",
+            event_id,
+            to_json(plain(_event(question, question.place))),
+            question.created_at,
+            d.now(),
+        )
+    shards.hand_over(change, event_id, region)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +232,12 @@ def _tell_rooms(change: Change, question: rest.Question, deaf: tuple[str, ...]) 
 
 
 def _tell_services(d: Domain, change: Change, question: Question) -> None:
-    event = QuestionCreatedEvent(
+    change.tell(question.id, outgoing(d, "question.created", _event(question)))
+
+
+def _event(question: Question, place: Place | None = None) -> QuestionCreatedEvent:
+    return QuestionCreatedEvent(
+        location=None if place is None else GeoPoint(lat=place.lat, lng=place.lng),
         question_id=question.id,
         user_id=question.user_id,
         hashtags=question.hashtags,
@@ -187,4 +246,3 @@ def _tell_services(d: Domain, change: Change, question: Question) -> None:
         content=question.content,
         category=question.category,
     )
-    change.tell(question.id, outgoing(d, "question.created", event))

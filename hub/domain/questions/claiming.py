@@ -32,7 +32,7 @@ async def claim(d: Domain, change: Change, user_id: str, question_id: str) -> Cl
         raise forbidden("The asker does not claim their own question.")
     if not question.awaits_answer(now):
         raise conflict("No answer is awaited any more.")
-    await members.ensure(change.conn, user_id)
+    await members.ensure(d, change.conn, user_id)
     others = [
         one for one in await claims.living(change.conn, question.id, now) if one.user_id != user_id
     ]

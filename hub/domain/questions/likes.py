@@ -11,7 +11,7 @@ async def like(d: Domain, change: Change, user_id: str, question_id: str) -> Non
     """Raises NOT_FOUND."""
     conn = change.conn
     await locked(conn, question_id)
-    await members.ensure(conn, user_id)
+    await members.ensure(d, conn, user_id)
     fresh = await conn.fetchval(
         "INSERT INTO question_likes (question_id, user_id, created_at) VALUES ($1, $2, $3)"
         " ON CONFLICT DO NOTHING RETURNING true",

@@ -3,6 +3,7 @@
 Each rule raises ValueError with a sentence that never repeats what it was given: it may be secret.
 """
 
+import json
 import re
 from collections.abc import Callable
 from ipaddress import ip_network
@@ -182,6 +183,49 @@ def _long_enough(value: SecretStr) -> SecretStr:
     return value
 
 
+class ShardRow(NamedTuple):
+    """A region with a database of its own; one that is not active is as if it were not named."""
+
+    url: str
+    active: bool = True
+
+
+def parse_shards(text: str) -> dict[str, ShardRow]:
+    """Region → its row. Raises ValueError."""
+    form = 'must be JSON as {"busan": {"url": "postgresql://…", "active": true}}'
+    try:
+        told = json.loads(text)
+        rows = {region: ShardRow(**row) for region, row in told.items()}
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        raise ValueError(form) from None
+    for region, row in rows.items():
+        if not re.fullmatch(r"[a-z][a-z0-9_-]{0,63}", region) or type(row.active) is not bool:
+            raise ValueError(form)
+        if region == "default":
+            raise ValueError("names no `default`: that is DEFAULT_REGION's to say")
+        if not isinstance(row.url, str) or database_of(row.url) is None:
+            raise ValueError("must hold URLs that begin with postgresql:// and name a database")
+    return rows
+
+
+def database_of(url: str) -> tuple[str, int, str] | None:
+    """Host, port and name of the database that a URL names; None for one that names none."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port or 5432
+    except ValueError:
+        return None
+    name = parts.path.removeprefix("/")
+    if parts.scheme not in ("postgresql", "postgres") or not parts.hostname or not name:
+        return None
+    return parts.hostname, port, name
+
+
+def _shards(value: SecretStr) -> SecretStr:
+    parse_shards(value.get_secret_value())
+    return value
+
+
 def _with_scheme(*schemes: str) -> Callable[[SecretStr], SecretStr]:
     def check(value: SecretStr) -> SecretStr:
         if value.get_secret_value().partition("://")[0] not in schemes:
@@ -214,6 +258,7 @@ TimeZone = Annotated[str, AfterValidator(_time_zone)]
 StrongSecret = Annotated[SecretStr, AfterValidator(_long_enough)]
 PostgresUrl = Annotated[SecretStr, AfterValidator(_with_scheme("postgresql", "postgres"))]
 PostgresUrls = Annotated[SecretStr, AfterValidator(_each_postgres)]
+ShardUrls = Annotated[SecretStr, AfterValidator(_shards)]
 SmtpUrl = Annotated[SecretStr, AfterValidator(_with_scheme("smtp", "smtps"))]
 
 

@@ -98,10 +98,12 @@ class Questions(Part):
     """Questions, places, the urgent protocol."""
 
     qa_api_enabled: bool = env(
-        "QA_API_ENABLED", True, "false where a Q&A service publishes; not read yet"
+        "QA_API_ENABLED", True, "false where a Q&A service publishes: no route asks or answers"
     )
     points_per_accept: int = env("POINTS_PER_ACCEPT", 10, "points", ge=0)
-    nearby_radius_m: int = env("NEARBY_RADIUS_M", 2000, "m; not read yet", ge=1)
+    nearby_radius_m: int = env(
+        "NEARBY_RADIUS_M", 2000, "m; where a person says nothing else", ge=500, le=20_000
+    )
     location_ttl_s: int = env("LOCATION_TTL", 86400, "s a position is kept", ge=1)
     location_consent_required: bool = env("LOCATION_CONSENT_REQUIRED", True, "before any position")
     urgent_deadline_s: int = env("URGENT_DEADLINE", 600, "s", ge=1)

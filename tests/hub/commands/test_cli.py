@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from hub.plumbing.settings.settings import Settings, development_secrets
-from protocol.tokens import read_access
+from protocol.tokens import read_access, read_service
 from tests.forked import run_dongne
 
 PROGRAM = Path(sys.executable).parent / "dongne"
@@ -84,6 +84,16 @@ def test_a_token_fits_the_hub_with_the_same_secret(options: tuple[str, ...], lif
     assert round(token.expires_at - token.issued_at) == life_s
 
 
+def test_a_token_of_a_service_says_what_it_may() -> None:
+    may = ("--scope", "events:write", "--room-prefix", "stream:", "--event-type", "user.updated")
+    words = ("token", "--service", "qa", "--ttl", "5m", *may)
+    text = dongne(*words, JWT_SECRET="j" * 32, LINK_SECRET="l" * 32).stdout.strip()
+    keys = Settings.load({"JWT_SECRET": "j" * 32}, complete=False).auth.token_keys
+    token = read_service(keys, text, now=datetime.now(UTC))
+    assert (token.client_id, token.scopes) == ("qa", frozenset({"events:write"}))
+    assert (token.room_prefixes, token.event_types) == (("stream:",), frozenset({"user.updated"}))
+
+
 def test_a_token_of_development_uses_the_kept_secret(tmp_path: Path) -> None:
     text = dongne("token", "--user", "u1", cwd=tmp_path).stdout.strip()
     kept = development_secrets(tmp_path / ".dongne")
@@ -96,6 +106,7 @@ def test_a_token_of_development_uses_the_kept_secret(tmp_path: Path) -> None:
     [
         (),
         ("--user", ""),
+        ("--user", "u", "--service", "s"),
         ("--user", "u", "--role", "king"),
         ("--user", "u", "--ttl", "soon"),
         ("--user", "u", "--ttl", "8d"),

@@ -85,7 +85,9 @@ async def test_a_traveller_is_no_local(page: Page, domain: Domain) -> None:
 
 async def test_without_a_nickname_nobody_is_changed(page: Page, domain: Domain) -> None:
     async with domain.outbox.change() as change:
-        await members.update(change, UserUpdated(user_id="minji", email="minji@example.org"))
+        await members.update(
+            domain, change, UserUpdated(user_id="minji", email="minji@example.org")
+        )
     status, _ = await page.token({"userId": "minji"})
     assert status == 200
     row = await domain.pool.fetchrow("SELECT email, location_consent_at FROM users")

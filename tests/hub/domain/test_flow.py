@@ -36,6 +36,7 @@ SERVICE = Service("qa", frozenset(ALL_SCOPES), ("",), ("*",), 1000, 10000)
 async def local(d: Domain, user_id: str, lat: float = 33.4895, lng: float = 126.4935) -> None:
     async with d.outbox.change() as change:
         await members.update(
+            d,
             change,
             UserUpdated(
                 user_id=user_id,

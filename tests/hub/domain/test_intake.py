@@ -83,7 +83,7 @@ async def test_registration_after_an_update_keeps_it_and_welcomes_once(domain: D
 async def test_a_person_made_by_another_event_is_still_registered(domain: Domain) -> None:
     d = domain
     async with d.outbox.change() as change:
-        await members.ensure(change.conn, "u")
+        await members.ensure(d, change.conn, "u")
     assert (await hear(d, "user.registered", 60, userId="u", email="u@example.com")).accepted == 1
     assert await user(d, "email") == ("u@example.com",)
 
@@ -243,6 +243,6 @@ async def test_what_the_rest_tells_has_the_present_as_its_time(domain: Domain) -
     """Verbs without a time of their own, beside events that have one."""
     d = domain
     async with d.outbox.change() as change:
-        await members.update(change, UserUpdated(user_id="u", email="now@x.example"))
+        await members.update(d, change, UserUpdated(user_id="u", email="now@x.example"))
     await hear(d, "user.updated", 60, userId="u", email="old@x.example")
     assert await user(d, "email") == ("now@x.example",)

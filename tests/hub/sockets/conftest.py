@@ -94,7 +94,7 @@ async def connect() -> AsyncIterator[Connect]:
 async def settle_in(hub: Running, user_id: str, lat: float = JEJU[0], lng: float = JEJU[1]) -> None:
     """A person of the hub's database who consented, with a position."""
     async with hub.domain.pool.acquire() as conn:
-        await members.ensure(conn, user_id)
+        await members.ensure(hub.domain, conn, user_id)
         await conn.execute("UPDATE users SET location_consent_at = now() WHERE id = $1", user_id)
     await verbs.locate(hub.domain, user_id, lat, lng, 10)
 

@@ -24,7 +24,7 @@ async def people(d: Domain, number: int) -> list[str]:
         await conn.execute(
             "INSERT INTO users (id, nickname) SELECT u, u FROM unnest($1::text[]) u", names
         )
-        await members.ensure(conn, "mina")
+        await members.ensure(d, conn, "mina")
     return names
 
 

@@ -35,6 +35,7 @@ def bad_tokens(hub: Running) -> dict[str, tuple[Any, Code]]:
     }
 
 
+@pytest.mark.refused
 async def test_bad_tokens_are_refused_with_their_code(hub: Running) -> None:
     for name, (token, code) in bad_tokens(hub).items():
         client = Client()

@@ -103,6 +103,7 @@ async def test_what_no_ban_is_made_of(admin: Talker, data: dict[str, Any], expec
 
 
 @pytest.mark.parametrize("while_away", [True, False])
+@pytest.mark.refused
 async def test_the_banned_do_not_come_back_by_recovery(
     hub: Running, other: Running, come: Come, admin: Talker, while_away: bool
 ) -> None:

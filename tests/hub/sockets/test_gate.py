@@ -63,6 +63,7 @@ BAD: list[tuple[str, Any]] = [
 ]
 
 
+@pytest.mark.refused
 async def test_bad_input_is_answered_with_a_code_and_counted(
     settings: Settings, connect: Connect
 ) -> None:
@@ -101,6 +102,7 @@ HOSTILE: dict[str, tuple[str | bytes, int]] = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.refused
 async def test_hostile_packets_close_the_connection_and_nothing_else(
     hub: Running, dial: Dial, connect: Connect, name: str
 ) -> None:
@@ -136,6 +138,7 @@ STRANGE = {
 
 
 @pytest.mark.fault(2, 26)
+@pytest.mark.refused
 async def test_what_one_message_may_hold_is_answered_with_a_code(
     hub: Running, dial: Dial, connect: Connect
 ) -> None:
@@ -203,6 +206,7 @@ async def test_refused_events_cost_the_sender_its_transport(
     assert (await bystander.call("inbox:sync", {}))["ok"] is True
 
 
+@pytest.mark.refused
 async def test_10_mb_are_not_read(hub: Running, dial: Dial, connect: Connect) -> None:
     bystander = await connect(hub, "jiho")
     wire = await dial(hub)

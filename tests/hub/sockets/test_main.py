@@ -29,7 +29,7 @@ def urgent(place: tuple[float, float] = JEJU) -> Ask:
 
 async def consent(hub: Running, user_id: str) -> None:
     async with hub.domain.pool.acquire() as conn:
-        await members.ensure(conn, user_id)
+        await members.ensure(hub.domain, conn, user_id)
         await conn.execute("UPDATE users SET location_consent_at = now() WHERE id = $1", user_id)
 
 

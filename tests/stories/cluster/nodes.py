@@ -124,7 +124,7 @@ async def make_questions(domain: Domain, count: int) -> list[str]:
     """Questions of somebody, whose rooms clients may join."""
     ids = [str(uuid4()) for _ in range(count)]
     async with domain.pool.acquire() as conn:
-        await members.ensure(conn, "asker")
+        await members.ensure(domain, conn, "asker")
         await conn.execute(
             "INSERT INTO questions (id, user_id, title, content, region_code, urgency, created_at,"
             " updated_at) SELECT id, 'asker', 'A', 'B', 'default', 'normal', now(), now()"

@@ -26,6 +26,7 @@ def endpoint(url: str) -> Recipient:
     "host",
     ["127.0.0.1", "[::1]", "[::ffff:127.0.0.1]", "localhost", "0.0.0.0", "127.1", "2130706433"],
 )
+@pytest.mark.refused
 async def test_no_end_point_leads_back_inside(
     push_service: FakePushService, webpush_sender: MakeWebPushSender, host: str
 ) -> None:
@@ -37,6 +38,7 @@ async def test_no_end_point_leads_back_inside(
     assert push_service.asked == 0
 
 
+@pytest.mark.refused
 async def test_what_is_connected_to_is_what_was_looked_at(
     push_service: FakePushService,
     webpush_sender: MakeWebPushSender,
@@ -71,6 +73,7 @@ async def test_what_is_connected_to_is_what_was_looked_at(
         "http://fcm.googleapis.com/fcm/send/x",
     ],
 )
+@pytest.mark.refused
 async def test_only_the_named_push_services_get_anything(
     webpush_sender: MakeWebPushSender, url: str
 ) -> None:

@@ -34,7 +34,7 @@ async def test_services_hear_once_of_each_and_nobody_waits_for_it(
 ) -> None:
     d = domain
     async with d.pool.acquire() as conn:
-        await members.ensure(conn, "bora")
+        await members.ensure(d, conn, "bora")
     await verbs.add_device(d, "bora", DeviceRequest(platform="android", token="t"))
     (one,) = await verbs.notify(d, News("bora", "sale", "t", "b"))
     order = await delivery.take_steps(d, one.id, one.created_at, Channel.PUSH, 15)

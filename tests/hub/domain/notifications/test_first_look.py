@@ -25,7 +25,7 @@ async def written(d: Domain, kind: str = "sale") -> list[Written]:
     """One batch for somebody with a live socket and for somebody without."""
     async with d.outbox.change() as change:
         for user_id in (HERE, AWAY):
-            await members.ensure(change.conn, user_id)
+            await members.ensure(d, change.conn, user_id)
     await d.redis.zadd(d.keys.presence(HERE), {"0 sid": 2**40})
     return await verbs.notify(d, *(News(user_id, kind, "t", "b") for user_id in (HERE, AWAY)))
 

@@ -116,7 +116,7 @@ async def test_a_dedup_key_holds_for_seven_days(
 ) -> None:
     d = later
     async with d.outbox.change() as change:
-        await members.ensure(change.conn, "u")
+        await members.ensure(d, change.conn, "u")
 
     async def told() -> int:
         async with d.outbox.change() as change:
@@ -206,7 +206,7 @@ async def test_a_close_after_the_deadline_wakes_nobody(
 async def expiring(d: Domain, user_id: str, seconds: float | None, kind: str = "sale") -> None:
     at = None if seconds is None else d.now() + timedelta(seconds=seconds)
     async with d.outbox.change() as change:
-        await members.ensure(change.conn, user_id)
+        await members.ensure(d, change.conn, user_id)
         await writing.notify(d, change, [News(user_id, kind, "t", "b", expires_at=at)])
 
 

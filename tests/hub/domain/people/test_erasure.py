@@ -102,7 +102,7 @@ async def live(d: Domain) -> None:
     await local(d, "bora")
     async with d.outbox.change() as change:
         for pair in (("chan", ID), (ID, "chan")):
-            await members.ensure(change.conn, "chan")
+            await members.ensure(d, change.conn, "chan")
             await blocks.block(d, change, *pair)
     mine = Ask(
         title=WRITTEN[0],

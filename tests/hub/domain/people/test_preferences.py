@@ -1,6 +1,7 @@
 """What people want, changed by several at once, and what follows from it."""
 
 import asyncio
+from dataclasses import replace
 from uuid import uuid4
 
 import msgspec
@@ -75,3 +76,11 @@ async def test_of_two_jobs_at_one_moment_one_makes_the_phone_ring(domain: Domain
     assert sorted(order is None for order in orders) == [False, True]
     reasons = await d.pool.fetch("SELECT reason FROM decisions WHERE channel = 'push'")
     assert {row["reason"] for row in reasons} == {"no_live_socket", "cap_person"}
+
+
+async def test_nearby_is_what_the_settings_say_until_a_person_says_otherwise(
+    domain: Domain,
+) -> None:
+    d = replace(domain, policy=replace(domain.policy, nearby_radius_m=5000))
+    assert (await verbs.prefer(d, "minji", push_enabled=True)).radius_m == 5000
+    assert (await verbs.prefer(d, "minji", radius_m=700)).radius_m == 700

@@ -72,7 +72,7 @@ class Town:
                 is_local_verified=verified,
                 location_consent_at=consent,
             )
-            await members.update(change, known)
+            await members.update(self.d, change, known)
         await self.sql("UPDATE users SET last_active_at = $2 WHERE id = $1", name, consent)
         await self.sql(
             "UPDATE notification_preferences SET radius_m = $2 WHERE user_id = $1", name, radius_m

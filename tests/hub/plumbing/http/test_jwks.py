@@ -96,6 +96,7 @@ BAD: Final = {
 
 
 @pytest.mark.parametrize("what", BAD)
+@pytest.mark.refused
 async def test_what_is_no_set_is_none(server: JwksServer, what: str) -> None:
     keys = PublicKeys(server.url, pause_s=0)
     server.answer = BAD[what]()
@@ -107,6 +108,7 @@ async def test_what_is_no_set_is_none(server: JwksServer, what: str) -> None:
 
 @pytest.mark.fault(17)
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.refused
 async def test_no_redirect_is_followed(server: JwksServer, status: int) -> None:
     """Not even to where the set does stand: it could be any address of the inside."""
     keys = PublicKeys(server.url)

@@ -15,6 +15,7 @@ from hub.plumbing.http.outbound import Outbound
         "64:ff9b::7f00:1", "2002:a00:1::", "2002:7f00:1::1", "", "localhost", "8.8.8",
     ],
 )  # fmt: skip
+@pytest.mark.refused
 def test_ours_and_nobodys_are_refused(address: str) -> None:
     assert not Outbound().permits(address)
 

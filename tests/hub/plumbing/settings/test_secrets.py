@@ -65,6 +65,7 @@ def test_any_secret_may_come_from_a_file(name: str, tmp_path: Path) -> None:
         "REDIS_CACHE_URL": "redis://file/1",
         "SMTP_URL": "smtp://file",
         "VAPID_PRIVATE_KEY": VAPID_KEY,
+        "DB_SHARDS": '{"busan": {"url": "postgres://file/busan"}}',
         "SENTRY_DSN": "https://key@sentry.example.org/7",
     }
     value = values.get(name, "from-a-mounted-file-with-32-chars-or-more")

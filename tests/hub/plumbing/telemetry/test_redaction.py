@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hub.plumbing.telemetry.redaction import CUT, Redactor
-from protocol.tokens import new_service_key
+from protocol.service_keys import new_service_key
 
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ1MSJ9.c2lnbmF0dXJl"
 SECRET = "9k7O16WmeVgH6tZm4XnT0a+Htt8DKBdk89KerlgE3dY="
