@@ -11,7 +11,7 @@ from protocol.texts import DEVICE_TEST, render_push
 from workers.channels.message import Message, Recipient
 from workers.channels.outcome import Permanent, Temporary
 from workers.channels.provider import Providers
-from workers.ending import Again, Attempt, Done, Ending
+from workers.ending import UNASKED, Again, Attempt, Done, Ending
 from workers.sending import link_to
 
 
@@ -19,11 +19,11 @@ async def push_test(d: Domain, providers: Providers, job: DeviceTestJob, this: A
     async with acquire(d.pool) as conn:
         device = await devices.reached(conn, job.user_id, job.device_id)
     if device is None:
-        return Done()
+        return UNASKED
     to = Recipient(device.address, device.platform, device.environment, device.registered_at)
     provider = providers.serving(Channel.PUSH, to)
     if provider is None:
-        return Done()
+        return UNASKED
     match await provider.send(to, await _message(d, job, device)):
         case Permanent(_, token_dead) if token_dead:
             async with acquire(d.pool) as conn:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Final, Literal
 
 from hub.plumbing.life.waiting import backoff_s
 from hub.plumbing.settings.product import Jobs
@@ -30,9 +30,15 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """There is nothing more to do; `expired`: because it was too late for all of it."""
+    """There is nothing more to do; `expired`: because it was too late for all of it. `asked`:
+    whether a provider was."""
 
     word: Literal["done", "expired"] = "done"
+    asked: bool = True
+
+
+UNASKED: Final = Done(asked=False)
+"""There was nothing to ask a provider for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +74,9 @@ def ending_of(parts: Iterable[Ending]) -> Ending:
     held = next((part for part in parts if isinstance(part, Held)), None)
     if held is not None:
         return held
-    expired = bool(parts) and all(part == Done("expired") for part in parts)
-    return Done("expired" if expired else "done")
+    done = [part for part in parts if isinstance(part, Done)]
+    expired = bool(done) and all(part.word == "expired" for part in done)
+    return Done("expired" if expired else "done", asked=any(part.asked for part in done))
 
 
 def retry_s(figures: Jobs, number: int) -> float:

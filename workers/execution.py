@@ -92,21 +92,26 @@ class Execution:
         """Raises RetryRequested to put the job back, HeldJob to hold it: the engine's words."""
         headers = {k: v for k, v in (job.headers or {}).items() if isinstance(v, str)}
         with traced(headers, job.entrypoint, "consumer"):
-            if not await unless(self._closing.closing, self._enter(job), False):
+            has_token = await unless(self._closing.closing, self._enter(job), None)
+            if has_token is None:
                 raise RetryRequested(reason="given back before it began")
             try:
                 ending = await unless(self._closing.giving_up, self._try(job), CUT_OFF)
             finally:
                 self._lane.seats.leave()
+            if has_token and _asked_nobody(ending):
+                assert self._lane.turns is not None
+                await self._lane.turns.give_back()
             await self._end(job, ending)
 
-    async def _enter(self, job: Job) -> bool:
-        lane = self._lane
+    async def _enter(self, job: Job) -> bool | None:
+        """Wait for a seat; whether it came with a token of the queue's rate."""
+        lane, has_token = self._lane, False
         if lane.turns is not None:
             patience = float("inf") if lane.patient else URGENT_PUSH_S - _age_s(job)
-            await lane.turns.take(job.priority, patience)
+            has_token = await lane.turns.take(job.priority, patience)
         await lane.seats.take(job.priority)
-        return True
+        return has_token
 
     async def _try(self, job: Job) -> Ending | None:
         """How it ended; None when the job is gone, or somebody else's by now."""
@@ -140,14 +145,12 @@ class Execution:
     async def _end(self, job: Job, ending: Ending | None) -> None:
         """Count it, and tell the engine."""
         match ending:
-            case Done(word):
+            case Done(word=word):
                 self._count(word)
             case Again(seconds, why, counts):
                 self._count("retried" if counts else "delayed")
                 if not counts:
                     self._queries.forgive(job.id)
-                    if self._lane.turns is not None:
-                        await self._lane.turns.give_back()
                 raise RetryRequested(timedelta(seconds=seconds), why)
             case Held(why):
                 self._count("held")
@@ -157,6 +160,17 @@ class Execution:
 
     def _count(self, outcome: str) -> None:
         JOBS.labels(queue=self._lane.queue, outcome=outcome).inc()
+
+
+def _asked_nobody(ending: Ending | None) -> bool:
+    """Whether no provider was called, so that the rate has room for somebody else."""
+    match ending:
+        case Done(asked=asked):
+            return not asked
+        case Again(counts=counts):
+            return not counts
+        case _:
+            return ending is None
 
 
 def _ending_by(error: Exception, job: Job, this: Attempt) -> Ending:

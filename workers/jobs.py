@@ -32,7 +32,7 @@ from protocol.jobs import (
 )
 from workers.channels.provider import Providers
 from workers.device_test import push_test
-from workers.ending import Again, Attempt, Done, Ending, Held
+from workers.ending import UNASKED, Again, Attempt, Done, Ending, Held
 from workers.recalling import clear
 from workers.schedules import SCHEDULES, Plan
 from workers.sending import deliver
@@ -68,7 +68,7 @@ async def send(desk: Desk, job: DeliveryJob, this: Attempt, channel: Channel) ->
         again=this.again and this.number == 1,
     )
     if order is None:
-        return Done()
+        return UNASKED
     return await deliver(desk.domain, providers, order, this)
 
 

@@ -12,7 +12,7 @@ from protocol.texts import language_of
 from workers.channels.message import Message, Recipient
 from workers.channels.outcome import Blocked, Permanent, Sent, Temporary
 from workers.channels.provider import Providers
-from workers.ending import Again, Attempt, Done, Ending, ending_of
+from workers.ending import UNASKED, Again, Attempt, Done, Ending, ending_of
 from workers.sending import link_to
 
 
@@ -20,7 +20,7 @@ async def clear(d: Domain, providers: Providers, job: PushRetractJob, this: Atte
     """All screens at once; nothing is held where it fails: it would only be cleared late."""
     told = await recall.recall(d, UUID(job.notification_id), job.created_at)
     if told is None:
-        return Done()
+        return UNASKED
     endings = await asyncio.gather(
         *(_clear(d, providers, told, screen, this) for screen in told.screens)
     )
@@ -34,7 +34,7 @@ async def _clear(
     to = Recipient(screen.address, screen.platform, screen.environment, screen.registered_at)
     provider = providers.serving(Channel.PUSH, to)
     if provider is None or not provider.row.retracts:
-        return Done()
+        return UNASKED
     match await provider.send(to, message_of(told, screen, d.policy.public_base_url)):
         case Sent():
             await recall.cleared(d, told, screen)

@@ -25,7 +25,7 @@ from workers.channels.outcome import (
     Temporary,
 )
 from workers.channels.provider import Providers
-from workers.ending import Again, Attempt, Done, Ending, Held, ending_of
+from workers.ending import UNASKED, Again, Attempt, Done, Ending, Held, ending_of
 
 URGENT_PUSH_S: Final = 15.0
 """An urgent push that no try can hand over by then leaves the field to the next channel."""
@@ -98,7 +98,7 @@ def judge(d: Domain, order: Order, outcome: Outcome, this: Attempt) -> Verdict:
         case Blocked(seconds, code):
             if _waits(d, order, this, seconds):
                 return Verdict(DeliveryStatus.QUEUED, ending=Again(seconds, code, counts=False))
-            return Verdict(DeliveryStatus.SUPPRESSED, Reason.BREAKER_OPEN)
+            return Verdict(DeliveryStatus.SUPPRESSED, Reason.BREAKER_OPEN, ending=UNASKED)
         case Temporary(code, wait):
             again_s = max(this.retry_s, wait or 0.0)
             if _worth_a_retry(d, order, this, again_s):
@@ -111,11 +111,12 @@ def judge(d: Domain, order: Order, outcome: Outcome, this: Attempt) -> Verdict:
             )
             return Verdict(DeliveryStatus.FAILED, dead if token_dead else None, code)
         case Gone(code):
-            return Verdict(DeliveryStatus.SUPPRESSED, Reason.NO_DEVICE, code)
+            return Verdict(DeliveryStatus.SUPPRESSED, Reason.NO_DEVICE, code, ending=UNASKED)
         case Expired():
-            return Verdict(DeliveryStatus.EXPIRED, Reason.EXPIRED, ending=Done("expired"))
+            late = Done("expired", asked=False)
+            return Verdict(DeliveryStatus.EXPIRED, Reason.EXPIRED, ending=late)
         case NotConfigured():
-            return Verdict(DeliveryStatus.SUPPRESSED, Reason.NOT_CONFIGURED)
+            return Verdict(DeliveryStatus.SUPPRESSED, Reason.NOT_CONFIGURED, ending=UNASKED)
 
 
 def _waits(d: Domain, order: Order, this: Attempt, seconds: float) -> bool:

@@ -3,6 +3,7 @@
 import asyncio
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 from hub.plumbing.limits.fleet import Bucket, Limits
@@ -28,23 +29,36 @@ class Turns:
         self._bucket = bucket
         self._reserved = reserved
         self._front = Seats(1)
+        self._returned = asyncio.Event()
 
-    async def take(self, priority: int, patience_s: float = math.inf) -> None:
-        """Wait for one token. After `patience_s` behind breakers a job goes on without a token: it
-        will ask nobody."""
+    async def take(self, priority: int, patience_s: float = math.inf) -> bool:
+        """Wait for one token. After `patience_s` behind breakers a job goes on without a token
+        (false): it will ask nobody."""
         loop = asyncio.get_running_loop()
         until = loop.time() + patience_s
         await self._front.take(priority)
         try:
             while blocked_s := self._blocked_s():
                 if loop.time() + blocked_s > until:
-                    return
+                    return False
                 await asyncio.sleep(min(blocked_s, STEP_S))
-            while wait_ms := await self._limits.take(self._bucket, urgent=self._reserved):  # noqa: ASYNC110
-                await asyncio.sleep(wait_ms / 1000)
+            await self._token()
         finally:
             self._front.leave()
+        return True
+
+    async def _token(self) -> None:
+        """Jobs with nothing to send give theirs back at once: behind a thousand of them nobody
+        waits for a token each."""
+        while True:
+            self._returned.clear()
+            wait_ms = await self._limits.take(self._bucket, urgent=self._reserved)
+            if not wait_ms:
+                return
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._returned.wait(), wait_ms / 1000)
 
     async def give_back(self) -> None:
         """The token of a job that asked nobody after all."""
         await self._limits.give_back(self._bucket)
+        self._returned.set()

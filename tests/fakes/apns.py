@@ -221,7 +221,9 @@ class Conversation(asyncio.Protocol):
             fake.under_way -= 1
 
     async def _answer(self, push: Push) -> None:
-        fault = self._fake.next_fault("push")
+        message = self._message(push)
+        self._fake.note(message)
+        fault = self._fake.next_fault("push", message)
         if fault is not None and not await self._misbehave(push, fault):
             return
         refusal = self._fake.refusal(push, self._updates)
@@ -236,14 +238,15 @@ class Conversation(asyncio.Protocol):
         self._send(push.stream, 200, b"", {"apns-id": push.headers.get("apns-id", "")})
 
     async def _take(self, push: Push) -> None:
-        await self._fake.record(
-            {
-                "token": push.token,
-                "headers": {k: v for k, v in push.headers.items() if k != "authorization"},
-                "payload": json.loads(push.body),
-                "connection": self.number,
-            }
-        )
+        await self._fake.record(self._message(push))
+
+    def _message(self, push: Push) -> dict[str, Any]:
+        return {
+            "token": push.token,
+            "headers": {k: v for k, v in push.headers.items() if k != "authorization"},
+            "payload": json.loads(push.body),
+            "connection": self.number,
+        }
 
     async def _misbehave(self, push: Push, fault: Fault) -> bool:
         """Whether it then goes on as always."""

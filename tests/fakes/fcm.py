@@ -90,7 +90,8 @@ class FakeFcm(HttpFake):
             "message": body["message"],
             "headers": {k: v for k, v in request.headers.items() if k != "Authorization"},
         }
-        fault = self.next_fault("send")
+        self.note(message)
+        fault = self.next_fault("send", message)
         if fault is not None:
             if fault.taken:
                 await self.record(message)

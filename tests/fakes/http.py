@@ -65,7 +65,7 @@ class HttpFake(Script):
     ) -> web.StreamResponse | None:
         """The answer of the fault armed for this step; None: go on as always, with `message`
         recorded."""
-        fault = self.next_fault(at)
+        fault = self.next_fault(at, message)
         if fault is None:
             await self.record(message)
             return None

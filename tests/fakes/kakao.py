@@ -50,6 +50,7 @@ class FakeKakao(HttpFake):
             return web.json_response(error(-2), status=400)
         (receiver,) = receivers
         message = {"receiver": receiver, "template": template}
+        self.note(message)
         if receiver in self.refusing:
             failed = {**error(self.refusing[receiver]), "receiver_uuids": [receiver]}
             return web.json_response({"failure_info": [failed]})

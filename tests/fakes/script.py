@@ -1,6 +1,7 @@
 """What a stand-in provider does wrong, what it received, and how another process steers it."""
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -33,11 +34,28 @@ class Fault:
     times: int = 1
 
 
+Weather = Callable[[str, dict[str, Any]], Fault | None]
+"""What goes wrong with one message at a step, where nothing was armed for that."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A message brought to the provider, whatever it answers; `at`: seconds since 1970."""
+
+    at: float
+    message: dict[str, Any]
+
+
 class Script:
-    """The faults still to come and the messages received, in order; entered, it serves."""
+    """The faults still to come and the messages received, in order; entered, it serves.
+
+    `calls`: all that was brought, taken or not. `weather`: faults that nobody arms one by one.
+    """
 
     def __init__(self) -> None:
         self.received: list[dict[str, Any]] = []
+        self.calls: list[Call] = []
+        self.weather: Weather | None = None
         self.held = 0
         self._faults: deque[Fault] = deque()
         self._changed = asyncio.Condition()
@@ -67,13 +85,18 @@ class Script:
         for fault in faults:
             self._faults.extend([fault] * fault.times)
 
-    def next_fault(self, at: str) -> Fault | None:
-        """The first fault armed for this step; it is used up."""
+    def next_fault(self, at: str, message: dict[str, Any] | None = None) -> Fault | None:
+        """The first fault armed for this step, which is used up; else what the weather says of
+        the message."""
         for fault in self._faults:
             if fault.at == at:
                 self._faults.remove(fault)
                 return fault
-        return None
+        return None if self.weather is None or message is None else self.weather(at, message)
+
+    def note(self, message: dict[str, Any]) -> None:
+        """A message has come, whatever becomes of it."""
+        self.calls.append(Call(time.time(), message))
 
     async def record(self, item: dict[str, Any]) -> None:
         self.received.append({"n": len(self.received) + 1, **item})

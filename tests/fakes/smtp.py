@@ -151,8 +151,9 @@ class FakeSmtp(Script):
         return reply or "250 2.1.5 OK"
 
     async def handle_DATA(self, server: Any, session: Session, envelope: Envelope) -> str:
-        fault = self.next_fault("data")
         mail = read_mail(envelope)
+        self.note(mail)
+        fault = self.next_fault("data", mail)
         if fault is None:
             await self.record(mail)
             return "250 2.0.0 taken"

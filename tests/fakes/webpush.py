@@ -91,8 +91,6 @@ class FakePushService(HttpFake):
         browser = self.browsers.get(id)
         if browser is None:
             return web.Response(status=404)
-        if id in self.gone:
-            return web.Response(status=410)
         status = self._refusal(request, browser, body)
         if status is not None:
             return web.Response(status=status)
@@ -102,6 +100,11 @@ class FakePushService(HttpFake):
             "payload": json.loads(browser.read(body)),
             "size": len(body),
         }
+        self.note(message)
+        if id in self.gone:
+            fault = self.next_fault("push", message)
+            answer = None if fault is None else await self.act(request, fault)
+            return answer or web.Response(status=410)
         answer = await self.misbehaves(request, "push", message)
         location = f"{self.url}/message/{secrets.token_urlsafe(8)}"
         return answer or web.Response(status=201, headers={"Location": location})

@@ -1,6 +1,6 @@
 """The urgent question as a protocol: what it must show."""
 
-from tests.show import Item, Verdict, answerers, crowd, reconciled
+from tests.show import Item, Verdict, answerers, crowd, reconciled, wakes
 from tests.show.browser import urgent_question
 from tests.show.main_job import pytest_passes
 
@@ -34,6 +34,7 @@ def clocks() -> Verdict:
 ITEMS = [
     Item("1", "a model on a virtual clock, with crashes", model),
     Item("1b", "each rule of waves, claims and ends", rules),
+    Item("2", "nobody missed, nobody called twice, while all fail at once", wakes.all_at_once),
     Item("4", "explain: each reason that can occur, one verdict each", explained),
     Item("4b", "explain, on 100,000 people", crowd.explained),
     Item("5", "50 waves to 5,000 connected answerers in 165 cells", answerers.waves_to_the_last),

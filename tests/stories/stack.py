@@ -26,7 +26,9 @@ TIMERS = {
 
 @dataclass
 class Stack:
-    """Everything of one installation; `redis` stands between the api and its Redis."""
+    """Everything of one installation; `redis` stands between the api and its Redis. `env`: what
+    another process of it is given.
+    """
 
     hub: Door
     api: Door
@@ -35,6 +37,7 @@ class Stack:
     fcm: FakeFcm
     smtp: FakeSmtp
     domain: Domain
+    env: Mapping[str, str]
     service: Rest = field(init=False)
     people: list[Person] = field(default_factory=list)
 
@@ -92,6 +95,7 @@ async def open_stack(
             fcm=fcm,
             smtp=smtp,
             domain=domain,
+            env=env,
         )
         exits.push_async_callback(_end, stack.hub, stack.api, stack.worker)
         async with asyncio.TaskGroup() as group:

@@ -249,6 +249,25 @@ async def test_a_token_given_back_is_there_for_the_next(limits: Limits) -> None:
         await asyncio.wait_for(turns.take(0), 0.2)
 
 
+async def test_whoever_waits_for_a_token_gets_the_one_given_back(redis: Redis) -> None:
+    refused = asyncio.Event()
+
+    class Heard(Limits):
+        async def take(self, bucket: Bucket, *, urgent: bool = False, n: int = 1) -> int:
+            wait_ms = await super().take(bucket, urgent=urgent, n=n)
+            if wait_ms:
+                refused.set()
+            return wait_ms
+
+    bucket = Bucket("notification", 1, 0.001, 0)
+    turns = Turns(nobody_is_blocked, Heard(redis, Keys()), bucket, reserved=True)
+    assert await turns.take(0)
+    waiting = asyncio.create_task(turns.take(0))
+    await asyncio.wait_for(refused.wait(), 1)
+    await turns.give_back()
+    assert await asyncio.wait_for(waiting, 1)
+
+
 async def test_a_rate_holds_over_two_workers(redis: Redis) -> None:
     bucket = Bucket("email", 3, 0.5, 0)
     workers = [
@@ -266,7 +285,7 @@ async def test_who_has_no_patience_goes_on_without_a_token(limits: Limits) -> No
     bucket = Bucket("notification", 1, 0.01, 0)
     turns = Turns(breaker.blocked_s, limits, bucket, reserved=True)
     await breaker.call(FAILS)
-    await turns.take(10, patience_s=0.1)
+    assert not await turns.take(10, patience_s=0.1)
     assert breaker.blocked_s() > 0
     await asyncio.wait_for(turns.take(10, patience_s=5), 2)
     assert breaker.blocked_s() == 0

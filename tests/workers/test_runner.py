@@ -153,6 +153,30 @@ async def test_a_mail_server_in_trouble_costs_a_try_and_not_the_mail(
     assert len(smtp.received) == 1
 
 
+async def test_what_has_nothing_to_send_takes_nobody_elses_turn(
+    life: Lifecycle,
+    environ: dict[str, str],
+    domain: Domain,
+    providers: Providers,
+    smtp: FakeSmtp,
+) -> None:
+    """Mails that were withheld while they waited: with a token each they would take 5 minutes."""
+    d = domain
+    nothing = [
+        Job("email", DeliveryJob(notification_id=str(uuid4()), created_at=d.now()))
+        for _ in range(30)
+    ]
+    async with d.outbox.change() as change:
+        for job in nothing:
+            change.enqueue(job)
+    await add_person(d, "bora", devices=0)
+    settings = Settings.load(environ | {"QUEUE_EMAIL_RATE": "10"})
+    await run_worker(life, settings, d, providers, Pace(poll_s=0.5))
+    await _mail_now(d)
+    assert (await smtp.next_message(8))["rcpt_to"] == ["bora@example.org"]
+    await until(lambda: idle(d))
+
+
 async def test_a_mailbox_that_does_not_exist_is_suppressed(worker: Domain, smtp: FakeSmtp) -> None:
     smtp.arm(Fault("rcpt", "answer", reply="550 5.1.1 no such user"))
     await add_person(worker, "bora", devices=0)

@@ -36,9 +36,14 @@ async def acknowledge(d: Domain, change: Change, batch: Sequence[Shown]) -> list
     Ids that are not the caller's are ignored. Acknowledging a question's broadcast is kept even
     before its notification is written: the ranking takes it over. One statement a table, however
     many people there are, and each locks its rows in one order.
+
+    Questions first: a ranking that is writing the same people at this moment is waited for there,
+    and what it has written is found after that.
     """
     told = [(one.user_id, id) for one in batch for id in _uuids(one.ids)]
     asked = {(one.user_id, id) for one in batch for id in one.question_ids}
+    asked |= await _urgent(change.conn, told)
+    new = await _acknowledge_questions(d, change.conn, asked)
     rows = await change.conn.fetch(
         "WITH told AS (SELECT * FROM unnest($1::text[], $2::uuid[]) AS t (user_id, id)"
         "  UNION SELECT r.user_id, r.notification_id FROM question_recipients r"
@@ -55,18 +60,26 @@ async def acknowledge(d: Domain, change: Change, batch: Sequence[Shown]) -> list
         [id for _, id in asked],
         d.now(),
     )
-    asked |= {
-        (row["user_id"], row["question_id"])
-        for row in rows
-        if row["kind"] == QUESTION_URGENT.name and row["question_id"] is not None
-    }
-    await _acknowledge_questions(d, change.conn, asked)
+    await _count(change.conn, new)
     for row in rows:
         shown = NotificationDelivered(
             notification_id=str(row["id"]), user_id=row["user_id"], channel="socket", at=d.now()
         )
         change.leave(f"notification:{row['id']}", outgoing(d, "notification.delivered", shown))
     return [_new_of(one, rows) for one in batch]
+
+
+async def _urgent(conn: Connection, told: Sequence[tuple[str, UUID]]) -> set[tuple[str, str]]:
+    """The questions whose own alerts these are, each with its person."""
+    rows = await conn.fetch(
+        "SELECT n.user_id, n.question_id FROM notifications n"
+        " JOIN unnest($1::text[], $2::uuid[]) AS t (user_id, id) USING (user_id, id)"
+        " WHERE n.kind = $3 AND n.question_id IS NOT NULL AND n.acknowledged_at IS NULL",
+        [user_id for user_id, _ in told],
+        [id for _, id in told],
+        QUESTION_URGENT.name,
+    )
+    return {(row["user_id"], row["question_id"]) for row in rows}
 
 
 def _new_of(one: Shown, rows: Sequence[Row]) -> int:
@@ -79,10 +92,12 @@ def _new_of(one: Shown, rows: Sequence[Row]) -> int:
     )
 
 
-async def _acknowledge_questions(d: Domain, conn: Connection, asked: Set[tuple[str, str]]) -> None:
-    """Rows for whoever has seen a broadcast, ranked or not, and the figures of their waves."""
+async def _acknowledge_questions(
+    d: Domain, conn: Connection, asked: Set[tuple[str, str]]
+) -> Counter[tuple[str, int]]:
+    """Rows for whoever has seen a broadcast, ranked or not; how many were new, of each wave."""
     if not asked:
-        return
+        return Counter()
     waves = await conn.fetch(
         "INSERT INTO question_recipients AS r"
         " (question_id, user_id, wave, told_at, acknowledged_at)"
@@ -98,7 +113,13 @@ async def _acknowledge_questions(d: Domain, conn: Connection, asked: Set[tuple[s
         [question_id for _, question_id in asked],
         d.now(),
     )
-    new = Counter((row["question_id"], row["wave"]) for row in waves)
+    return Counter((row["question_id"], row["wave"]) for row in waves)
+
+
+async def _count(conn: Connection, new: Counter[tuple[str, int]]) -> None:
+    """In the figures of the waves: their rows are many people's, so they are locked last."""
+    if not new:
+        return
     await conn.execute(
         "WITH new AS (SELECT * FROM unnest($1::text[], $2::int[], $3::int[])"
         "  AS n (question_id, wave, people)), held AS (SELECT w.question_id, w.wave, new.people"

@@ -16,6 +16,7 @@ from hub.domain.people.sessions import ALL_SCOPES, Service
 from hub.domain.questions import asking, waves
 from hub.domain.rules.kinds import Channel
 from hub.domain.rules.states import DeliveryStatus
+from hub.plumbing.stores.postgres import acquire
 from protocol.domain_events import Envelope, UserUpdated
 from protocol.errors import Code, HubError
 from protocol.rest.devices import DeviceRequest
@@ -143,6 +144,37 @@ async def test_an_early_acknowledgement_is_kept_for_the_ranking(domain: Domain) 
     assert await waves.tell_audience(d, question.id, 1) == 1
     row = (await rows(d, "SELECT acknowledged_at FROM notifications"))[0]
     assert row["acknowledged_at"] is not None
+
+
+async def test_an_acknowledgement_waits_for_the_ranking_that_writes_its_person(
+    domain: Domain,
+) -> None:
+    """Shown by the broadcast, acknowledged while the wave's rows are on their way: no push."""
+    d = domain
+    await local(d, "bora")
+    question = await verbs.ask(d, "mina", PHARMACY)
+    async with acquire(d.pool) as conn:
+        last_step = conn.transaction()
+        await last_step.start()  # what the ranking touches last, when its rows are written
+        await conn.execute("SELECT FROM urgent_waves FOR UPDATE")
+        ranking = asyncio.create_task(waves.tell_audience(d, question.id, 1))
+        await lock_is_waited_for(d, 1)
+        shown = asyncio.create_task(verbs.acknowledge(d, "bora", [], [question.id]))
+        await lock_is_waited_for(d, 2)
+        await last_step.commit()
+    assert await ranking == 1
+    assert await shown == 1
+    assert await d.pool.fetchval("SELECT acknowledged_at FROM notifications") is not None
+
+
+async def lock_is_waited_for(d: Domain, count: int) -> None:
+    """By so many at once."""
+    async with asyncio.timeout(10):
+        while count > await d.pool.fetchval(
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+            " AND datname = current_database()"
+        ):
+            await asyncio.sleep(0.01)
 
 
 async def test_a_push_is_claimed_once(domain: Domain) -> None:
