@@ -6,14 +6,17 @@ the log, one count in the metrics. Nothing else in this package handles an excep
 
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 
 import msgspec
 import structlog
 from aiohttp import web
+from prometheus_client import Counter, Histogram
 
 from api.admission import METER, READS, Meter, check_own, identify, seconds, subject
-from api.headers import finish, is_preflight
+from api.bodies import BODY, Bodies
+from api.headers import Answer, finish, is_preflight
 from api.once import Once
 from api.peer import address_of, origin_allowed
 from api.reading import agent_of, body_of, key_of, path_of, query_of
@@ -43,6 +46,7 @@ class Gate:
     limits: Limits
     part: Web
     access: AccessLog
+    bodies: Bodies = field(default_factory=Bodies)
 
     def handler(self, route: Route) -> Next:
         """What aiohttp calls for a route of the table."""
@@ -75,18 +79,39 @@ class Gate:
             request=request,
             accept=request.headers.get("Accept", ""),
         )
-        response = _answered(route, request, caller, await route.handler(call))
+        response = self._answered(route, caller, await route.handler(call))
         if request.method not in READS and isinstance(caller, Token):
             await self.domain.reads.wrote(caller.user_id)
         response.headers.update(call.headers)
+        return response
+
+    def _answered(
+        self, route: Route, caller: Caller, answer: msgspec.Struct | web.Response | None
+    ) -> web.Response:
+        if isinstance(answer, web.Response):
+            response = answer
+        elif answer is None:
+            response = web.Response(status=204)
+        elif route.cache_s:  # from our own cache, too
+            body = self.bodies.of(answer)
+            response = Answer(route.status, body.plain)
+            response[BODY] = body
+        else:
+            response = Answer(route.status, msgspec.json.encode(answer))
+        if route.cache_s and caller is None:
+            edge = f", s-maxage={route.edge_s}" if route.edge_s else ""
+            response.headers["Cache-Control"] = f"public, max-age={route.cache_s}{edge}"
         return response
 
     @web.middleware
     async def middleware(self, request: web.Request, handler: Next) -> web.StreamResponse:
         """Around everything, what no route matches included."""
         start = time.perf_counter()
-        name = f"{_method(request)} {pattern_of(request)}"
-        with traced(request.headers, name) as trace, metrics.HTTP_IN_FLIGHT.track_inprogress():
+        method, pattern = _method(request), pattern_of(request)
+        with (
+            traced(request.headers, f"{method} {pattern}") as trace,
+            metrics.HTTP_IN_FLIGHT.track_inprogress(),
+        ):
             response = await self._guarded(request, handler, trace)
             if METER in request:
                 response.headers.update(request[METER].headers)
@@ -95,7 +120,12 @@ class Gate:
             if trace.started_ns:
                 failure = str(status) if status >= 500 else ""  # as OpenTelemetry says of servers
                 trace.note({"http.response.status_code": status}, failure)
-            self._record(request, status, time.perf_counter() - start)
+            count, duration = _counters(method, pattern, str(status))
+            took_s = time.perf_counter() - start
+            count.inc()
+            duration.observe(took_s)
+            if self.access.wants_request(status, took_s):
+                self._tell(request, status, took_s)
         return response
 
     async def _guarded(
@@ -114,13 +144,7 @@ class Gate:
         except Exception as error:
             return _failed(request, as_coded(error), trace)
 
-    def _record(self, request: web.Request, status: int, took_s: float) -> None:
-        pattern = pattern_of(request)
-        labels = {"method": _method(request), "route": pattern, "status_code": str(status)}
-        metrics.HTTP_REQUESTS.labels(**labels).inc()
-        metrics.HTTP_DURATION.labels(**labels).observe(took_s)
-        if not self.access.wants_request(status, took_s):
-            return
+    def _tell(self, request: web.Request, status: int, took_s: float) -> None:
         caller = request.get(CALLER)
         self.access.request(
             method=request.method,
@@ -140,24 +164,11 @@ def _once(route: Route, request: web.Request, caller: Caller, raw: bytes) -> Onc
     return Once(subject(caller), f"{route.method} {request.path}", key, raw)
 
 
-def _answered(
-    route: Route, request: web.Request, caller: Caller, answer: msgspec.Struct | web.Response | None
-) -> web.Response:
-    if isinstance(answer, web.Response):
-        response = answer
-    elif answer is None:
-        response = web.Response(status=204)
-    else:
-        response = web.Response(
-            status=route.status,
-            body=msgspec.json.encode(answer),
-            content_type="application/json",
-            charset="utf-8",
-        )
-    if route.cache_s and caller is None:
-        edge = f", s-maxage={route.edge_s}" if route.edge_s else ""
-        response.headers["Cache-Control"] = f"public, max-age={route.cache_s}{edge}"
-    return response
+@lru_cache(maxsize=4096)
+def _counters(method: str, route: str, status: str) -> tuple[Counter, Histogram]:
+    """Of a closed list; to find them anew by their labels takes as long as to route a request."""
+    labels = {"method": method, "route": route, "status_code": status}
+    return metrics.HTTP_REQUESTS.labels(**labels), metrics.HTTP_DURATION.labels(**labels)
 
 
 def as_coded(error: Exception) -> HubError:
@@ -181,12 +192,7 @@ def as_coded(error: Exception) -> HubError:
 
 def _failed(request: web.Request, error: HubError, trace: Trace) -> web.Response:
     metrics.ERRORS.labels(door="http", code=error.code).inc()
-    response = web.Response(
-        status=error.status,
-        body=msgspec.json.encode({"error": error.body(trace.request_id)}),
-        content_type="application/json",
-        charset="utf-8",
-    )
+    response = Answer(error.status, msgspec.json.encode({"error": error.body(trace.request_id)}))
     if isinstance(error, Refusal):
         response.headers.update(error.headers)
     if error.status == 401:

@@ -1,10 +1,12 @@
 """What every answer carries, whichever way it came about."""
 
-import gzip
+from functools import lru_cache
 from typing import Final
 
 from aiohttp import web
+from multidict import CIMultiDict
 
+from api.bodies import BODY, pack
 from api.peer import is_secure, origin_allowed
 from hub.plumbing.settings.process import Web
 from hub.plumbing.telemetry.trace import REQUEST_ID, Trace
@@ -25,6 +27,7 @@ SECURITY: Final = {  # S5-42
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
+_OF_JSON: Final = CIMultiDict({"Content-Type": "application/json; charset=utf-8", **SECURITY})
 HSTS: Final = "max-age=31536000; includeSubDomains"
 
 EXPOSED: Final = "X-Request-ID, Retry-After, X-RateLimit-Limit, X-RateLimit-Remaining, Allow"
@@ -34,6 +37,14 @@ ALLOWED_HEADERS: Final = (
 )
 
 
+class Answer(web.Response):
+    """JSON with the headers that no answer goes without; the others are asked for them one by
+    one."""
+
+    def __init__(self, status: int, body: bytes) -> None:
+        super().__init__(status=status, body=body, headers=_OF_JSON.copy())
+
+
 def is_preflight(request: web.Request) -> bool:
     return request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
 
@@ -41,8 +52,9 @@ def is_preflight(request: web.Request) -> bool:
 def finish(request: web.Request, response: web.StreamResponse, trace: Trace, part: Web) -> None:
     """Add what the answer has not said itself; compress its body."""
     headers = response.headers
-    for name, value in SECURITY.items():
-        headers.setdefault(name, value)
+    if not isinstance(response, Answer):
+        for name, value in SECURITY.items():
+            headers.setdefault(name, value)
     headers[REQUEST_ID] = trace.request_id
     headers.setdefault("Cache-Control", "no-store")
     if is_secure(request, part.trust_proxy):  # RFC 6797 §7.2: not over plain HTTP
@@ -74,14 +86,18 @@ def _compress(request: web.Request, response: web.StreamResponse) -> None:
     if not isinstance(response, web.Response) or not isinstance(response.body, bytes):
         return
     response.headers.add("Vary", "Accept-Encoding")
-    if len(response.body) >= COMPRESS_FROM and _takes_gzip(request):
-        response.body = gzip.compress(response.body, 6, mtime=0)
+    if len(response.body) >= COMPRESS_FROM and _takes_gzip(
+        request.headers.get("Accept-Encoding", "")
+    ):
+        kept = response.get(BODY)
+        response.body = pack(response.body) if kept is None else kept.packed
         response.headers["Content-Encoding"] = "gzip"
 
 
-def _takes_gzip(request: web.Request) -> bool:
+@lru_cache(maxsize=256)
+def _takes_gzip(accepted: str) -> bool:
     """RFC 9110 §12.5.3, of which `q=0` is the part that matters."""
-    for part in request.headers.get("Accept-Encoding", "").split(","):
+    for part in accepted.split(","):
         coding, _, weight = part.strip().partition(";")
         if coding.strip().lower() in ("gzip", "*"):
             return weight.replace(" ", "") not in ("q=0", "q=0.0", "q=0.00", "q=0.000")

@@ -21,5 +21,7 @@ def is_secure(request: web.BaseRequest, hops: int) -> bool:
 def origin_allowed(request: web.BaseRequest, allowed: tuple[str, ...], hops: int) -> bool:
     """The rule of all doors (protocol.origins)."""
     origins = request.headers.getall("Origin", ())
+    if not origins:
+        return True
     forwarded = request.headers.getall("X-Forwarded-Host", ())
     return is_allowed(origins, own_hosts(request.headers.get("Host"), forwarded, hops), allowed)

@@ -1,12 +1,14 @@
 """Reads what a request holds into the forms of its route, and no more bytes than that takes."""
 
 import zlib
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_protocol import RequestPayloadError
+from yarl import URL
 
 from api.refusals import Refusal
 from api.route import Route
@@ -29,6 +31,8 @@ MAX_KEY: Final = 200
 
 def path_of(request: web.Request) -> dict[str, str]:
     path = dict(request.match_info)
+    if not path:
+        return path
     check(path)
     if not all(is_plain(value) for value in path.values()):
         raise invalid("A part of the path holds a line break or a control character.")
@@ -38,8 +42,14 @@ def path_of(request: web.Request) -> dict[str, str]:
 
 
 def query_of(request: web.Request, form: type[msgspec.Struct] | None) -> Any:
-    """The query in its form; a parameter nobody knows, or given twice, is refused."""
-    given = request.query
+    """The query in its form; a parameter nobody knows, or given twice, is refused. A form is
+    shared by all who ask the same: nobody changes it."""
+    return _query(request.rel_url.raw_query_string, form)
+
+
+@lru_cache(maxsize=1024)
+def _query(text: str, form: type[msgspec.Struct] | None) -> Any:
+    given = URL.build(query_string=text, encoded=True).query
     if len(set(given)) != len(given):
         raise invalid("A query parameter is given twice.")
     if form is None:

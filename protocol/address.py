@@ -36,7 +36,7 @@ def said_by_proxy(values: Iterable[str], hops: int) -> str | None:
     Several lines are one list, and empty members are none (RFC 9110 §5.3, §5.6.1). None with no
     trusted hop or no member.
     """
-    if hops <= 0:
+    if hops <= 0 or not values:
         return None
     chain = [part for value in values for raw in value.split(",") if (part := raw.strip(OWS))]
     return chain[-min(hops, len(chain))] if chain else None
@@ -53,7 +53,7 @@ def counted_as(address: str) -> str:
     return str(parsed.ipv4_mapped or ipaddress.IPv6Network((parsed, 64), strict=False))
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=16_384)
 def _normal(text: str) -> str:
     """Without port, brackets and zone; IPv4 within IPv6 as IPv4. Empty when it is no address."""
     match = _WITH_PORT.fullmatch(text)

@@ -112,6 +112,18 @@ async def sync(d: Domain, user_id: str, after: int | None, limit: int) -> InboxP
     return InboxPage(items=items, unread=unread, next=following, reset=reset)
 
 
+PAGE: Final = (
+    "SELECT head.unread, n.* FROM (SELECT coalesce("  # noqa: S608 - a constant
+    f"(SELECT {UNREAD.format(now='$7')} FROM inbox_heads h WHERE user_id = $1), 0) AS unread) head"
+    " LEFT JOIN LATERAL (SELECT * FROM notifications WHERE user_id = $1 AND deleted_at IS NULL"
+    " AND ($2::timestamptz IS NULL OR (created_at, id) < ($2, $3::uuid))"
+    f" AND (NOT $4 OR read_at IS NULL AND {LIVE.format(now='$7')})"
+    " AND ($5::text IS NULL OR kind = $5) ORDER BY created_at DESC, id DESC LIMIT $6) n ON true"
+    " ORDER BY n.created_at DESC, n.id DESC"
+)
+"""SQL: a page of an inbox and what is unread of all, in one row without an id where it is empty."""
+
+
 async def page(
     d: Domain, user_id: str, *, after: str | None, limit: int, unread_only: bool, kind: str | None
 ) -> InboxList:
@@ -119,29 +131,13 @@ async def page(
     and count are of one moment.
     """
     before, before_id = _cursor(after)
-    async with acquire(d.pool) as conn, conn.transaction(isolation="repeatable_read"):
-        rows = await conn.fetch(
-            "SELECT * FROM notifications WHERE user_id = $1 AND deleted_at IS NULL"  # noqa: S608 - a constant
-            " AND ($2::timestamptz IS NULL OR (created_at, id) < ($2, $3::uuid))"
-            f" AND (NOT $4 OR read_at IS NULL AND {LIVE.format(now='$7')})"
-            " AND ($5::text IS NULL OR kind = $5) ORDER BY created_at DESC, id DESC LIMIT $6",
-            user_id,
-            before,
-            before_id,
-            unread_only,
-            kind,
-            limit,
-            d.now(),
-        )
-        unread = await conn.fetchval(
-            f"SELECT {UNREAD.format(now='$2')} FROM inbox_heads h WHERE user_id = $1",  # noqa: S608 - a constant
-            user_id,
-            d.now(),
-        )
-    found = [Notification.of(row) for row in rows]
+    async with acquire(d.pool) as conn:
+        rows = await conn.fetch(PAGE, user_id, before, before_id, unread_only, kind, limit, d.now())
+    found = [Notification.of(row) for row in rows if row["id"] is not None]
     last = found[-1] if len(found) == limit else None
     following = f"{last.created_at.isoformat()}_{last.id}" if last else None
-    return InboxList(items=tuple(one.item() for one in found), unread=unread or 0, next=following)
+    items = tuple(one.item() for one in found)
+    return InboxList(items=items, unread=rows[0]["unread"], next=following)
 
 
 def _cursor(after: str | None) -> tuple[datetime | None, UUID | None]:

@@ -1,4 +1,5 @@
-"""Lua scripts in Redis: the calls of one loop round go out as one."""
+"""Lua scripts in Redis: the calls of one loop round, and those that came while the ones before were
+under way, go out as one."""
 
 import asyncio
 from collections.abc import Sequence
@@ -7,7 +8,9 @@ from importlib.resources import files
 from typing import Any, Final
 
 from redis.asyncio import Redis
-from redis.exceptions import NoScriptError
+from redis.exceptions import NoScriptError, RedisError
+
+from hub.plumbing.stores.redis_client import AWAY
 
 Argument = str | bytes | int | float
 Call = tuple[str, tuple[Argument, ...]]
@@ -26,12 +29,12 @@ class Rounds:
         self._redis = redis
         self._answer_s = answer_s
         self._waiting: list[tuple[Call, asyncio.Future[Any]]] = []
-        self._running: set[asyncio.Task[None]] = set()
+        self._sending: asyncio.Task[None] | None = None
 
     async def call(self, key: str, *arguments: Argument) -> Any:
         """The script's answer. Raises what `redis_client.AWAY` names, or RedisError."""
         loop = asyncio.get_running_loop()
-        if not self._waiting:
+        if self._sending is None and not self._waiting:
             loop.call_soon(self._send_off)
         answer: asyncio.Future[Any] = loop.create_future()
         self._waiting.append(((key, arguments), answer))
@@ -39,40 +42,51 @@ class Rounds:
 
     async def close(self) -> None:
         """End what was sent for callers who have gone: it would outlive the connections."""
-        for task in self._running:
-            task.cancel()
-        await asyncio.gather(*self._running, return_exceptions=True)
+        if self._sending is not None:
+            self._sending.cancel()
+            await asyncio.wait([self._sending])
 
     def _send_off(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        for start in range(0, len(waiting), AT_ONCE):
-            batch = waiting[start : start + AT_ONCE]
-            task = asyncio.create_task(self._send(batch), name="scripts")
-            self._running.add(task)
-            task.add_done_callback(self._running.discard)
+        self._sending = asyncio.create_task(self._send(), name="scripts")
 
-    async def _send(self, batch: list[tuple[Call, asyncio.Future[Any]]]) -> None:
+    async def _send(self) -> None:
+        """Until nobody waits. When Redis is away all hear of it who have waited meanwhile."""
+        batch: list[tuple[Call, asyncio.Future[Any]]] = []
         try:
-            async with asyncio.timeout(self._answer_s):
-                answers = await self._run([call for call, _ in batch])
-        except BaseException as error:
-            answers = [error] * len(batch)
-            if not isinstance(error, Exception):
-                raise
+            while self._waiting:
+                batch, self._waiting = self._waiting[:AT_ONCE], self._waiting[AT_ONCE:]
+                answers: list[Any]
+                try:
+                    async with asyncio.timeout(self._answer_s):
+                        answers = await self._run([call for call, _ in batch])
+                except AWAY as error:
+                    batch, self._waiting = batch + self._waiting, []
+                    answers = [error] * len(batch)
+                except RedisError as error:
+                    answers = [error] * len(batch)
+                for (_, waiter), answer in zip(batch, answers, strict=True):
+                    _give(waiter, answer)
+                batch = []
         finally:
-            for (_, waiter), answer in zip(batch, answers, strict=True):
-                _give(waiter, answer)
+            self._sending = None
+            for _, waiter in batch + self._waiting:
+                waiter.cancel()
+            self._waiting = []
 
     async def _run(self, calls: Sequence[Call]) -> list[Any]:
-        keys = [key for key, _ in calls]
-        words = [word for _, arguments in calls for word in arguments]
+        keys = [key.encode() for key, _ in calls]
+        words = [
+            word if isinstance(word, bytes) else str(word).encode()
+            for _, arguments in calls
+            for word in arguments
+        ]
         try:
             return await self._ask(keys, words)
         except NoScriptError:
             await self._redis.script_load(self._text)
             return await self._ask(keys, words)
 
-    async def _ask(self, keys: list[str], arguments: list[Argument]) -> list[Any]:
+    async def _ask(self, keys: list[bytes], arguments: list[bytes]) -> list[Any]:
         answers: list[Any] = await self._redis.evalsha(self._sha, len(keys), *keys, *arguments)
         return answers
 
@@ -80,9 +94,7 @@ class Rounds:
 def _give(waiter: asyncio.Future[Any], answer: Any) -> None:
     if waiter.done():  # its caller has gone
         return
-    if isinstance(answer, asyncio.CancelledError):
-        waiter.cancel()
-    elif isinstance(answer, BaseException):
+    if isinstance(answer, Exception):
         waiter.set_exception(answer)
     else:
         waiter.set_result(answer)

@@ -42,6 +42,7 @@ UNFIT = (
     *AWAY,
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidCatalogNameError,
+    asyncpg.ObjectNotInPrerequisiteStateError,
     asyncpg.SerializationError,
     asyncpg.QueryCanceledError,
 )

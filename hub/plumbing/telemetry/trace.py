@@ -18,6 +18,18 @@ REQUEST_ID = "X-Request-ID"
 _TRACE, _SPAN, _SAMPLED, _FLAGS = "X-B3-TraceId", "X-B3-SpanId", "X-B3-Sampled", "X-B3-Flags"
 _PARENT = "X-B3-ParentSpanId"
 
+_FORMS: Final = {
+    key.lower(): re.compile(form)
+    for key, form in (
+        (REQUEST_ID, "[A-Za-z0-9_.:=@/+-]{1,128}"),
+        (_TRACE, "[0-9a-fA-F]{16}|[0-9a-fA-F]{32}"),
+        (_SPAN, "[0-9a-fA-F]{16}"),
+        (_SAMPLED, "[01]"),
+        (_FLAGS, "[1]"),
+    )
+}
+"""Of a header, by its name in small letters: what it must be. No two are alike."""
+
 NO_DECISION: Final[Mapping[str, str]] = MappingProxyType({})
 
 Role = Literal["server", "client", "consumer", "producer"]
@@ -164,17 +176,20 @@ def traced(names: Mapping[str, str] | None = None, name: str = "", role: Role = 
     """
     if not names:
         return Trace(name=name, role=role)
-    headers = {key.lower(): value for key, value in names.items()}
+    said = {form: value for key, value in names.items() if (form := _FORMS.get(key.lower()))}
+    if not said:
+        return Trace(name=name, role=role)
 
-    def take(key: str, form: str) -> str | None:
-        value = headers.get(key.lower(), "")
-        return value if re.fullmatch(form, value) else None
+    def take(key: str) -> str | None:
+        form = _FORMS[key.lower()]
+        value = said.get(form, "")
+        return value if form.fullmatch(value) else None
 
-    decisions = {_SAMPLED: take(_SAMPLED, "[01]"), _FLAGS: take(_FLAGS, "1")}
+    decisions = {_SAMPLED: take(_SAMPLED), _FLAGS: take(_FLAGS)}
     return Trace(
-        request_id=take(REQUEST_ID, "[A-Za-z0-9_.:=@/+-]{1,128}"),
-        trace_id=take(_TRACE, "[0-9a-fA-F]{16}|[0-9a-fA-F]{32}"),
-        parent_span_id=take(_SPAN, "[0-9a-fA-F]{16}"),
+        request_id=take(REQUEST_ID),
+        trace_id=take(_TRACE),
+        parent_span_id=take(_SPAN),
         decision={key: value for key, value in decisions.items() if value},
         name=name,
         role=role,

@@ -255,3 +255,14 @@ async def test_old_tokens_are_worth_nothing(domain: Domain) -> None:
     await hear(d, "user.deleted", userId=ID)
     with pytest.raises(HubError, match="TOKEN_REVOKED"):
         await sessions.verify(d, pair.access_token)
+
+
+async def test_the_rows_of_a_person_are_found_by_an_index(domain: Domain) -> None:
+    """All of them: an index of those that are in force alone helps no erasure."""
+    tables = {*WHOLLY_THEIRS, "answers", "questions", "room_messages", "decisions", "deliveries"}
+    found = await domain.pool.fetch(
+        "SELECT DISTINCT i.indrelid::regclass::text AS name FROM pg_index i JOIN pg_attribute a"
+        " ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]"
+        " WHERE a.attname = 'user_id' AND i.indpred IS NULL"
+    )
+    assert tables - {row["name"] for row in found} == set()
