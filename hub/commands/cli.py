@@ -173,10 +173,13 @@ def migrate(
     what: Annotated[str, typer.Argument(help="up, down or status.")] = "up",
     phase: Annotated[str, typer.Option(help="before or after a deployment; both by default.")] = "",
     steps: Annotated[int, typer.Option(help="How many to take back, with `down`.")] = 1,
+    dump: Annotated[str, typer.Option(help="Save the database to this file first.")] = "",
 ) -> None:
     """Bring the database to this version, take migrations back, or say where it stands."""
     import asyncio
+    from pathlib import Path
 
+    from hub.commands.dumping import DumpError
     from hub.commands.operate import migration_command
 
     if what not in ("up", "down", "status") or phase not in ("", "before", "after"):
@@ -184,7 +187,11 @@ def migrate(
     database = load_settings(os.environ, complete=False).database
     if database.direct_dsn is None:
         raise typer.BadParameter("DATABASE_URL is not set")
-    asyncio.run(migration_command(database, what, phase, steps))
+    try:
+        asyncio.run(migration_command(database, what, phase, steps, Path(dump) if dump else None))
+    except DumpError as error:
+        typer.echo(f"no dump, so nothing was migrated: {error}", err=True)
+        raise typer.Exit(1) from None
 
 
 @app.command()

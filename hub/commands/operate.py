@@ -1,9 +1,11 @@
 """What an operator does to the stores: migrations, keys of services."""
 
+from pathlib import Path
 from typing import Final
 
 from typer import echo
 
+from hub.commands.dumping import dump
 from hub.domain.assembly import open_domain
 from hub.domain.people.sessions import ALL_SCOPES, add_service
 from hub.plumbing.life.lifecycle import Lifecycle
@@ -26,14 +28,30 @@ async def migrate_database(part: Database, phase: Phase | None = None) -> list[M
         await conn.close()
 
 
+async def _has_rows_to_lose(part: Database) -> bool:
+    """Whether something is to be applied to a database that is in use."""
+    conn = await migrating(part)
+    try:
+        return 0 < await version(conn) < latest()
+    finally:
+        await conn.close()
+
+
 async def migrating(part: Database) -> Connection:
     """A session for migrations: they take an advisory lock, which a pooler would lose."""
     assert part.direct_dsn is not None
     return await dial(part.direct_dsn, verify=part.ssl, application_name="dongne-migrate")
 
 
-async def migration_command(part: Database, what: str, phase: str, steps: int) -> None:
-    """`dongne migrate`: prints what it did."""
+async def migration_command(
+    part: Database, what: str, phase: str, steps: int, file: Path | None
+) -> None:
+    """`dongne migrate`: prints what it did; with `file` a dump is taken first. Raises DumpError."""
+    if file is not None:
+        dump(part, file)
+        echo(f"dumped to {file}")
+    elif what == "down" or (what == "up" and await _has_rows_to_lose(part)):
+        echo("warning: no dump was taken; --dump FILE takes one first", err=True)
     if what == "up":
         done = await migrate_database(part, PHASES[phase])
         echo(f"{len(done)} applied" if done else "nothing to do")

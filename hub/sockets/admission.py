@@ -19,7 +19,7 @@ from hub.engine import HELD, Member, Unavailable, reasons
 from hub.plumbing.life.lasting import Lasting
 from hub.plumbing.telemetry.metrics import ERRORS, SOCKET_EVENTS
 from hub.plumbing.telemetry.trace import traced
-from hub.sockets import open_alerts, presence, recovery, rooms, token_life, whereabouts
+from hub.sockets import admin_page, open_alerts, presence, recovery, rooms, token_life, whereabouts
 from hub.sockets.context import Entrance, Node
 from hub.sockets.gate import coded
 from hub.sockets.grounds import Grounds
@@ -96,6 +96,11 @@ def _refusal(node: Node, member: Member, fault: HubError) -> Exception:
 
 
 async def _admit(node: Node, member: Member, auth: dict[str, Any]) -> dict[str, Any]:
+    if member.namespace.name == admin_page.NAMESPACE:
+        token = await admin_page.verified(node, auth)
+        _still_here(member)
+        admin_page.let_in(node, member, token)
+        return {}
     token = await sessions.verify(node.domain, auth.get("token"))
     _still_here(member)
     node.logins.came(token.user_id)

@@ -22,7 +22,7 @@ from hub.plumbing.settings.settings import Settings
 from hub.plumbing.stores import redis_client
 from hub.plumbing.telemetry.logs import AccessLog
 from hub.plumbing.telemetry.metrics import REGISTRY
-from hub.sockets import admission, orders, presence, token_life, whereabouts
+from hub.sockets import admin_page, admission, orders, presence, token_life, whereabouts
 from hub.sockets.acks import Acks
 from hub.sockets.context import Node, Order
 from hub.sockets.drain import drain
@@ -133,6 +133,9 @@ async def open_hub(life: Lifecycle, settings: Settings, domain: Domain) -> Door:
     life.spawn("orders", orders.obey_orders(node))
     life.spawn("repair", whereabouts.mend_stale(node))
     life.spawn("presence", presence.tell(node))
+    if settings.sockets.admin_page:
+        admin_page.open_to_admins(engine)
+        life.spawn("admin page", admin_page.tell(node))
     gauges = Gauges(node)
     REGISTRY.register(gauges)
     life.on_stop("gauges", gauges.close)

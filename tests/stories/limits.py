@@ -140,10 +140,11 @@ async def _asked(fleet: Fleet, route: Route, limit: int, who: str) -> Counted:
     if route.rate.by:
         body = {route.rate.by: who}
     role = "admin" if route.auth.kind == "admin" else "user"
-    bearer = None if route.auth.kind == "service" else _token(fleet, who, role)
-    callers = [one if bearer is None else one.as_(bearer) for one in fleet.services]
     for n in range(seen.sent):
-        seen.allowed += await _taken(callers[n % 2], route.method, path, body)
+        caller = fleet.services[n % 2]
+        if route.auth.kind != "service":  # a token for each call: logging out ends it
+            caller = caller.as_(_token(fleet, who, role))
+        seen.allowed += await _taken(caller, route.method, path, body)
     return seen
 
 

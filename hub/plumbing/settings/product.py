@@ -59,6 +59,11 @@ class Sockets(Part):
     )
     backlog_low: int = env("BACKLOG_LOW", 65536, "waiting bytes: volatile dropped", ge=1)
     backlog_high: int = env("BACKLOG_HIGH", 262144, "waiting bytes: connection closed", ge=1)
+    admin_page: bool = env(
+        "ADMIN_UI_ENABLED",
+        False,
+        "Socket.IO's admin page may connect, with an admin's access token for its password",
+    )
     drain_rate: int = env("DRAIN_RATE", 100, "connects a second per surviving node", ge=1)
 
     @field_validator("transports")

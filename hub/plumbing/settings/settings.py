@@ -39,7 +39,6 @@ _SAME = (("JWT_EXPIRATION", "JWT_EXPIRES_IN"),)
 UNSUPPORTED: Final[Mapping[str, str]] = {
     "REDIS_WAIT": "0",
     "REDIS_CLASSIC_OUT": "false",
-    "ADMIN_UI_ENABLED": "false",
 }
 """Variables of the product that this version cannot obey, and the value that asks for nothing:
 any other is a start-up error, for whoever sets one relies on it."""

@@ -5,6 +5,7 @@ Every connection of every process is dialled here, so one rule says what TLS mus
 
 import asyncio
 import os
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -63,6 +64,8 @@ class PoolOptions:
     log_queries: bool = False
 
 
+KEEP_ALIVE_S: Final = 10
+
 DIAL_S: Final = 60.0
 """asyncpg's own patience, for who names none (migrations)."""
 
@@ -82,13 +85,27 @@ async def dial(
     Raises OSError (ssl.SSLError among them) or asyncpg.PostgresError when the server cannot be
     reached or does not prove who it is.
     """
-    return await asyncpg.connect(
+    conn: Connection = await asyncpg.connect(
         url,
         timeout=timeout,
         command_timeout=command_timeout,
         ssl=tls(url, verify),
         server_settings={"application_name": application_name},
     )
+    await keep_alive(conn)
+    return conn
+
+
+async def keep_alive(conn: Any) -> None:
+    """S2-124: the kernel asks a silent peer after 10 s, so that a host which vanished is noticed by
+    who only waits for its word (LISTEN), too; not on a unix socket."""
+    found = conn._transport.get_extra_info("socket")  # asyncpg has no option for it
+    if found is None or found.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    found.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEP_ALIVE_S)
+    found.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEP_ALIVE_S)
+    found.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
 
 
 def tls(url: str, verify: bool) -> ssl.SSLContext | Literal["verify-full"] | None:
@@ -157,7 +174,7 @@ async def open_pool(options: PoolOptions, name: str) -> Pool:
         statement_cache_size=options.statement_cache,
         ssl=tls(options.url, options.verify),
         server_settings=said,
-        init=_log_queries if options.log_queries else None,
+        init=_logged if options.log_queries else keep_alive,
     )
     assert pool is not None
     _measure(pool, name)
@@ -171,8 +188,9 @@ async def close_pool(pool: Pool) -> None:
         pool.terminate()
 
 
-async def _log_queries(conn: Any) -> None:
+async def _logged(conn: Any) -> None:
     """S2-152: statements without their values, and how long they took, at level debug."""
+    await keep_alive(conn)
 
     def tell(done: asyncpg.connection.LoggedQuery) -> None:
         error = type(done.exception).__name__ if done.exception else None

@@ -60,11 +60,11 @@ async def open_page() -> AsyncIterator[Open]:
         pytest.skip("node and tests/node/node_modules are not here (npm ci --prefix tests/node)")
     pages: list[Page] = []
 
-    async def open_page(hub: Running, token: str, parser: str = "") -> Page:
+    async def open_page(hub: Running, token: str, parser: str = "", namespace: str = "") -> Page:
         process = await asyncio.create_subprocess_exec(
             "node",
             str(SCRIPT),
-            hub.url,
+            hub.url + namespace,
             token,
             parser,
             stdin=asyncio.subprocess.PIPE,

@@ -2,6 +2,7 @@
 A second database stands for the replica, so that the answer says where it was read."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
+from hub.plumbing.stores import postgres
 from hub.plumbing.stores.postgres import Connection, Pool, PoolOptions, connect
 from hub.plumbing.stores.replicas import Reads, Replica
 from hub.plumbing.telemetry.metrics import REGISTRY
@@ -167,3 +169,18 @@ async def test_statements_are_logged_without_their_values(pool: Pool) -> None:
     assert [line["log_level"] for line in told] == ["debug", "debug"]
     assert told[0]["ms"] >= 0
     assert "a secret" not in str(lines)
+
+
+async def test_connections_are_kept_alive(database_url: str) -> None:
+    """S2-124, S2-125: asked after 10 s of silence, pools of the primary and of replicas alike."""
+    pool = await postgres.open_pool(postgres.PoolOptions(url=database_url, min_size=1), "test")
+    lone = await postgres.dial(database_url, verify=False, application_name="test")
+    async with pool.acquire() as conn:
+        both: tuple[Any, ...] = (conn, lone)
+        for one in both:
+            peer = one._transport.get_extra_info("socket")
+            assert peer.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+            assert peer.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 10
+        assert await conn.fetchval("SHOW application_name") == "dongne-api"
+    await lone.close()
+    await postgres.close_pool(pool)
