@@ -64,21 +64,24 @@ class JobQueries(Queries):
         manager_id: UUID,
         heartbeat_s: float,
     ) -> list[Job]:
-        """The most urgent that are due, and those whose claim is older than `heartbeat_s`: of the
-        entry points of one lane no more than its room, together."""
+        """The most urgent that are due, of those what is due longest, and those whose claim is
+        older than `heartbeat_s`: of the entry points of one lane no more than its room, together.
+        """
         rows = await self.driver.fetch(
             "WITH wanted AS (SELECT * FROM unnest($1::text[], $2::int[], $3::int[])"
             "  AS w (entrypoint, lane, room)),"
-            " due AS (SELECT job.id, job.priority, w.lane, w.room FROM wanted w CROSS JOIN LATERAL"
-            "  (SELECT id, priority FROM pgqueuer q WHERE q.entrypoint = w.entrypoint"
-            "   AND q.status = 'queued' AND q.execute_after < now()"
-            "   ORDER BY q.priority DESC, q.id LIMIT w.room FOR UPDATE SKIP LOCKED) job),"
-            " stale AS (SELECT q.id, q.priority, w.lane, w.room FROM pgqueuer q"
+            " due AS (SELECT job.*, w.lane, w.room FROM wanted w CROSS JOIN LATERAL"
+            "  (SELECT id, priority, execute_after FROM pgqueuer q"
+            "   WHERE q.entrypoint = w.entrypoint AND q.status = 'queued'"
+            "   AND q.execute_after < now()"
+            "   ORDER BY q.priority DESC, q.execute_after, q.id LIMIT w.room"
+            "   FOR UPDATE SKIP LOCKED) job),"
+            " stale AS (SELECT q.id, q.priority, q.execute_after, w.lane, w.room FROM pgqueuer q"
             "  JOIN wanted w USING (entrypoint) WHERE q.status = 'picked'"
             "  AND q.heartbeat < now() - $5::interval AND q.execute_after < now()"
             "  FOR UPDATE OF q SKIP LOCKED),"
             " chosen AS (SELECT id FROM (SELECT id, room, row_number() OVER"
-            "  (PARTITION BY lane ORDER BY priority DESC, id) AS place"
+            "  (PARTITION BY lane ORDER BY priority DESC, execute_after, id) AS place"
             "  FROM (SELECT * FROM due UNION ALL SELECT * FROM stale) found) x"
             "  WHERE place <= room),"
             " claimed AS (UPDATE pgqueuer SET status = 'picked', updated = now(),"
@@ -86,7 +89,7 @@ class JobQueries(Queries):
             "  RETURNING *),"
             " noted AS (INSERT INTO pgqueuer_log (job_id, status, entrypoint, priority)"
             "  SELECT id, status, entrypoint, priority FROM claimed)"
-            " SELECT * FROM claimed ORDER BY priority DESC, id",
+            " SELECT * FROM claimed ORDER BY priority DESC, execute_after, id",
             list(entrypoints),
             list(lanes),
             list(room),
