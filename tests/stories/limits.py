@@ -39,7 +39,9 @@ class Counted:
         return f"{self.what} {self.allowed}/{self.sent} (limit {self.expected})"
 
 
-async def events(fleet: Fleet, window_s: float, most: int, chat_most: int) -> list[Counted]:
+async def events(
+    fleet: Fleet, window_s: float, most: int, chat_most: int, bursts: int = 2
+) -> list[Counted]:
     """Three sockets a namespace, two on the first node: events sent at once over all of them, and
     again when the window has passed."""
     first, second = fleet.hubs
@@ -53,7 +55,7 @@ async def events(fleet: Fleet, window_s: float, most: int, chat_most: int) -> li
         if namespace == "/chat":
             for socket in sockets:
                 assert (await socket.call("chat:join-room", {"roomId": "r"}))["ok"]
-        for again in (0, 1):
+        for again in range(bursts):
             if again:
                 await asyncio.sleep(window_s + 0.2)
             found.append(await _burst(sockets, event, limit, limit + limit // 3, again))
