@@ -28,7 +28,7 @@ STORES := tests/hub/domain tests/hub/cluster tests/workers/test_steps.py tests/h
 	tests/hub/plumbing/limits tests/hub/plumbing/stores
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-system check story bench fuzz screenshot show lock
+.PHONY: help setup run test test-system check story rehearsal bench fuzz screenshot show lock
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -57,6 +57,9 @@ check: .venv/dev.done ## ruff, mypy --strict, import rows, sizes
 
 story: .venv/dev.done .venv/peers.done .venv/console.done ## the stories in full: real processes, stock clients, kill -9
 	STORIES=full $(PYTEST) -m story $(ARGS)
+
+rehearsal: .venv/dev.done .venv/peers.done ## a release and its way back on this machine: nginx, 2,000 sockets, 100 calls a second
+	@$(TOOLS) $(BIN)/python -m tests.show operate 2
 
 bench: .venv/dev.done .venv/peers.done ## the README table, measured here (SCENARIOS="S1 S2", REPS=3)
 	@$(TOOLS) $(BIN)/python -m tests.benchmarks $(SCENARIOS) --reps $(or $(REPS),1)

@@ -4,7 +4,7 @@ A job repeats what it needs to find its rows in the database.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final, Literal
 
@@ -176,6 +176,10 @@ class Job:
     priority: int = NORMAL_PRIORITY
     delay_s: float = 0.0
     headers: Mapping[str, str] = field(default_factory=dict)
+
+    def caused_by(self, headers: Mapping[str, str]) -> "Job":
+        """The same, with the ids of who caused it."""
+        return replace(self, headers={**headers, **self.headers})
 
 
 def row_of(entrypoint: str) -> JobRow:

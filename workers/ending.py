@@ -7,6 +7,14 @@ from typing import Final, Literal
 
 from hub.plumbing.life.waiting import backoff_s
 from hub.plumbing.settings.product import Jobs
+from hub.plumbing.stores import postgres, redis_client
+from protocol.errors import Code, HubError
+
+_AWAY: Final = (
+    *(kind for kind in (*postgres.AWAY, *redis_client.AWAY) if kind is not OSError),
+    ConnectionError,
+)
+"""A file that is missing is an OSError, too, and does not come back by waiting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,3 +91,10 @@ def retry_s(figures: Jobs, number: int) -> float:
     """Seconds after try `number`: RETRY_DELAY × RETRY_FACTOR …, RETRY_MAX_DELAY at most."""
     first_s, longest_s = figures.retry_delay_ms / 1000, figures.retry_max_delay_ms / 1000
     return backoff_s(number, first_s, longest_s, factor=figures.retry_factor)
+
+
+def is_away(error: Exception) -> bool:
+    """Whether it says that Postgres or Redis is away, and nothing about the job."""
+    if isinstance(error, HubError):
+        return error.code is Code.UNAVAILABLE
+    return isinstance(error, _AWAY)

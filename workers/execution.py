@@ -3,36 +3,25 @@
 import asyncio
 import random
 import time
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import Any, Final, TypeVar
 
 import msgspec
 import structlog
-from pgqueuer.domain.errors import RetryRequested
 from pgqueuer.domain.models import Job, utc_now
 
 from hub.plumbing.life.lasting import Lasting
-from hub.plumbing.life.waiting import ended_before
 from hub.plumbing.settings.product import Jobs
-from hub.plumbing.stores import postgres, redis_client
 from hub.plumbing.telemetry.metrics import JOBS, MESSAGE_PROCESSING_TIME
 from hub.plumbing.telemetry.trace import traced
-from protocol.errors import Code, HubError
 from protocol.jobs import form_of
-from workers.ending import Again, Attempt, Done, Ending, Held, retry_s
+from workers.ending import Again, Attempt, Done, Ending, Held, is_away, retry_s
 from workers.jobs import HANDLERS, Desk
 from workers.queue import HELD_BEFORE, JobQueries
 from workers.seats import Seats
 from workers.sending import URGENT_PUSH_S
 from workers.turns import Turns
-
-_AWAY: Final = (
-    *(kind for kind in (*postgres.AWAY, *redis_client.AWAY) if kind is not OSError),
-    ConnectionError,
-)
-"""A file that is missing is an OSError, too, and does not come back by waiting."""
 
 AWAY_S: Final = 1.0
 """How long a job waits when a store is away; it loses no try."""
@@ -44,12 +33,11 @@ log = structlog.get_logger(__name__)
 _waiting = Lasting(log, "jobs wait: a store is away", "jobs run again")
 
 
-CUT_OFF: Final = Again(0.0, "cut off", counts=False)
+CUT_OFF: Final[Ending | None] = Again(0.0, "cut off", counts=False)
 """This process gives the job back."""
 
-
-class HeldJob(Exception):
-    """Tells the engine to keep a job as a dead letter; its text says why, in a word of ours."""
+GIVEN_BACK: Final[Ending] = Again(0.0, "given back before it began")
+"""No try was counted, so none is forgiven."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +56,41 @@ class Lane:
     patient: bool = True
 
 
+class Moment:
+    """From then on nothing goes on that runs `under` it."""
+
+    def __init__(self) -> None:
+        self.come = asyncio.Event()
+        self._under: set[asyncio.Task[Any]] = set()
+
+    def set(self) -> None:
+        self.come.set()
+        for task in self._under:
+            task.cancel()
+
+    async def under(self, work: Callable[[], Awaitable[T]], otherwise: T) -> T:
+        """What `work` returns; `otherwise` when the moment comes first, and `work` is cut off."""
+        if self.come.is_set():
+            return otherwise
+        task = asyncio.current_task()
+        assert task is not None
+        self._under.add(task)
+        try:
+            return await work()
+        except asyncio.CancelledError:
+            if self.come.is_set() and task.uncancel() == 0:
+                return otherwise
+            raise
+        finally:
+            self._under.discard(task)
+
+
 @dataclass(slots=True)
 class Closing:
     """`closing`: nothing new begins; `giving_up`: what runs is cut off."""
 
-    closing: asyncio.Event = field(default_factory=asyncio.Event)
-    giving_up: asyncio.Event = field(default_factory=asyncio.Event)
+    closing: Moment = field(default_factory=Moment)
+    giving_up: Moment = field(default_factory=Moment)
 
 
 class Execution:
@@ -82,31 +99,33 @@ class Execution:
     def __init__(
         self, desk: Desk, lane: Lane, figures: Jobs, queries: JobQueries, closing: Closing
     ) -> None:
+        self.lane = lane
         self._desk = desk
-        self._lane = lane
         self._figures = figures
         self._queries = queries
         self._closing = closing
+        self._took_ms = MESSAGE_PROCESSING_TIME.labels(queue=lane.queue)
 
-    async def run(self, job: Job) -> None:
-        """Raises RetryRequested to put the job back, HeldJob to hold it: the engine's words."""
+    async def run(self, job: Job) -> Ending | None:
+        """What is to become of it; None when it is gone, or somebody else's by now."""
         headers = {k: v for k, v in (job.headers or {}).items() if isinstance(v, str)}
         with traced(headers, job.entrypoint, "consumer"):
-            has_token = await unless(self._closing.closing, self._enter(job), None)
+            has_token = await self._closing.closing.under(lambda: self._enter(job), None)
             if has_token is None:
-                raise RetryRequested(reason="given back before it began")
+                return GIVEN_BACK
             try:
-                ending = await unless(self._closing.giving_up, self._try(job), CUT_OFF)
+                ending = await self._closing.giving_up.under(lambda: self._try(job), CUT_OFF)
             finally:
-                self._lane.seats.leave()
+                self.lane.seats.leave()
             if has_token and _asked_nobody(ending):
-                assert self._lane.turns is not None
-                await self._lane.turns.give_back()
+                assert self.lane.turns is not None
+                await self.lane.turns.give_back()
             await self._end(job, ending)
+        return ending
 
     async def _enter(self, job: Job) -> bool | None:
         """Wait for a seat; whether it came with a token of the queue's rate."""
-        lane, has_token = self._lane, False
+        lane, has_token = self.lane, False
         if lane.turns is not None:
             patience = float("inf") if lane.patient else URGENT_PUSH_S - _age_s(job)
             has_token = await lane.turns.take(job.priority, patience)
@@ -125,11 +144,11 @@ class Execution:
             return None
         if begun.redelivered:
             self._count("redelivered")
-        if begun.number > self._lane.tries:
+        if begun.number > self.lane.tries:
             return Held("every try killed its worker")
         again = HELD_BEFORE in (job.headers or {})
         wait_s = retry_s(self._figures, begun.number)
-        this = Attempt(begun.number, self._lane.tries, job.created, wait_s, again)
+        this = Attempt(begun.number, self.lane.tries, job.created, wait_s, again)
         start = time.perf_counter()
         try:
             payload = msgspec.json.decode(job.payload or b"", type=form_of(job.entrypoint))
@@ -138,28 +157,22 @@ class Execution:
         except Exception as error:
             ending = _ending_by(error, job, this)
         finally:
-            took_ms = (time.perf_counter() - start) * 1000
-            MESSAGE_PROCESSING_TIME.labels(queue=self._lane.queue).observe(took_ms)
+            self._took_ms.observe((time.perf_counter() - start) * 1000)
         return ending
 
     async def _end(self, job: Job, ending: Ending | None) -> None:
-        """Count it, and tell the engine."""
+        """Count it."""
         match ending:
             case Done(word=word):
                 self._count(word)
-            case Again(seconds, why, counts):
+            case Again(_, _, counts):
                 self._count("retried" if counts else "delayed")
-                if not counts:
-                    self._queries.forgive(job.id)
-                raise RetryRequested(timedelta(seconds=seconds), why)
             case Held(why):
                 self._count("held")
                 log.error("a job is held", job=job.entrypoint, id=job.id, reason=why)
-                await self._queries.mark_held(job)
-                raise HeldJob(why)
 
     def _count(self, outcome: str) -> None:
-        JOBS.labels(queue=self._lane.queue, outcome=outcome).inc()
+        JOBS.labels(queue=self.lane.queue, outcome=outcome).inc()
 
 
 def _asked_nobody(ending: Ending | None) -> bool:
@@ -186,24 +199,5 @@ def _ending_by(error: Exception, job: Job, this: Attempt) -> Ending:
     return Again(this.retry_s, kind)
 
 
-def is_away(error: Exception) -> bool:
-    """Whether it says that Postgres or Redis is away, and nothing about the job."""
-    if isinstance(error, HubError):
-        return error.code is Code.UNAVAILABLE
-    return isinstance(error, _AWAY)
-
-
 def _age_s(job: Job) -> float:
     return max(0.0, (utc_now() - job.created).total_seconds())
-
-
-async def unless(event: asyncio.Event, work: Coroutine[Any, Any, T], otherwise: T) -> T:
-    """What `work` returns; `otherwise` when `event` comes first, and then `work` is cut off."""
-    task = asyncio.create_task(work)
-    try:
-        if not await ended_before(task, event):
-            task.cancel()
-            await asyncio.wait({task})
-    finally:
-        task.cancel()
-    return otherwise if task.cancelled() else task.result()

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 from uuid import UUID
@@ -10,12 +9,14 @@ from zoneinfo import ZoneInfo
 
 from hub.domain import intake, shards
 from hub.domain.context import Domain
-from hub.domain.notifications import delivery, retraction
 from hub.domain.notifications import first_look as looks
+from hub.domain.notifications import retraction
+from hub.domain.notifications.steps import Look
 from hub.domain.questions import progress, waves
 from hub.domain.rules.kinds import Channel
 from hub.domain.rules.reasons import Reason
 from hub.plumbing.stores.postgres import AWAY, acquire, dial
+from hub.plumbing.telemetry.trace import current
 from protocol.jobs import (
     JOBS,
     AttendedJob,
@@ -30,6 +31,7 @@ from protocol.jobs import (
     ScheduledJob,
     WaveJob,
 )
+from workers.books import Books
 from workers.channels.provider import Providers
 from workers.device_test import push_test
 from workers.ending import UNASKED, Again, Attempt, Done, Ending, Held
@@ -45,37 +47,47 @@ SHARD_S: Final = 5.0
 """For a connection to another region's database, and for its end."""
 
 
-@dataclass(frozen=True, slots=True)
 class Desk:
-    """What a job works with. `verify_tls` is DATABASE_SSL, for databases of other regions."""
+    """What a job works with. `verify_tls` is DATABASE_SSL, for databases of other regions. Jobs
+    that run at once share the statements of their steps (`books`)."""
 
-    domain: Domain
-    providers: Providers
-    plan: Plan = field(default_factory=Plan)
-    verify_tls: bool = False
+    def __init__(
+        self,
+        domain: Domain,
+        providers: Providers,
+        plan: Plan | None = None,
+        verify_tls: bool = False,
+    ) -> None:
+        self.domain = domain
+        self.providers = providers
+        self.plan = plan or Plan()
+        self.verify_tls = verify_tls
+        self.books = Books(domain)
 
 
 async def send(desk: Desk, job: DeliveryJob, this: Attempt, channel: Channel) -> Ending:
     """Follow the rules for one notification, and send what is due on `channel`."""
     providers = desk.providers
-    order = await delivery.take_steps(
-        desk.domain,
-        UUID(job.notification_id),
-        job.created_at,
-        channel,
-        providers.timeout_s(channel) + LEASE_SLACK_S,
-        withhold=None if providers.has(channel) else Reason.NOT_CONFIGURED,
-        again=this.again and this.number == 1,
+    order = await desk.books.take_steps(
+        Look(
+            UUID(job.notification_id),
+            job.created_at,
+            channel,
+            providers.timeout_s(channel) + LEASE_SLACK_S,
+            withhold=None if providers.has(channel) else Reason.NOT_CONFIGURED,
+            again=this.again and this.number == 1,
+            trace=current(),
+        )
     )
     if order is None:
         return UNASKED
-    return await deliver(desk.domain, providers, order, this)
+    return await deliver(desk.books, providers, order, this)
 
 
 async def unseen_check(desk: Desk, job: DeliveryJob, this: Attempt) -> Ending:
     """Look again whether somebody acknowledged or saw it."""
     id = UUID(job.notification_id)
-    await delivery.take_steps(desk.domain, id, job.created_at, channel=None, lease_s=0)
+    await desk.books.take_steps(Look(id, job.created_at, trace=current()))
     return Done()
 
 

@@ -1,10 +1,11 @@
-"""The job engine's rows, where its own bookkeeping is not ours: tries are counted when they begin.
+"""The job engine's rows as a worker claims them and writes them off, many at a time.
 
-The engine counts a try when it asks for another one, so a job that kills its worker would come
-back for ever, and a job that only waited would lose a try.
+Its own bookkeeping is not ours: it counts a try when it asks for another one, so a job that kills
+its worker would come back for ever, and a job that only waited would lose a try; ours are counted
+when they begin.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -12,8 +13,10 @@ from uuid import UUID
 
 from pgqueuer.adapters.persistence.queries import Queries
 from pgqueuer.domain.models import Job, TableChangedEvent, TracebackRecord, utc_now
-from pgqueuer.domain.types import JOB_STATUS
 from pgqueuer.ports.driver import Driver
+
+from hub.plumbing.life.together import Together
+from workers.ending import is_away
 
 HELD_BEFORE = "held"
 """Header of a job that was a dead letter once."""
@@ -32,37 +35,117 @@ class JobQueries(Queries):
 
     def __init__(self, driver: Driver) -> None:
         super().__init__(driver)
-        self._forgiven: set[int] = set()
+        self._begin = Together(self._begin_all, is_away)
+        self._done = Together(self._done_all, is_away)
 
     async def begin(self, job: Job) -> Begun | None:
         """Count a try before it runs; None when the job is gone, or somebody else's by now."""
+        return await self._begin(job)
+
+    async def _begin_all(self, jobs: Sequence[Job]) -> list[Begun | None]:
         rows: list[Any] = await self.driver.fetch(
-            "UPDATE pgqueuer SET attempts = attempts + 1"
-            " WHERE id = $1 AND status = 'picked' AND updated = $2 RETURNING attempts,"
-            " (SELECT status = 'picked' FROM pgqueuer_log WHERE job_id = $1"
-            "  ORDER BY created DESC, id DESC OFFSET 1 LIMIT 1) AS redelivered",
-            job.id,
-            job.updated,
+            "UPDATE pgqueuer j SET attempts = attempts + 1"
+            " FROM unnest($1::bigint[], $2::timestamptz[]) AS c (id, updated)"
+            " WHERE j.id = c.id AND j.status = 'picked' AND j.updated = c.updated"
+            " RETURNING j.id, j.attempts,"
+            " (SELECT l.status = 'picked' FROM pgqueuer_log l WHERE l.job_id = j.id"
+            "  ORDER BY l.created DESC, l.id DESC OFFSET 1 LIMIT 1) AS redelivered",
+            [job.id for job in jobs],
+            [job.updated for job in jobs],
         )
-        return Begun(rows[0]["attempts"], bool(rows[0]["redelivered"])) if rows else None
+        begun = {row["id"]: Begun(row["attempts"], bool(row["redelivered"])) for row in rows}
+        return [begun.get(job.id) for job in jobs]
 
-    def forgive(self, job_id: int) -> None:
-        """The try under way does not count: nothing could be tried."""
-        self._forgiven.add(job_id)
+    async def claim(
+        self,
+        entrypoints: Sequence[str],
+        lanes: Sequence[int],
+        room: Sequence[int],
+        manager_id: UUID,
+        heartbeat_s: float,
+    ) -> list[Job]:
+        """The most urgent that are due, and those whose claim is older than `heartbeat_s`: of the
+        entry points of one lane no more than its room, together."""
+        rows = await self.driver.fetch(
+            "WITH wanted AS (SELECT * FROM unnest($1::text[], $2::int[], $3::int[])"
+            "  AS w (entrypoint, lane, room)),"
+            " due AS (SELECT job.id, job.priority, w.lane, w.room FROM wanted w CROSS JOIN LATERAL"
+            "  (SELECT id, priority FROM pgqueuer q WHERE q.entrypoint = w.entrypoint"
+            "   AND q.status = 'queued' AND q.execute_after < now()"
+            "   ORDER BY q.priority DESC, q.id LIMIT w.room FOR UPDATE SKIP LOCKED) job),"
+            " stale AS (SELECT q.id, q.priority, w.lane, w.room FROM pgqueuer q"
+            "  JOIN wanted w USING (entrypoint) WHERE q.status = 'picked'"
+            "  AND q.heartbeat < now() - $5::interval AND q.execute_after < now()"
+            "  FOR UPDATE OF q SKIP LOCKED),"
+            " chosen AS (SELECT id FROM (SELECT id, room, row_number() OVER"
+            "  (PARTITION BY lane ORDER BY priority DESC, id) AS place"
+            "  FROM (SELECT * FROM due UNION ALL SELECT * FROM stale) found) x"
+            "  WHERE place <= room),"
+            " claimed AS (UPDATE pgqueuer SET status = 'picked', updated = now(),"
+            "  heartbeat = now(), queue_manager_id = $4 WHERE id IN (SELECT id FROM chosen)"
+            "  RETURNING *),"
+            " noted AS (INSERT INTO pgqueuer_log (job_id, status, entrypoint, priority)"
+            "  SELECT id, status, entrypoint, priority FROM claimed)"
+            " SELECT * FROM claimed ORDER BY priority DESC, id",
+            list(entrypoints),
+            list(lanes),
+            list(room),
+            manager_id,
+            timedelta(seconds=heartbeat_s),
+        )
+        return [Job.model_validate(row) for row in rows]
 
-    async def retry_job(
-        self, job: Job, delay: timedelta, traceback_record: TracebackRecord | None
-    ) -> None:
-        """Back into the queue; its try was counted when it began, unless it is forgiven.
+    async def next_due_s(self, entrypoints: Sequence[str]) -> float | None:
+        """Seconds until the first of those that wait, not above 0 where one has come due since the
+        last claim; None without any."""
+        rows: list[Any] = await self.driver.fetch(
+            "SELECT extract(epoch FROM min(one.execute_after) - now())::float8 AS wait_s"
+            " FROM unnest($1::text[]) AS w (entrypoint) CROSS JOIN LATERAL"
+            " (SELECT q.execute_after FROM pgqueuer q WHERE q.entrypoint = w.entrypoint"
+            "  AND q.status = 'queued' ORDER BY q.execute_after LIMIT 1) one",
+            list(entrypoints),
+        )
+        wait_s: float | None = rows[0]["wait_s"]
+        return wait_s
 
-        Not when the claim was lost meanwhile: whoever has the job now says what becomes of it. A
-        claim is known by its moment, which `updated` holds until the job leaves it.
+    async def listen(self, changed: Callable[[], None]) -> None:
+        """`changed` is called whenever the queue has changed."""
+        await self.driver.add_listener(self.qbq.settings.channel, lambda _: changed())
+
+    async def beat(self, job_ids: Sequence[int]) -> None:
+        """Their claims are alive."""
+        if job_ids:
+            await self.driver.execute(
+                "UPDATE pgqueuer SET heartbeat = now() WHERE id = ANY($1::bigint[])",
+                list(job_ids),
+            )
+
+    async def done(self, job: Job) -> None:
+        """There is nothing more to do. Not when the claim was lost meanwhile: whoever has the job
+        now says what becomes of it. A claim is known by its moment, which `updated` holds until the
+        job leaves it.
         """
-        forgiven = job.id in self._forgiven
-        self._forgiven.discard(job.id)
+        await self._done(job)
+
+    async def _done_all(self, jobs: Sequence[Job]) -> list[None]:
         await self.driver.execute(
-            "WITH again AS (UPDATE pgqueuer SET status = 'queued', updated = NOW(),"
-            " execute_after = NOW() + $2::interval, queue_manager_id = NULL,"
+            "WITH ended AS (DELETE FROM pgqueuer q"
+            "  USING unnest($1::bigint[], $2::timestamptz[]) AS c (id, updated)"
+            "  WHERE q.id = c.id AND q.updated = c.updated AND q.status = 'picked'"
+            "  RETURNING q.id, q.entrypoint, q.priority)"
+            " INSERT INTO pgqueuer_log (job_id, status, entrypoint, priority)"
+            " SELECT id, 'successful', entrypoint, priority FROM ended",
+            [job.id for job in jobs],
+            [job.updated for job in jobs],
+        )
+        return [None] * len(jobs)
+
+    async def retry(self, job: Job, after_s: float, why: str, *, counts: bool) -> None:
+        """Back into the queue, unless its claim was lost; its try was counted when it began, and is
+        forgiven where nothing could be tried."""
+        await self.driver.execute(
+            "WITH again AS (UPDATE pgqueuer SET status = 'queued', updated = now(),"
+            " execute_after = now() + $2::interval, queue_manager_id = NULL,"
             " attempts = greatest(attempts - $3::int, 0)"
             " WHERE id = $1 AND status = 'picked' AND updated = $7"
             " RETURNING id, entrypoint, priority)"
@@ -70,27 +153,31 @@ class JobQueries(Queries):
             " SELECT id, 'queued', entrypoint, priority, $4::jsonb FROM again"
             " RETURNING pg_notify($5, $6)",
             job.id,
-            delay,
-            int(forgiven),
-            traceback_record.model_dump_json() if traceback_record else None,
+            timedelta(seconds=after_s),
+            int(not counts),
+            _told("Again", job, why),
             self.qbq.settings.channel,
             self._changed(),
             job.updated,
         )
 
-    async def log_jobs(
-        self, job_status: list[tuple[Job, JOB_STATUS, TracebackRecord | None]]
-    ) -> None:
-        """The end of jobs, but for those whose claim was lost meanwhile (see retry_job)."""
-        kept = await self.driver.fetch(
-            "SELECT j.id FROM pgqueuer j JOIN unnest($1::bigint[], $2::timestamptz[])"
-            " AS c (id, updated) ON j.id = c.id AND j.updated = c.updated"
-            " WHERE j.status = 'picked'",
-            [job.id for job, _, _ in job_status],
-            [job.updated for job, _, _ in job_status],
+    async def hold(self, job: Job, why: str) -> None:
+        """Kept as a dead letter, unless its claim was lost; a try after it was put back knows by a
+        header that it is one."""
+        await self.driver.execute(
+            # the engine writes a JSON null where there are no headers
+            "WITH held AS (UPDATE pgqueuer SET status = 'failed', updated = now(),"
+            " queue_manager_id = NULL, headers = CASE jsonb_typeof(headers) WHEN 'object'"
+            " THEN headers ELSE '{}' END || jsonb_build_object($2::text, true)"
+            " WHERE id = $1 AND status = 'picked' AND updated = $3"
+            " RETURNING id, entrypoint, priority)"
+            " INSERT INTO pgqueuer_log (job_id, status, entrypoint, priority, traceback)"
+            " SELECT id, 'failed', entrypoint, priority, $4::jsonb FROM held",
+            job.id,
+            HELD_BEFORE,
+            job.updated,
+            _told("Held", job, why),
         )
-        ours = {row["id"] for row in kept}
-        await super().log_jobs([ended for ended in job_status if ended[0].id in ours])
 
     async def release(self, managers: Sequence[UUID]) -> int:
         """Give back what claims of ours still hold: this process lives, the jobs did not kill it.
@@ -110,18 +197,6 @@ class JobQueries(Queries):
         )
         return len(rows)
 
-    async def mark_held(self, job: Job) -> None:
-        """So that a try after it was put back knows that it is one."""
-        await self.driver.execute(
-            # the engine writes a JSON null where there are no headers
-            "UPDATE pgqueuer SET headers = CASE jsonb_typeof(headers) WHEN 'object' THEN headers"
-            " ELSE '{}' END || jsonb_build_object($2::text, true)"
-            " WHERE id = $1 AND status = 'picked' AND updated = $3",
-            job.id,
-            HELD_BEFORE,
-            job.updated,
-        )
-
     def _changed(self) -> str:
         """What wakes claims: the engine's own trigger says nothing of an UPDATE, and a lane with
         nothing to do would sleep over the retry it does not know of."""
@@ -132,3 +207,15 @@ class JobQueries(Queries):
             operation="update",
             table=self.qbq.settings.queue_table,
         ).model_dump_json()
+
+
+def _told(kind: str, job: Job, why: str) -> str:
+    """As the engine keeps it, for who lists the queue's log."""
+    return TracebackRecord(
+        job_id=job.id,
+        timestamp=utc_now(),
+        exception_type=kind,
+        exception_message=why,
+        traceback="",
+        additional_context={"entrypoint": job.entrypoint},
+    ).model_dump_json()

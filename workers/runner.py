@@ -6,16 +6,13 @@ can soon begin, so a worker's death, or a provider that hangs, holds up few jobs
 
 import asyncio
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
 
 import asyncpg
 import structlog
 from pgqueuer.adapters.drivers.asyncpg import AsyncpgDriver
-from pgqueuer.core.qm import QueueManager
 
 from hub.cluster.line import Line
 from hub.domain.assembly import redis_server
@@ -31,8 +28,9 @@ from hub.plumbing.stores.outbox import run_sweeper
 from hub.plumbing.stores.postgres import AWAY, dial
 from protocol.jobs import JOBS, URGENT_PRIORITY, JobRow, QueueRow
 from workers.channels.provider import Providers
+from workers.claims import Claims
 from workers.consumer import Consumer
-from workers.execution import Closing, Execution, Lane
+from workers.execution import Closing, Execution, Lane, Moment
 from workers.jobs import Desk
 from workers.monitor import open_monitor, watch
 from workers.queue import JobQueries
@@ -166,7 +164,6 @@ class Runner:
         self._desk = Desk(domain, providers, _plan(settings), settings.database.ssl)
         self._lanes = lanes(settings.jobs, providers, limits)
         self._closing = Closing()
-        self._shutdown = asyncio.Event()
         self._stopping = asyncio.Event()
         self._cut_at = 0.0
         self._conn: Any = None
@@ -210,8 +207,7 @@ class Runner:
 
     async def _session(self) -> None:
         """Claim on one connection until it is lost or the process stops."""
-        self._shutdown = asyncio.Event()
-        self._closing.closing = asyncio.Event()
+        self._closing.closing = Moment()
         if self._stopping.is_set():
             return
         queries = JobQueries(AsyncpgDriver(self._conn))
@@ -220,46 +216,22 @@ class Runner:
             freed = await queries.release(self._lost)
             log.info("jobs of the lost connection are queued again", jobs=freed)
             self._lost.clear()
-        managers = [self._manager(lane, queries) for lane in self._lanes]
-        self._lost += [manager.queue_manager_id for manager in managers]
-        await self._run_all(managers)
+        executions = [
+            Execution(self._desk, lane, self._settings.jobs, queries, self._closing)
+            for lane in self._lanes
+        ]
+        claims = Claims(
+            queries,
+            executions,
+            self._closing.closing,
+            heartbeat_s=self._pace.heartbeat_s,
+            poll_s=self._pace.poll_s,
+        )
+        self._lost.append(claims.manager_id)
+        await claims.run()
         if not self._conn.is_closed():
             await queries.release(self._lost)
             self._lost.clear()
-
-    def _manager(self, lane: Lane, queries: JobQueries) -> QueueManager:
-        manager = QueueManager(queries)
-        manager.shutdown = self._shutdown
-        execution = Execution(self._desk, lane, self._settings.jobs, queries, self._closing)
-        for name in lane.entrypoints:
-            manager.entrypoint(name, on_failure="hold", accepts_context=False)(execution.run)
-        return manager
-
-    async def _run_all(self, managers: Sequence[QueueManager]) -> None:
-        """Until all have ended; the failure of one ends the others. Raises the first failure."""
-        batches = [lane.batch for lane in self._lanes]
-        tasks = [
-            asyncio.create_task(
-                manager.run(
-                    dequeue_timeout=timedelta(seconds=self._pace.poll_s),
-                    batch_size=batch,
-                    max_concurrent_tasks=2 * batch,
-                    shutdown_on_listener_failure=True,
-                    heartbeat_timeout=timedelta(seconds=self._pace.heartbeat_s),
-                    log_aggregation_interval=timedelta(0),
-                )
-            )
-            for manager, batch in zip(managers, batches, strict=True)
-        ]
-        try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            self._close()
-            await asyncio.wait(tasks)
-        errors = [task.exception() for task in tasks if not task.cancelled()]
-        for error in errors:
-            if error is not None:
-                raise error
 
     async def close_after(self, stopping: asyncio.Event) -> None:
         """Claim nothing more as soon as the process stops, while other parts still drain."""
@@ -285,7 +257,6 @@ class Runner:
         self._close()
 
     def _close(self) -> None:
-        self._shutdown.set()
         self._closing.closing.set()
 
     def _shut(self) -> None:

@@ -16,6 +16,8 @@ class Seats:
         self._free = number
         self._line: list[tuple[int, int, asyncio.Future[None]]] = []
         self._arrivals = count()
+        self.waiting = 0
+        """How many would take a seat if there were one."""
 
     async def take(self, priority: int) -> None:
         """Wait for a seat; whoever took one calls `leave`. Cancelled, it holds none."""
@@ -24,10 +26,13 @@ class Seats:
             return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         heapq.heappush(self._line, (-priority, next(self._arrivals), turn))
+        self.waiting += 1
         try:
             await turn
         except asyncio.CancelledError:
-            if not turn.cancelled():  # the seat was handed over in the same round of the loop
+            if turn.cancelled():
+                self.waiting -= 1
+            else:  # the seat was handed over in the same round of the loop
                 self.leave()
             raise
 
@@ -36,6 +41,7 @@ class Seats:
         while self._line:
             _, _, turn = heapq.heappop(self._line)
             if not turn.done():
+                self.waiting -= 1
                 turn.set_result(None)
                 return
         self._free += 1

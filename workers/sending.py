@@ -3,16 +3,20 @@
 import asyncio
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import quote
 
 from hub.domain.context import Domain
 from hub.domain.notifications import delivery
+from hub.domain.notifications.delivery import Handed
 from hub.domain.notifications.orders import Order, Target
+from hub.domain.notifications.steps import Look
 from hub.domain.notifications.suppressions import link_of
 from hub.domain.rules.kinds import CHANNELS, Channel, kind_of
 from hub.domain.rules.reasons import Reason
 from hub.domain.rules.states import DeliveryStatus
+from hub.plumbing.telemetry.trace import current
+from workers.books import Books
 from workers.channels.message import Message, Recipient
 from workers.channels.outcome import (
     Blocked,
@@ -45,25 +49,44 @@ class Verdict:
     ending: Ending = DONE
 
 
-async def deliver(d: Domain, providers: Providers, order: Order, this: Attempt) -> Ending:
-    """Send to all targets at once, settle each as its answer comes."""
-    results = await asyncio.gather(
-        *(_deliver_to(d, providers, order, target, this) for target in order.targets),
-        return_exceptions=True,
-    )
-    for result in results:
-        if isinstance(result, BaseException):
-            raise result
-    ending = ending_of(result for result in results if not isinstance(result, BaseException))
-    if not isinstance(ending, Again) and not _is_last(order):
-        await delivery.follow_up(d, order)
+class Tried(NamedTuple):
+    """`followed`: the job that looks what comes next is enqueued."""
+
+    ending: Ending
+    followed: bool = False
+
+
+async def deliver(books: Books, providers: Providers, order: Order, this: Attempt) -> Ending:
+    """Send to all targets at once, settle each as its answer comes, and look at once what comes
+    next (a mail's time, or nothing), where that is not known."""
+    if len(order.targets) == 1:
+        ending, followed = await _deliver_to(books, providers, order, order.targets[0], this)
+    else:
+        results = await asyncio.gather(
+            *(_deliver_to(books, providers, order, target, this) for target in order.targets),
+            return_exceptions=True,
+        )
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+        tried = [result for result in results if not isinstance(result, BaseException)]
+        ending, followed = ending_of(one.ending for one in tried), False
+    if not isinstance(ending, Again) and not _is_last(order) and not followed:
+        await books.take_steps(Look(order.notification_id, order.created_at, trace=current()))
     return ending
 
 
 async def _deliver_to(
-    d: Domain, providers: Providers, order: Order, target: Target, this: Attempt
-) -> Ending:
-    verdict = judge(d, order, await _send(d, providers, order, target), this)
+    books: Books, providers: Providers, order: Order, target: Target, this: Attempt
+) -> Tried:
+    d = books.domain
+    outcome = await _send(d, providers, order, target)
+    verdict = judge(d, order, outcome, this)
+    if verdict.status is DeliveryStatus.SENT:
+        alone = len(order.targets) == 1
+        check_at = order.check_at if alone else None
+        handed = Handed(order, target, verdict.provider_message_id, check_at, current())
+        return Tried(verdict.ending, await books.settle_sent(handed))
     still = await delivery.settle(
         d,
         order,
@@ -71,13 +94,12 @@ async def _deliver_to(
         verdict.status,
         reason=verdict.reason,
         error_code=verdict.error_code,
-        provider_message_id=verdict.provider_message_id,
         last=this.last,
     )
     if still:
-        return verdict.ending
+        return Tried(verdict.ending)
     why = verdict.error_code or ""
-    return Held(why) if this.last else Again(this.retry_s, why)
+    return Tried(Held(why) if this.last else Again(this.retry_s, why))
 
 
 async def _send(d: Domain, providers: Providers, order: Order, target: Target) -> Outcome:
@@ -96,12 +118,16 @@ def judge(d: Domain, order: Order, outcome: Outcome, this: Attempt) -> Verdict:
         case Sent(id):
             return Verdict(DeliveryStatus.SENT, provider_message_id=id or None)
         case Blocked(seconds, code):
+            if _too_late(d, order, seconds):
+                return _expired(code, asked=False)
             if _waits(d, order, this, seconds):
                 return Verdict(DeliveryStatus.QUEUED, ending=Again(seconds, code, counts=False))
             return Verdict(DeliveryStatus.SUPPRESSED, Reason.BREAKER_OPEN, ending=UNASKED)
         case Temporary(code, wait):
             again_s = max(this.retry_s, wait or 0.0)
-            if _worth_a_retry(d, order, this, again_s):
+            if _too_late(d, order, again_s):
+                return _expired(code)
+            if not this.last and _waits(d, order, this, again_s):
                 return Verdict(DeliveryStatus.QUEUED, error_code=code, ending=Again(again_s, code))
             ending: Ending = Held(code) if this.last else Done()
             return Verdict(DeliveryStatus.FAILED, error_code=code, ending=ending)
@@ -113,8 +139,7 @@ def judge(d: Domain, order: Order, outcome: Outcome, this: Attempt) -> Verdict:
         case Gone(code):
             return Verdict(DeliveryStatus.SUPPRESSED, Reason.NO_DEVICE, code, ending=UNASKED)
         case Expired():
-            late = Done("expired", asked=False)
-            return Verdict(DeliveryStatus.EXPIRED, Reason.EXPIRED, ending=late)
+            return _expired(asked=False)
         case NotConfigured():
             return Verdict(DeliveryStatus.SUPPRESSED, Reason.NOT_CONFIGURED, ending=UNASKED)
 
@@ -126,14 +151,18 @@ def _waits(d: Domain, order: Order, this: Attempt, seconds: float) -> bool:
     return d.now() + timedelta(seconds=seconds) <= this.made_at + timedelta(seconds=URGENT_PUSH_S)
 
 
-def _worth_a_retry(d: Domain, order: Order, this: Attempt, again_s: float) -> bool:
-    then = d.now() + timedelta(seconds=again_s)
-    if this.last or not _waits(d, order, this, again_s):
-        return False
+def _too_late(d: Domain, order: Order, seconds: float) -> bool:
+    """Whether the deadline comes before another try can: what stood in the way is told with it."""
     if order.deadline_at is None:
-        return True
+        return False
     needs = CHANNELS[order.channel].least_left if order.urgent else timedelta(0)
-    return then + max(needs, timedelta(seconds=1)) <= order.deadline_at
+    then = d.now() + timedelta(seconds=seconds)
+    return then + max(needs, timedelta(seconds=1)) > order.deadline_at
+
+
+def _expired(code: str | None = None, *, asked: bool = True) -> Verdict:
+    ending = Done("expired", asked=asked)
+    return Verdict(DeliveryStatus.EXPIRED, Reason.EXPIRED, code, ending=ending)
 
 
 def _is_last(order: Order) -> bool:

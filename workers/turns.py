@@ -13,10 +13,10 @@ STEP_S: Final = 1.0
 
 
 class Turns:
-    """One by one, the most urgent first: only whoever stands in front asks for a token.
+    """One by one, the most urgent first: only whoever stands in front asks for tokens, of which
+    there is one a person, and for those behind them, too.
 
-    Waiting here loses no try and takes no seat; the job's claim is kept alive meanwhile. A token is
-    one person.
+    Waiting here loses no try and takes no seat; the job's claim is kept alive meanwhile.
     """
 
     def __init__(
@@ -28,7 +28,9 @@ class Turns:
         self._limits = limits
         self._bucket = bucket
         self._reserved = reserved
+        self._most = bucket.capacity - (0 if reserved else bucket.reserve)
         self._front = Seats(1)
+        self._taken = 0
         self._returned = asyncio.Event()
 
     async def take(self, priority: int, patience_s: float = math.inf) -> bool:
@@ -42,21 +44,32 @@ class Turns:
                 if loop.time() + blocked_s > until:
                     return False
                 await asyncio.sleep(min(blocked_s, STEP_S))
-            await self._token()
+            if not self._taken:
+                await self._take_for_all()
+            self._taken -= 1
         finally:
+            unused = 0 if self._front.waiting else self._taken
+            self._taken -= unused
             self._front.leave()
+            if unused:  # those it was taken for have gone
+                await self._limits.give_back(self._bucket, unused)
         return True
 
-    async def _token(self) -> None:
-        """Jobs with nothing to send give theirs back at once: behind a thousand of them nobody
-        waits for a token each."""
+    async def _take_for_all(self) -> None:
+        """For everybody in the line, or where there are not so many, for the first. Jobs with
+        nothing to send give theirs back at once: behind a thousand of them nobody waits for a token
+        each."""
+        wanted = min(1 + self._front.waiting, self._most)
         while True:
             self._returned.clear()
-            wait_ms = await self._limits.take(self._bucket, urgent=self._reserved)
+            wait_ms = await self._limits.take(self._bucket, urgent=self._reserved, n=wanted)
             if not wait_ms:
+                self._taken = wanted
                 return
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._returned.wait(), wait_ms / 1000)
+            if wanted == 1:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._returned.wait(), wait_ms / 1000)
+            wanted = 1
 
     async def give_back(self) -> None:
         """The token of a job that asked nobody after all."""

@@ -4,16 +4,19 @@ import { h, quietly } from "./dom.js";
 import { distance } from "./jeju.js";
 import { clockText, distanceText, leftText, radiusText, t, untilText } from "./texts.js";
 
+/** A clock in a live region would be read aloud every second. */
+const SILENT = { "aria-live": "off" };
+
 const isAhead = (moment) => Boolean(moment) && Date.parse(moment) > Date.now();
 
 export class QuestionView {
   /** `waves`: what the hub's settings plan, `[{afterS, radiusM}]`. */
   constructor(person, id, act, waves) {
     Object.assign(this, { person, id, act, waves });
-    this.top = h("p", { class: "top" });
+    this.top = h("p", { class: "top", ...SILENT });
     this.title = h("h4");
     this.content = h("p", { class: "content" });
-    this.steps = h("ol", { class: "steps", "aria-label": t("waves") });
+    this.steps = h("ol", { class: "steps", "aria-label": t("waves"), ...SILENT });
     this.note = h("p", { class: "note" });
     this.answers = h("ul", { class: "answers" });
     this.form = this.#answerForm();
@@ -33,11 +36,15 @@ export class QuestionView {
     };
     this.claim = h("button", { class: "claim", type: "button",
       onclick: () => this.act(this.person.claim(this.id, !this.#isClaimed())) });
-    const read = h("button", { class: "plain read-it", type: "button",
-      onclick: () => this.act(this.person.readAlert(this.id)) }, t("readIt"));
+    const read = h("button", { class: "plain read-it", type: "button", onclick: () => this.#read() }, t("readIt"));
     return h("form", { class: "reply", onsubmit: send },
-      h("div", { class: "buttons" }, this.claim, read), field,
+      h("div", { class: "buttons", ...SILENT }, this.claim, read), field,
       h("button", { class: "main", type: "submit" }, t("answer")));
+  }
+
+  async #read() {
+    await this.act(this.person.readAlert(this.id));
+    this.back.focus(); // what had it is hidden now
   }
 
   /** What is left of an alert that went: why and when, and a way back while it is still open. */
@@ -91,8 +98,9 @@ export class QuestionView {
       const waits = question.state === "wave" && i === wave && isAhead(question.nextAt);
       return radiusText(radiusM) + (waits ? ` · ${untilText(question.nextAt)}` : "");
     });
-    if (this.words === words.join()) return;
-    this.words = words.join();
+    const drawn = [wave, ...words].join();
+    if (this.drawn === drawn) return;
+    this.drawn = drawn;
     this.steps.replaceChildren(...words.map((word, i) =>
       h("li", { class: i < wave - 1 ? "past" : i === wave - 1 ? "now" : "" }, word)));
   }

@@ -10,7 +10,8 @@ import { ENDED, Person } from "./person.js";
 import { act, complain } from "./refusals.js";
 import { lang, placeName, radiusText, t, untilText } from "./texts.js";
 
-const LOCALS = ["yeon", "nohyeong", "ora", "ido2", "aewol", "seongsan", "jungmun", "jungang"];
+const LOCALS = ["yeon", "nohyeong", "ora", "ido2", "aewol", "pyoseon", "jungmun", "jungang"];
+const FIRST = ["traveller", "local-yeon", "local-nohyeong", "local-ido2"];
 const COLOURS = 8;
 
 const SHOWN_WAVES = 3;
@@ -49,6 +50,12 @@ function add(persona) {
   recall(person);
   people.push(person);
   return person;
+}
+
+/** Enough people to see a first question travel, so that nobody has to guess whom to pick. */
+function start() {
+  for (const one of people) if (FIRST.includes(one.id)) pick(one);
+  byId("ask").querySelector("button.main").focus();
 }
 
 /** What its phone was handed before this page knew it. */
@@ -250,6 +257,7 @@ async function ask(event) {
 add(traveller("traveller", 0));
 LOCALS.filter((code) => placeOf.has(code)).forEach((code) => add(local(code)));
 const map = new IslandMap(byId("map"), places, choose);
+byId("start").addEventListener("click", start);
 byId("ask").addEventListener("submit", ask);
 byId("ask").elements.asker.addEventListener("change", (event) => { chosenAsker = event.target.value; });
 byId("ask").elements.place.addEventListener("change", (event) => choose(placeOf.get(event.target.value)));

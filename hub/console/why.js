@@ -32,15 +32,15 @@ const wasShown = ({ verdict, acknowledgedAt }) => verdict === "suppressed" && Bo
 /** Decisions, what came of each try, and the acknowledgement, as they happened. */
 function steps({ decisions, tries, acknowledgedAt }) {
   const rows = [
-    ...decisions.map((one) => ({ at: one.at, channel: one.channel, words: decided(one) })),
+    ...decisions.map((one) => ({ at: one.at, channel: one.channel, wave: one.detail.wave, words: decided(one) })),
     ...tries.filter((one) => one.status !== "suppressed") // a decision has said so
       .map((one) => ({ at: one.updatedAt, channel: one.channel, words: tried(one) })),
     ...tries.filter((one) => one.takenBackAt)
       .map((one) => ({ at: one.takenBackAt, channel: one.channel, words: t("try.takenBack") })),
   ];
   if (acknowledgedAt) rows.push({ at: acknowledgedAt, channel: "socket", words: t("try.acknowledged") });
-  return rows.sort((a, b) => Date.parse(a.at) - Date.parse(b.at)).map(({ at, channel, words }) =>
-    h("li", {}, h("time", {}, clockText(at)), h("b", {}, t(`channel.${channel ?? "wave"}`)), h("span", {}, words)));
+  return rows.sort((a, b) => Date.parse(a.at) - Date.parse(b.at)).map(({ at, channel, wave, words }) =>
+    h("li", {}, h("time", {}, clockText(at)), h("b", {}, t(`channel.${channel ?? "wave"}`, { wave })), h("span", {}, words)));
 }
 
 const decided = ({ verdict, reason }) => `${t(`verdict.${verdict}`)} · ${t(`reason.${reason}`)}`;

@@ -29,7 +29,7 @@ async def widened(console: Console) -> None:
 async def test_waves_claims_and_what_is_taken_back(open_console: OpenConsole) -> None:
     console = await open_console(URGENT_WAVES=WAVES)
     traveller, near, nearby, away, ring, far = await console.switch_on(
-        "traveller", "local-yeon", "local-nohyeong", "local-ora", "local-ido2", "local-seongsan"
+        "traveller", "local-yeon", "local-nohyeong", "local-ora", "local-ido2", "local-pyoseon"
     )
     tablet = await console.add_screen("local-nohyeong")
     await away.toggle()
@@ -104,7 +104,10 @@ async def test_a_tap_on_a_push_opens_the_app_and_clears_the_other_device(
     open_console: OpenConsole,
 ) -> None:
     console = await open_console()
-    _, phone = await console.switch_on("traveller", "local-yeon")
+    await console.page.locator("#start").click()
+    phone = console.phone("local-yeon")
+    for person in ("traveller", "local-yeon"):
+        await console.phone(person).is_("on")
     tablet = await console.add_screen("local-yeon")
     for screen in (phone, tablet):
         await screen.toggle()

@@ -45,7 +45,8 @@ def stories() -> Verdict:
 
 @asynccontextmanager
 async def installation(**settings: str) -> AsyncIterator[Stack]:
-    """Durable stores of their own and the three doors as processes."""
+    """Durable stores of their own and the three doors as processes, by default with the real
+    timers."""
     async with fresh_stores() as stores:
         env = {"DATABASE_URL": stores.database_url, "REDIS_URL": stores.redis_url}
         life = Lifecycle()

@@ -4,7 +4,17 @@ from typing import Final
 
 from hub.commands.passport import measure
 from hub.commands.plan import Passport
+from hub.domain.assembly import open_domain
+from hub.plumbing.life.lifecycle import Lifecycle
+from hub.plumbing.settings.settings import Settings
+from tests.conftest import SECRETS
+from tests.deploy.proxies import NGINX
+from tests.deploy.tree import program
 from tests.show import Item, Verdict
+from tests.show.live_prometheus import every_panel
+from tests.show.main_job import pytest_passes
+from tests.show.stores import fresh_stores
+from tests.stories.rehearsal import Plan, rehearse
 
 WITHIN: Final = 0.2
 SMALL, LARGE, EVENTS = 500, 2000, 200
@@ -30,4 +40,54 @@ def memory(passport: Passport, sockets: int) -> float:
     return passport.base_mib + sockets * passport.socket_kib / 1024
 
 
-ITEMS = [Item("6", f"{LARGE} sockets predicted from {SMALL}, within {WITHIN:.0%}", sizing)]
+def manifests() -> Verdict:
+    """What is rendered and validated here, and what only by its structure for want of a program."""
+    verdict = pytest_passes(
+        "tests/deploy", "--deselect=tests/deploy/test_backup.py", "-p", "no:randomly"
+    )
+    wanted = ("nginx", "haproxy", "promtool", "helm", "terraform", "shellcheck")
+    missing = [name for name in wanted if program(name) is None]
+    said = f"; not here: {', '.join(missing)}" if missing else ""
+    return Verdict(verdict.passed, verdict.figures + said)
+
+
+async def release() -> Verdict:
+    """Blue, green and blue again under 2,000 sockets and 100 calls a second."""
+    if NGINX is None:
+        return Verdict(False, "no nginx on this machine")
+    async with fresh_stores() as stores:
+        env = {"DATABASE_URL": stores.database_url, "REDIS_URL": stores.redis_url}
+        life = Lifecycle()
+        domain = await open_domain(life, Settings.load({"APP_ENV": "test", **env, **SECRETS}))
+        try:
+            result = await rehearse(domain, *stores, Plan())
+        finally:
+            await life.close()
+    return Verdict(result.clean, str(result))
+
+
+def backups() -> Verdict:
+    return pytest_passes("tests/deploy/test_backup.py")
+
+
+def alerts() -> Verdict:
+    if program("promtool") is None:
+        return Verdict(False, "no promtool on this machine (Debian's prometheus has it)")
+    return pytest_passes("tests/deploy/test_observability.py")
+
+
+def traces() -> Verdict:
+    return pytest_passes(
+        "tests/workers/test_traces.py", "tests/hub/plumbing/http/test_reporting.py"
+    )
+
+
+ITEMS = [
+    Item("1", "every manifest", manifests),
+    Item("2", "a release and its way back", release),
+    Item("3", "backup, destroy, restore", backups),
+    Item("4", "each alert fires and names its runbook", alerts),
+    Item("4b", "each dashboard, by a Prometheus that scrapes", every_panel),
+    Item("5", "one question is one trace", traces),
+    Item("6", f"{LARGE} sockets predicted from {SMALL}, within {WITHIN:.0%}", sizing),
+]

@@ -1,7 +1,9 @@
 """The urgent question as a protocol: what it must show."""
 
 from tests.show import Item, Verdict, answerers, crowd, reconciled, wakes
+from tests.show.blackout import blackout
 from tests.show.browser import urgent_question
+from tests.show.draining import drained
 from tests.show.main_job import pytest_passes
 
 
@@ -35,6 +37,7 @@ ITEMS = [
     Item("1", "a model on a virtual clock, with crashes", model),
     Item("1b", "each rule of waves, claims and ends", rules),
     Item("2", "nobody missed, nobody called twice, while all fail at once", wakes.all_at_once),
+    Item("3", "a provider dark for a minute: no push late, all others expired", blackout),
     Item("4", "explain: each reason that can occur, one verdict each", explained),
     Item("4b", "explain, on 100,000 people", crowd.explained),
     Item("5", "50 waves to 5,000 connected answerers in 165 cells", answerers.waves_to_the_last),
@@ -46,4 +49,5 @@ ITEMS = [
     Item("speed.1", "a wave of 200 out of 10,000", crowd.ten_thousand),
     Item("speed.2", "a wave of 200 out of 100,000", crowd.hundred_thousand),
     Item("speed.3", "1,000 acknowledgements are a few changes", crowd.acknowledged),
+    Item("speed.4", "one worker's jobs a second, beside the job engine alone", drained),
 ]

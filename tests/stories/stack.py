@@ -37,6 +37,7 @@ class Stack:
     fcm: FakeFcm
     smtp: FakeSmtp
     domain: Domain
+    folder: Path
     env: Mapping[str, str]
     service: Rest = field(init=False)
     people: list[Person] = field(default_factory=list)
@@ -95,6 +96,7 @@ async def open_stack(
             fcm=fcm,
             smtp=smtp,
             domain=domain,
+            folder=folder,
             env=env,
         )
         exits.push_async_callback(_end, stack.hub, stack.api, stack.worker)

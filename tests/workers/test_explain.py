@@ -72,7 +72,7 @@ async def muted(shift: Shift, fcm: FakeFcm) -> str:
 async def cap_wave(shift: Shift, fcm: FakeFcm) -> str:
     d = shift.desk.domain
     d = replace(d, policy=replace(d.policy, urgent_max_recipients=1))
-    shift.desk = replace(shift.desk, domain=d)
+    shift.desk = Desk(d, shift.desk.providers)
     await near(d, "bora")
     await near(d, "first")
     await sql(shift, "UPDATE users SET is_local_verified = id = 'first'")
@@ -147,7 +147,7 @@ async def expired(shift: Shift, fcm: FakeFcm) -> str:
     """Somebody with a live socket, whose push would have come after the deadline."""
     d = shift.desk.domain
     d = replace(d, policy=replace(d.policy, unseen_push_urgent_s=900))
-    shift.desk = replace(shift.desk, domain=d)
+    shift.desk = Desk(d, shift.desk.providers)
     await near(d, "bora")
     await come_online(d, "bora")
     return await ask(shift, 601)

@@ -3,18 +3,16 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from datetime import timedelta
 from uuid import uuid4
 
 import pytest
 from pgqueuer.adapters.drivers.asyncpg import AsyncpgDriver
 from pgqueuer.domain.models import Job
-from pgqueuer.domain.types import QueueEntrypoint, QueueManagerId
-from pgqueuer.ports.repository import EntrypointExecutionParameter
 
 from hub.domain.context import Domain
-from hub.domain.notifications import delivery
+from hub.domain.notifications import delivery, steps
 from hub.domain.notifications.orders import Order
+from hub.domain.notifications.steps import Look
 from hub.domain.notifications.writing import Written
 from hub.domain.people import members
 from hub.domain.questions import waves
@@ -43,7 +41,7 @@ async def devices(d: Domain) -> list[tuple[str, str, str | None]]:
 
 
 async def claim(d: Domain, told: Written, channel: Channel, lease_s: float) -> Order:
-    order = await delivery.take_steps(d, told.id, told.created_at, channel, lease_s)
+    order = await steps.take_steps(d, Look(told.id, told.created_at, channel, lease_s))
     assert order is not None
     return order
 
@@ -164,7 +162,7 @@ async def test_what_was_read_meanwhile_stays_withheld(shift: Shift, status: Deli
     told = await notify(d, "bora")
     order = await claim(d, told, Channel.PUSH, 30)
     await verbs.mark_read(d, "bora", [str(told.id)])
-    assert await delivery.take_steps(d, told.id, told.created_at, None, 0) is None
+    assert await steps.take_steps(d, Look(told.id, told.created_at)) is None
     await delivery.settle(d, order, order.targets[0], status, error_code="http_500")
     assert await deliveries(d, "push") == [("push", "suppressed", "seen")]
 
@@ -180,13 +178,7 @@ async def claimed_twice(d: Domain) -> AsyncIterator[tuple[JobQueries, Job, Job]]
         queries = JobQueries(AsyncpgDriver(conn))  # type: ignore[arg-type]
 
         async def pick() -> Job:
-            (job,) = await queries.dequeue(
-                batch_size=1,
-                entrypoints={QueueEntrypoint("unseen-check"): EntrypointExecutionParameter(0)},
-                queue_manager_id=QueueManagerId(uuid4()),
-                global_concurrency_limit=None,
-                heartbeat_timeout=timedelta(0),
-            )
+            (job,) = await queries.claim(["unseen-check"], [0], [1], uuid4(), heartbeat_s=0)
             return job
 
         late, now = await pick(), await pick()
@@ -204,13 +196,12 @@ async def test_who_lost_the_job_neither_ends_nor_repeats_it(domain: Domain) -> N
     await add_person(domain, "bora")
     async with claimed_twice(domain) as (queries, late, now):
         assert await queries.begin(late) is None
-        await queries.retry_job(late, timedelta(0), None)
-        await queries.mark_held(late)
-        await queries.log_jobs([(late, "successful", None)])
-        await queries.log_jobs([(late, "failed", None)])
+        await queries.retry(late, 0, "late", counts=True)
+        await queries.hold(late, "late")
+        await queries.done(late)
         assert await job_state(domain) == [("picked", 0, False)]
         assert await queries.begin(now) is not None
-        await queries.retry_job(now, timedelta(0), None)
+        await queries.retry(now, 0, "later", counts=True)
         assert await job_state(domain) == [("queued", 1, False)]
 
 
@@ -218,8 +209,16 @@ async def test_who_lost_the_job_neither_ends_nor_repeats_it(domain: Domain) -> N
 async def test_who_has_the_job_ends_it(domain: Domain) -> None:
     await add_person(domain, "bora")
     async with claimed_twice(domain) as (queries, late, now):
-        await queries.mark_held(now)
-        await queries.log_jobs([(late, "failed", None), (now, "successful", None)])
+        await queries.hold(now, "held")
+        await queries.hold(late, "late")
+        assert await job_state(domain) == [("failed", 0, True)]
+
+
+@pytest.mark.fault(12)
+async def test_who_has_the_job_is_done_with_it(domain: Domain) -> None:
+    await add_person(domain, "bora")
+    async with claimed_twice(domain) as (queries, late, now):
+        await asyncio.gather(queries.done(late), queries.done(now))
         assert await job_state(domain) == []
 
 

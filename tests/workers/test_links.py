@@ -5,7 +5,8 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from hub.domain.notifications import delivery, suppressions
+from hub.domain.notifications import steps, suppressions
+from hub.domain.notifications.steps import Look
 from hub.domain.rules.kinds import Channel
 from protocol.links import Unsubscription, read_unsubscription
 from tests.fakes.smtp import FakeSmtp
@@ -28,7 +29,7 @@ async def test_an_id_is_one_segment_of_the_link(
     d = shift.desk.domain
     await add_person(d, "bora")
     told = await notify(d, "bora", question_id=id)
-    order = await delivery.take_steps(d, told.id, told.created_at, Channel.PUSH, 15)
+    order = await steps.take_steps(d, Look(told.id, told.created_at, Channel.PUSH, 15))
     assert order is not None
     message = message_of(d, order, order.targets[0])
     url = message.url

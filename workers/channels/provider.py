@@ -29,14 +29,14 @@ class Provider:
         self.breaker = breaker
         self.timeout_s = timeout_s
         self._refusals = Refusals(row.name)
+        self._took = PROVIDER_DURATION.labels(provider=row.name)
 
     async def send(self, to: Recipient, message: Message) -> Outcome:
         """Hand over one message, once; Blocked while the breaker is open."""
         return await self.breaker.call(lambda: self._send(to, message))
 
     async def _send(self, to: Recipient, message: Message) -> Outcome:
-        name = self.row.name
-        with calling(f"send {name}") as call, PROVIDER_DURATION.labels(provider=name).time():
+        with calling(f"send {self.row.name}") as call, self._took.time():
             outcome = await self.sender.send(to, message)
             call.note({"outcome": type(outcome).__name__})
         self._refusals.note(outcome)

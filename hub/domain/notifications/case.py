@@ -1,7 +1,9 @@
 """A case: one notification with all that the rules ask about it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 from hub.domain.context import Domain
@@ -82,10 +84,10 @@ class Case:
         one = self.notification
         return self.question_deadline_at if one.kind.urgent else one.expires_at
 
-    async def facts(self, d: Domain, conn: Connection) -> Facts:
+    def facts(
+        self, d: Domain, tried: Sequence[Delivery], woken: wakes.Wakes, there: "There"
+    ) -> Facts:
         one, kind = self.notification, self.notification.kind
-        deliveries = await _deliveries(conn, one.id)
-        woken = await self._wakes(d, conn) if kind.urgent else wakes.NONE
         return Facts(
             kind=kind,
             created_at=one.created_at,
@@ -96,7 +98,7 @@ class Case:
             question_status=self.question_status,
             question_answered=self.question_answered,
             deadline_at=self.deadline_at,
-            had_socket=any(delivery.channel is Channel.SOCKET for delivery in deliveries),
+            had_socket=any(delivery.channel is Channel.SOCKET for delivery in tried),
             topic_on=kind.topic is None or kind.topic in self.topics,
             blocked=self.blocked,
             muted=kind.urgent and self.muted,
@@ -104,51 +106,85 @@ class Case:
             quiet=None if kind.urgent and self.urgent_in_quiet else self.quiet,
             capped=woken.used_up(d.policy),
             pause_until=woken.pause_until(d.policy),
-            reach=await self._reach(conn),
-            deliveries=deliveries,
+            reach=self._reach(there),
+            deliveries=tried,
         )
 
-    async def _wakes(self, d: Domain, conn: Connection) -> wakes.Wakes:
-        """By other questions. Those of one person follow each other, or two jobs at once would
-        both find that nothing was sent."""
-        user_id = self.notification.user_id
-        await conn.execute(
-            "SELECT FROM notification_preferences WHERE user_id = $1 FOR NO KEY UPDATE", user_id
-        )
-        found = await wakes.of(conn, [user_id], d.now(), but=self.notification.id)
-        return found.get(user_id, wakes.NONE)
-
-    async def _reach(self, conn: Connection) -> dict[Channel, Reach]:
-        row = await conn.fetchrow(
-            "SELECT EXISTS (SELECT FROM devices WHERE user_id = $1 AND disabled_at IS NULL)"  # noqa: S608 - constants
-            " AS device, EXISTS (SELECT FROM suppressions"
-            f" WHERE address IN ($2, {members.HASHED.format('$2')})) AS suppressed",
-            self.notification.user_id,
-            comparison_key(self.email or ""),
-        )
-        assert row is not None
+    def _reach(self, there: "There") -> dict[Channel, Reach]:
         chosen = self.notification.chosen
-        there = {
-            Needs.DEVICE: row["device"],
+        has = {
+            Needs.DEVICE: there.device,
             Needs.ADDRESS: bool(self.email),
             Needs.MESSENGER: bool(self.messenger_key),
         }
         return {
             channel: Reach(
                 on=channel in self.switched_on and channel in (chosen or CHANNELS),
-                there=there[CHANNELS[channel].needs],
-                suppressed=CHANNELS[channel].needs is Needs.ADDRESS and row["suppressed"],
+                there=has[CHANNELS[channel].needs],
+                suppressed=CHANNELS[channel].needs is Needs.ADDRESS and there.suppressed,
             )
             for channel in self.notification.kind.channels
         }
 
 
+class There(NamedTuple):
+    """Of one person: whether they have a device, and whether no mail is sent to their address."""
+
+    device: bool
+    suppressed: bool
+
+
+async def facts_of(d: Domain, conn: Connection, cases: Sequence[Case]) -> list[Facts]:
+    """What the rules ask, of cases of different people, as it stands now."""
+    tried = await _deliveries(conn, cases)
+    woken = await _wakes(d, conn, [one for one in cases if one.notification.kind.urgent])
+    there = await _there(conn, cases)
+    return [
+        case.facts(
+            d,
+            tried.get(case.notification.id, ()),
+            woken.get(case.notification.user_id, wakes.NONE),
+            there[case.notification.user_id],
+        )
+        for case in cases
+    ]
+
+
+async def _wakes(d: Domain, conn: Connection, cases: Sequence[Case]) -> dict[str, wakes.Wakes]:
+    """By other questions. Those of one person follow each other, or two jobs at once would both
+    find that nothing was sent."""
+    if not cases:
+        return {}
+    users = [case.notification.user_id for case in cases]
+    await conn.execute(
+        "SELECT FROM notification_preferences WHERE user_id = ANY($1::text[]) ORDER BY user_id"
+        " FOR NO KEY UPDATE",
+        users,
+    )
+    return await wakes.of(conn, users, d.now(), but=[case.notification.id for case in cases])
+
+
+async def _there(conn: Connection, cases: Sequence[Case]) -> dict[str, There]:
+    rows = await conn.fetch(
+        "SELECT w.user_id, EXISTS (SELECT FROM devices v WHERE v.user_id = w.user_id"  # noqa: S608 - constants
+        " AND v.disabled_at IS NULL) AS device, EXISTS (SELECT FROM suppressions"
+        f" WHERE address IN (w.address, {members.HASHED.format('w.address')})) AS suppressed"
+        " FROM unnest($1::text[], $2::text[]) AS w (user_id, address)",
+        [case.notification.user_id for case in cases],
+        [comparison_key(case.email or "") for case in cases],
+    )
+    return {row["user_id"]: There(row["device"], row["suppressed"]) for row in rows}
+
+
 async def load(
-    conn: Connection, notification_id: UUID, created_at: datetime, now: datetime
-) -> Case | None:
-    """The notification, locked: two jobs for it follow the rules one after the other."""
-    row = await conn.fetchrow(
-        "SELECT n.*, u.email, u.kakao_user_key, u.locale, u.timezone,"  # noqa: S608 - a constant
+    conn: Connection, wanted: Sequence[tuple[UUID, datetime]], now: datetime, *, wait: bool
+) -> dict[UUID, Case]:
+    """Notifications (id, created_at), locked: two jobs for one follow the rules one after the
+    other. Those that are not there are left out, and without `wait` those that somebody holds: who
+    waits for nobody can hold many, in whatever order others do.
+    """
+    rows = await conn.fetch(
+        "SELECT n.*, u.email, u.kakao_user_key, u.locale, u.timezone,"  # noqa: S608 - constants
         " u.deleted_at AS user_deleted_at, p.push_enabled, p.kakao_enabled, p.email_enabled,"
         " p.urgent_enabled, p.answer_enabled, p.digest_enabled, p.muted_neighbourhoods,"
         " p.radius_m, p.quiet_from, p.quiet_to, p.urgent_in_quiet, l.cell,"
@@ -158,16 +194,17 @@ async def load(
         "  AND b.user_id IN (q.user_id, a.user_id)) AS blocked,"
         " q.status AS question_status, q.first_answer_at, q.deadline_at,"
         f" {UNREAD.format(now='$3')} AS unread"
-        " FROM notifications n JOIN users u ON u.id = n.user_id"
-        " JOIN notification_preferences p ON p.user_id = u.id"
+        " FROM unnest($1::uuid[], $2::timestamptz[]) AS w (id, created_at)"
+        " JOIN notifications n ON n.id = w.id AND n.created_at = w.created_at"
+        " JOIN users u ON u.id = n.user_id JOIN notification_preferences p ON p.user_id = u.id"
         " JOIN inbox_heads h ON h.user_id = u.id LEFT JOIN questions q ON q.id = n.question_id"
         " LEFT JOIN user_locations l ON l.user_id = u.id AND l.expires_at > $3"
-        " WHERE n.id = $1 AND n.created_at = $2 FOR UPDATE OF n",
-        notification_id,
-        created_at,
+        f" FOR UPDATE OF n {'' if wait else 'SKIP LOCKED'}",
+        [id for id, _ in wanted],
+        [created_at for _, created_at in wanted],
         now,
     )
-    return None if row is None else Case.of(row)
+    return {row["id"]: Case.of(row) for row in rows}
 
 
 def quiet_hours_of(row: Row) -> QuietHours | None:
@@ -186,12 +223,14 @@ def _is_outside(row: Row) -> bool:
     return bool(away_m > row["radius_m"])
 
 
-async def _deliveries(conn: Connection, notification_id: UUID) -> list[Delivery]:
+async def _deliveries(conn: Connection, cases: Sequence[Case]) -> dict[UUID, list[Delivery]]:
     rows = await conn.fetch(
-        "SELECT channel, status, lease_until FROM deliveries WHERE notification_id = $1",
-        notification_id,
+        "SELECT notification_id, channel, status, lease_until FROM deliveries"
+        " WHERE notification_id = ANY($1::uuid[])",
+        [case.notification.id for case in cases],
     )
-    return [
-        Delivery(Channel(row["channel"]), DeliveryStatus(row["status"]), row["lease_until"])
-        for row in rows
-    ]
+    found: dict[UUID, list[Delivery]] = {}
+    for row in rows:
+        one = Delivery(Channel(row["channel"]), DeliveryStatus(row["status"]), row["lease_until"])
+        found.setdefault(row["notification_id"], []).append(one)
+    return found

@@ -5,23 +5,24 @@ written before the provider is called and updated after, so a crash in between l
 the next try finds the same row.
 """
 
-from collections.abc import Mapping
-from datetime import datetime, timedelta
-from typing import Any, Final
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
 from uuid import UUID, uuid5
 
 from hub.domain.context import Domain, outgoing
-from hub.domain.notifications.case import Case, load
 from hub.domain.notifications.decisions import Decision, record
-from hub.domain.notifications.orders import Claimed, Order, Target, addressees, order_of
+from hub.domain.notifications.orders import Order, Target
 from hub.domain.notifications.suppressions import suppress
-from hub.domain.rules.kinds import Channel, Kind
-from hub.domain.rules.ladder import Done, Send, Suppress, Wait, next_step
+from hub.domain.rules.kinds import Channel, Kind, kind_of
 from hub.domain.rules.reasons import Cause, Reason, Verdict, verdict_of
 from hub.domain.rules.states import DeliveryStatus
 from hub.plumbing.stores.outbox import Change
 from hub.plumbing.stores.postgres import Connection
 from hub.plumbing.telemetry.metrics import DELIVERIES
+from hub.plumbing.telemetry.trace import Trace
 from protocol.domain_events import NotificationDelivered
 from protocol.jobs import Job, delivery_job, push_retract_job, unseen_check
 from protocol.mail_address import comparison_key
@@ -32,146 +33,15 @@ def job_on(channel: Channel, id: UUID, created_at: datetime, kind: Kind) -> Job:
     return delivery_job(channel, str(id), created_at, urgent=kind.urgent, bulk=kind.bulk)
 
 
-async def take_steps(
-    d: Domain,
-    notification_id: UUID,
-    created_at: datetime,
-    channel: Channel | None,
-    lease_s: float,
-    *,
-    withhold: Reason | None = None,
-    again: bool = False,
-) -> Order | None:
-    """Follow the rules until something is to be sent on `channel`, or until there is nothing to do.
-
-    What has to wait, or belongs to another channel's queue, is enqueued. `lease_s`: how long the
-    claimed rows are this process's; after that another one may take them. `withhold`: `channel`
-    cannot be used now, its sending is suppressed with this reason. `again`: what had failed on
-    `channel` for no fault of its own is tried anew (a dead letter that was put back).
-    """
-    async with d.outbox.change() as change:
-        case = await load(change.conn, notification_id, created_at, d.now())
-        if case is None:
-            return None
-        if again and channel is not None:
-            await _requeue(change.conn, notification_id, channel)
-        while True:
-            step = next_step(await case.facts(d, change.conn), d.now())
-            if isinstance(step, Done):
-                return None
-            if isinstance(step, Suppress):
-                await _suppress(d, change.conn, case, step)
-                continue
-            if isinstance(step, Wait):
-                _check_again(d, change, case, step.until)
-                return None
-            if step.channel is not channel:
-                _hand_over(change, case, step)
-                return None
-            if withhold is not None:
-                await _suppress(d, change.conn, case, Suppress(step.channel, withhold))
-                continue
-            return await _claim(d, change.conn, case, step, lease_s)
-
-
-async def _requeue(conn: Connection, notification_id: UUID, channel: Channel) -> None:
-    await conn.execute(
-        "UPDATE deliveries SET status = 'queued' WHERE notification_id = $1 AND channel = $2"
-        " AND status = 'failed' AND reason IS NULL",
-        notification_id,
-        channel,
-    )
-
-
-def _check_again(d: Domain, change: Change, case: Case, until: datetime) -> None:
-    delay_s = max(0.0, (until - d.now()).total_seconds())
-    one = case.notification
-    change.enqueue(
-        unseen_check(str(one.id), one.created_at, delay_s=delay_s, urgent=one.kind.urgent)
-    )
-
-
-def _hand_over(change: Change, case: Case, step: Send) -> None:
-    one = case.notification
-    change.enqueue(job_on(step.channel, one.id, one.created_at, one.kind))
-
-
-async def _suppress(d: Domain, conn: Connection, case: Case, step: Suppress) -> None:
-    """Withhold a whole channel: what was queued ends, or one row says why there was none."""
-    one, verdict = case.notification, verdict_of(step.reason)
-    expired = verdict is Verdict.EXPIRED
-    status = DeliveryStatus.EXPIRED if expired else DeliveryStatus.SUPPRESSED
-    changed = await conn.fetch(
-        "UPDATE deliveries SET status = $3, reason = $4, lease_until = NULL, updated_at = $5"
-        " WHERE notification_id = $1 AND channel = $2 AND status IN ('queued', 'sending')"
-        " RETURNING id",
-        one.id,
-        step.channel,
-        status,
-        step.reason,
-        d.now(),
-    )
-    if not changed:
-        await conn.execute(
-            "INSERT INTO deliveries (id, created_at, notification_id, user_id, channel, status,"
-            " reason) VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
-            delivery_id(one.id, step.channel),
-            one.created_at,
-            one.id,
-            one.user_id,
-            step.channel,
-            status,
-            step.reason,
-        )
-    DELIVERIES.labels(channel=step.channel, status=status, reason=step.reason).inc()
-    await _decide(d, conn, case, step.channel, verdict, step.reason)
-
-
 def delivery_id(notification_id: UUID, channel: Channel, device_id: UUID | None = None) -> UUID:
     """The same for every try, so that a second one finds the row of the first."""
     return uuid5(notification_id, f"{channel}:{device_id or ''}")
 
 
-async def _claim(
-    d: Domain, conn: Connection, case: Case, step: Send, lease_s: float
-) -> Order | None:
-    one = case.notification
-    targets = await addressees(conn, one.user_id, step.channel)
-    await conn.executemany(
-        "INSERT INTO deliveries (id, created_at, notification_id, user_id, channel, status,"
-        " device_id) VALUES ($1, $2, $3, $4, $5, 'queued', $6) ON CONFLICT DO NOTHING",
-        [
-            (
-                delivery_id(one.id, step.channel, target.device_id),
-                one.created_at,
-                one.id,
-                one.user_id,
-                step.channel,
-                target.device_id,
-            )
-            for target in targets
-        ],
-    )
-    rows = await conn.fetch(
-        "UPDATE deliveries SET status = 'sending', attempts = attempts + 1, lease_until = $3,"
-        " updated_at = $4 WHERE notification_id = $1 AND channel = $2 AND (status = 'queued'"
-        " OR status = 'sending' AND lease_until <= $4) RETURNING id, attempts, device_id",
-        one.id,
-        step.channel,
-        d.now() + timedelta(seconds=lease_s),
-        d.now(),
-    )
-    if not rows:
-        return None
-    after = {} if step.after_s is None else {"afterS": step.after_s}
-    if any(row["attempts"] == 1 for row in rows):  # further tries are no further decision
-        await _decide(d, conn, case, step.channel, Verdict.TOLD, step.cause, after)
-    by_device = {target.device_id: target for target in targets}
-    claimed = [
-        Claimed(row["id"], row["attempts"], row["device_id"], by_device.get(row["device_id"]))
-        for row in rows
-    ]
-    return await order_of(conn, case, step, claimed)
+def check_again(d: Domain, id: UUID, created_at: datetime, kind: Kind, until: datetime) -> Job:
+    """The job that looks at a notification of this kind again."""
+    delay_s = max(0.0, (until - d.now()).total_seconds())
+    return unseen_check(str(id), created_at, delay_s=delay_s, urgent=kind.urgent)
 
 
 async def settle(
@@ -217,11 +87,58 @@ async def settle(
             await _explain(d, conn, order, status, reason, error_code)
         if status is DeliveryStatus.SENT:
             _tell_services(d, change, order)
-            if order.channel is Channel.PUSH:
-                await _take_back_if_over(change, order)
+            await _take_back_what_is_over(change, [Handed(order, target, None)])
     if ours is not None:
         DELIVERIES.labels(channel=order.channel, status=status, reason=reason or "").inc()
     return still
+
+
+@dataclass(frozen=True, slots=True)
+class Handed:
+    """A provider has it. `check_at`: when the notification is to be looked at again, where that is
+    known; `trace`: of the job that handed it over."""
+
+    order: Order
+    target: Target
+    provider_message_id: str | None
+    check_at: datetime | None = None
+    trace: Trace | None = None
+
+    def caused(self, job: Job) -> Job:
+        return job if self.trace is None else job.caused_by(self.trace.outgoing_headers())
+
+
+async def settle_sent(d: Domain, batch: Sequence[Handed]) -> list[bool]:
+    """Write that they were sent, many at a time; false for a row that somebody holds just now,
+    which `settle` waits for: who waits for nobody can hold many, in whatever order others do.
+    """
+    async with d.outbox.change() as change:
+        rows = await change.conn.fetch(
+            "WITH held AS (SELECT x.id, x.created_at, w.provider_message_id FROM deliveries x"
+            "  JOIN unnest($1::uuid[], $2::timestamptz[], $3::text[])"
+            "   AS w (id, created_at, provider_message_id)"
+            "  ON x.id = w.id AND x.created_at = w.created_at FOR UPDATE OF x SKIP LOCKED)"
+            " UPDATE deliveries x SET status = 'sent', reason = NULL, error_code = NULL,"
+            " provider_message_id = coalesce(held.provider_message_id, x.provider_message_id),"
+            " lease_until = NULL, updated_at = $4 FROM held"
+            " WHERE x.id = held.id AND x.created_at = held.created_at RETURNING x.id",
+            [one.target.id for one in batch],
+            [one.order.created_at for one in batch],
+            [one.provider_message_id for one in batch],
+            d.now(),
+        )
+        written = {row["id"] for row in rows}
+        sent = [one for one in batch if one.target.id in written]
+        for one in sent:
+            _tell_services(d, change, one.order)
+            if one.check_at is not None:
+                order, kind = one.order, kind_of(one.order.kind)
+                job = check_again(d, order.notification_id, order.created_at, kind, one.check_at)
+                change.enqueue(one.caused(job))
+        await _take_back_what_is_over(change, sent)
+    for channel, number in Counter(one.order.channel for one in sent).items():
+        DELIVERIES.labels(channel=channel, status=DeliveryStatus.SENT, reason="").inc(number)
+    return [one.target.id in written for one in batch]
 
 
 def _tell_services(d: Domain, change: Change, order: Order) -> None:
@@ -235,18 +152,22 @@ def _tell_services(d: Domain, change: Change, order: Order) -> None:
     change.leave(f"notification:{order.notification_id}", told)
 
 
-async def _take_back_if_over(change: Change, order: Order) -> None:
+async def _take_back_what_is_over(change: Change, sent: Sequence[Handed]) -> None:
     """It was answered, read or deleted while the provider had the push: nobody else would clear
     the phone, for its row did not say sent."""
-    over = await change.conn.fetchval(
-        "SELECT true FROM notifications WHERE id = $1 AND created_at = $2"
-        " AND coalesce(retracted_at, seen_at, read_at, deleted_at) IS NOT NULL",
-        order.notification_id,
-        order.created_at,
+    pushed = {one.order.notification_id: one for one in sent if one.order.channel is Channel.PUSH}
+    over = await change.conn.fetch(
+        "SELECT n.id FROM unnest($1::uuid[], $2::timestamptz[]) AS w (id, created_at)"
+        " JOIN notifications n ON n.id = w.id AND n.created_at = w.created_at"
+        " WHERE coalesce(n.retracted_at, n.seen_at, n.read_at, n.deleted_at) IS NOT NULL",
+        list(pushed),
+        [one.order.created_at for one in pushed.values()],
     )
-    if over:
-        id = str(order.notification_id)
-        change.enqueue(push_retract_job(id, order.created_at, urgent=order.urgent))
+    for row in over:
+        one = pushed[row["id"]]
+        id = str(one.order.notification_id)
+        job = push_retract_job(id, one.order.created_at, urgent=one.order.urgent)
+        change.enqueue(one.caused(job))
 
 
 async def _give_up(
@@ -290,16 +211,6 @@ async def _is_still(conn: Connection, order: Order, target: Target) -> bool:
     return registered_at is not None and registered_at == target.registered_at
 
 
-async def follow_up(d: Domain, order: Order) -> None:
-    """After a channel is settled: look at once what comes next (a mail's time, or nothing)."""
-    async with d.outbox.change() as change:
-        change.enqueue(
-            unseen_check(
-                str(order.notification_id), order.created_at, delay_s=0, urgent=order.urgent
-            )
-        )
-
-
 async def _explain(
     d: Domain,
     conn: Connection,
@@ -320,21 +231,5 @@ async def _explain(
         order.notification_id,
         order.channel,
         {"errorCode": error_code} if error_code else {},
-    )
-    await record(conn, d.now(), [decision])
-
-
-async def _decide(
-    d: Domain,
-    conn: Connection,
-    case: Case,
-    channel: Channel,
-    verdict: Verdict,
-    reason: Reason | Cause,
-    detail: Mapping[str, Any] | None = None,
-) -> None:
-    one = case.notification
-    decision = Decision(
-        one.user_id, verdict, reason, one.question_id, one.id, channel, detail or {}
     )
     await record(conn, d.now(), [decision])

@@ -12,7 +12,7 @@ from hub.domain.rules.kinds import Channel
 from hub.domain.rules.ladder import Send
 from hub.domain.rules.reasons import Cause
 from hub.plumbing.stores.postgres import Connection, Row
-from protocol.texts import language_of
+from protocol.texts import DEFAULT_LANGUAGE, language_of
 
 MOST_DEVICES: Final = 20
 _OWN_ADDRESS: Final[Mapping[Channel, str]] = {
@@ -47,7 +47,8 @@ class Target:
 @dataclass(frozen=True, slots=True)
 class Order:
     """What a sender is to do now for one notification. `collapse_id`: what has the same one
-    replaces it on a phone's screen.
+    replaces it on a phone's screen. `check_at`: when to look at it again if all of it is sent now;
+    None: that is to be found out then.
     """
 
     channel: Channel
@@ -64,6 +65,7 @@ class Order:
     urgent: bool
     collapse_id: str
     timezone: str
+    check_at: datetime | None
     targets: Sequence[Target]
 
 
@@ -100,32 +102,60 @@ class Claimed:
     addressee: Addressee | None
 
 
-async def addressees(conn: Connection, user_id: str, channel: Channel) -> list[Addressee]:
-    """Devices (the last seen first), or the one address, of a person."""
+async def addressees(
+    conn: Connection, users: Sequence[str], channel: Channel
+) -> dict[str, list[Addressee]]:
+    """Devices (the last seen first), or the one address, of people."""
     own = _OWN_ADDRESS.get(channel)
     if own is not None:
         rows = await conn.fetch(
-            f"SELECT NULL::uuid AS device_id, {own} AS address, '' AS platform,"  # noqa: S608 - a constant
+            f"SELECT id AS user_id, NULL::uuid AS device_id, {own} AS address, '' AS platform,"  # noqa: S608 - a constant
             " '' AS environment, NULL AS locale, NULL::timestamptz AS registered_at"
-            " FROM users WHERE id = $1",
-            user_id,
+            " FROM users WHERE id = ANY($1::text[])",
+            list(users),
         )
     else:
         rows = await conn.fetch(
-            "SELECT id AS device_id, token AS address, platform, environment, locale,"
-            " last_seen_at AS registered_at FROM devices WHERE user_id = $1"
-            " AND disabled_at IS NULL ORDER BY last_seen_at DESC LIMIT $2",
-            user_id,
+            "SELECT w.user_id, v.* FROM unnest($1::text[]) AS w (user_id) CROSS JOIN LATERAL"
+            " (SELECT id AS device_id, token AS address, platform, environment, locale,"
+            "  last_seen_at AS registered_at FROM devices WHERE user_id = w.user_id"
+            "  AND disabled_at IS NULL ORDER BY last_seen_at DESC LIMIT $2) v",
+            list(users),
             MOST_DEVICES,
         )
-    return [Addressee.of(row) for row in rows]
+    found: dict[str, list[Addressee]] = {}
+    for row in rows:
+        found.setdefault(row["user_id"], []).append(Addressee.of(row))
+    return found
 
 
-async def order_of(conn: Connection, case: Case, step: Send, claimed: Sequence[Claimed]) -> Order:
+async def orders_of(
+    conn: Connection, due: Sequence[tuple[Case, Send, datetime | None, Sequence[Claimed]]]
+) -> list[Order | None]:
+    """None for whom nothing was claimed."""
+    by_address = [case for case, step, *_ in due if step.channel in _OWN_ADDRESS]
+    users = [case.notification.user_id for case in by_address]
+    spoken = await members.locales_of(conn, users) if users else {}
+    return [
+        _order_of(
+            case, step, check_at, claimed, spoken.get(case.notification.user_id, DEFAULT_LANGUAGE)
+        )
+        if claimed
+        else None
+        for case, step, check_at, claimed in due
+    ]
+
+
+def _order_of(
+    case: Case,
+    step: Send,
+    check_at: datetime | None,
+    claimed: Sequence[Claimed],
+    by_address: str,
+) -> Order:
+    """`by_address`: what the person speaks, where no device says it."""
     one = case.notification
-    spoken = case.locale
-    if step.channel in _OWN_ADDRESS:
-        spoken = await members.locale_of(conn, one.user_id)
+    spoken = by_address if step.channel in _OWN_ADDRESS else case.locale
     return Order(
         channel=step.channel,
         cause=step.cause,
@@ -141,6 +171,7 @@ async def order_of(conn: Connection, case: Case, step: Send, claimed: Sequence[C
         urgent=one.kind.urgent,
         collapse_id=one.collapse_id,
         timezone=case.timezone,
+        check_at=check_at,
         targets=[_target(case, this, spoken) for this in claimed],
     )
 

@@ -37,9 +37,9 @@ NONE: Final = Wakes()
 
 
 async def of(
-    conn: Connection, users: Sequence[str], now: datetime, *, but: UUID | None = None
+    conn: Connection, users: Sequence[str], now: datetime, *, but: Sequence[UUID] = ()
 ) -> dict[str, Wakes]:
-    """Of those who were woken; `but` one notification, which is looked at now."""
+    """Of those who were woken; `but` notifications which are looked at now."""
     rows = await conn.fetch(
         "SELECT x.user_id, count(DISTINCT x.notification_id) AS today,"
         " max(x.updated_at) FILTER (WHERE x.channel = ANY($5::text[])) AS rang_at"
@@ -47,10 +47,10 @@ async def of(
         " ON n.id = x.notification_id AND n.created_at = x.created_at"
         " WHERE x.user_id = ANY($1::text[]) AND x.created_at > $2 AND x.channel <> 'socket'"
         " AND x.status IN ('sending', 'sent', 'delivered', 'seen') AND n.kind = $4"
-        " AND x.notification_id IS DISTINCT FROM $3 GROUP BY x.user_id",
+        " AND x.notification_id <> ALL($3::uuid[]) GROUP BY x.user_id",
         list(users),
         now - DAY,
-        but,
+        list(but),
         QUESTION_URGENT.name,
         [row.channel for row in CHANNELS.values() if row.rings],
     )

@@ -130,6 +130,12 @@ class Trace:
             self._span_id = secrets.token_hex(8)
         return self._span_id
 
+    def outgoing_headers(self) -> dict[str, str]:
+        """Headers of a call made for this work, whose span causes what is called."""
+        parent = {_PARENT: self.parent_span_id} if self.parent_span_id else {}
+        ids = {REQUEST_ID: self.request_id, _TRACE: self.trace_id, _SPAN: self.span_id}
+        return {**ids, **parent, **self.decision}
+
 
 class Recorder(Protocol):
     """Makes spans of work. Neither method raises."""
@@ -202,11 +208,7 @@ def outgoing_headers() -> dict[str, str]:
     """Headers of a call made for the work at hand, whose span causes what is called; {} outside of
     any."""
     work = _current.get()
-    if work is None:
-        return {}
-    parent = {_PARENT: work.parent_span_id} if work.parent_span_id else {}
-    ids = {REQUEST_ID: work.request_id, _TRACE: work.trace_id, _SPAN: work.span_id}
-    return {**ids, **parent, **work.decision}
+    return {} if work is None else work.outgoing_headers()
 
 
 def mark() -> str:

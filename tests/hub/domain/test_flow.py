@@ -10,7 +10,8 @@ from redis.asyncio import Redis
 
 from hub.domain import arrival, intake
 from hub.domain.context import Domain
-from hub.domain.notifications import delivery, inbox
+from hub.domain.notifications import delivery, inbox, steps
+from hub.domain.notifications.steps import Look
 from hub.domain.people import members
 from hub.domain.people.sessions import ALL_SCOPES, Service
 from hub.domain.questions import asking, waves
@@ -185,7 +186,8 @@ async def test_a_push_is_claimed_once(domain: Domain) -> None:
     await waves.tell_audience(d, question.id, 1)
     row = (await rows(d, "SELECT id, created_at FROM notifications"))[0]
     orders = [
-        await delivery.take_steps(d, row["id"], row["created_at"], Channel.PUSH, 15) for _ in "12"
+        await steps.take_steps(d, Look(row["id"], row["created_at"], Channel.PUSH, 15))
+        for _ in "12"
     ]
     assert orders[0] is not None
     assert orders[1] is None

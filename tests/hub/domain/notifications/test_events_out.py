@@ -6,7 +6,8 @@ import msgspec
 from redis.asyncio import Redis
 
 from hub.domain.context import Domain
-from hub.domain.notifications import delivery
+from hub.domain.notifications import delivery, steps
+from hub.domain.notifications.steps import Look
 from hub.domain.notifications.writing import News
 from hub.domain.people import members
 from hub.domain.rules.kinds import Channel
@@ -37,7 +38,7 @@ async def test_services_hear_once_of_each_and_nobody_waits_for_it(
         await members.ensure(d, conn, "bora")
     await verbs.add_device(d, "bora", DeviceRequest(platform="android", token="t"))
     (one,) = await verbs.notify(d, News("bora", "sale", "t", "b"))
-    order = await delivery.take_steps(d, one.id, one.created_at, Channel.PUSH, 15)
+    order = await steps.take_steps(d, Look(one.id, one.created_at, Channel.PUSH, 15))
     assert order is not None
     await delivery.settle(d, order, order.targets[0], DeliveryStatus.SENT)
     for _ in range(2):

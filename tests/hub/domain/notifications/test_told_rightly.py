@@ -13,7 +13,8 @@ from redis.asyncio import Redis
 from hub.domain import arrival, intake
 from hub.domain.assembly import open_domain
 from hub.domain.context import Domain
-from hub.domain.notifications import attention, delivery, inbox, retraction, writing
+from hub.domain.notifications import attention, inbox, retraction, steps, writing
+from hub.domain.notifications.steps import Look
 from hub.domain.notifications.writing import News
 from hub.domain.people import members
 from hub.domain.questions import waves
@@ -292,7 +293,7 @@ async def test_the_badge_of_a_push_counts_no_expired_one(
     clock.advance(61)
     await expiring(d, "u", None)
     row = (await rows(d, "SELECT id, created_at FROM notifications ORDER BY created_at DESC"))[0]
-    order = await delivery.take_steps(d, row["id"], row["created_at"], Channel.PUSH, 15)
+    order = await steps.take_steps(d, Look(row["id"], row["created_at"], Channel.PUSH, 15))
     assert order is not None
     assert order.unread == 1
 

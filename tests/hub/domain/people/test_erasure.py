@@ -240,9 +240,9 @@ async def _suppressed(d: Domain, user_id: str) -> list[bool]:
     found: list[bool] = []
     async with d.pool.acquire() as conn:
         for row in rows:
-            one = await case.load(conn, row["id"], row["created_at"], d.now())
-            assert one is not None
-            facts = await one.facts(d, conn)
+            wanted = [(row["id"], row["created_at"])]
+            (one,) = (await case.load(conn, wanted, d.now(), wait=True)).values()
+            (facts,) = await case.facts_of(d, conn, [one])
             found += [reach.suppressed for reach in facts.reach.values() if reach.suppressed]
     return found
 

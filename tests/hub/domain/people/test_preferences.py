@@ -8,7 +8,8 @@ import msgspec
 
 from hub.domain import arrival, intake
 from hub.domain.context import Domain
-from hub.domain.notifications import delivery
+from hub.domain.notifications import steps
+from hub.domain.notifications.steps import Look
 from hub.domain.notifications.writing import News
 from hub.domain.rules.kinds import QUESTION_URGENT, Channel
 from protocol.domain_events import Envelope
@@ -71,7 +72,7 @@ async def test_of_two_jobs_at_one_moment_one_makes_the_phone_ring(domain: Domain
     async with d.pool.acquire(), d.pool.acquire():
         pass  # two connections are open: neither job waits for one
     orders = await asyncio.gather(
-        *(delivery.take_steps(d, one.id, one.created_at, Channel.PUSH, 15) for one in told)
+        *(steps.take_steps(d, Look(one.id, one.created_at, Channel.PUSH, 15)) for one in told)
     )
     assert sorted(order is None for order in orders) == [False, True]
     reasons = await d.pool.fetch("SELECT reason FROM decisions WHERE channel = 'push'")

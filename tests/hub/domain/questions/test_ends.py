@@ -4,7 +4,8 @@ from typing import Any
 
 import msgspec
 
-from hub.domain.notifications import delivery
+from hub.domain.notifications import delivery, steps
+from hub.domain.notifications.steps import Look
 from hub.domain.rules.kinds import Channel
 from hub.domain.rules.reasons import Reason
 from hub.domain.rules.states import DeliveryStatus
@@ -119,8 +120,8 @@ async def test_what_is_pending_ends_with_the_answer_on_every_channel(town: Town)
     orders = {}
     for name in ("near", "mid"):
         one = made[name]
-        orders[name] = await delivery.take_steps(
-            town.d, one["id"], one["created_at"], Channel.PUSH, 15
+        orders[name] = await steps.take_steps(
+            town.d, Look(one["id"], one["created_at"], Channel.PUSH, 15)
         )
     sent, under_way = orders["near"], orders["mid"]
     assert sent is not None
@@ -138,7 +139,9 @@ async def test_what_is_pending_ends_with_the_answer_on_every_channel(town: Town)
     await delivery.settle(town.d, under_way, under_way.targets[0], DeliveryStatus.SENT)
     assert ("mid", "push", "sent", None) in await channels(town), "what went out went out"
     for one in made.values():
-        order = await delivery.take_steps(town.d, one["id"], one["created_at"], Channel.EMAIL, 15)
+        order = await steps.take_steps(
+            town.d, Look(one["id"], one["created_at"], Channel.EMAIL, 15)
+        )
         assert order is None
     rows = await town.sql(
         "SELECT user_id, channel, reason FROM decisions WHERE verdict = 'suppressed'"

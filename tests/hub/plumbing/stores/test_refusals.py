@@ -24,7 +24,7 @@ from protocol.names import Keys
 from tests.hub.cluster.vip import Vip
 from tests.hub.plumbing.stores.redis_server import RedisServer
 from tests.hub.plumbing.stores.refusals import STATES, busy, refuse, refusing_server, relent, tell
-from workers import execution
+from workers import ending
 
 KEYS = Keys("refusals:")
 WINDOW = Window("route", 2, 60_000)
@@ -260,8 +260,8 @@ def test_every_door_and_the_jobs_read_the_one_list(word: str) -> None:
     assert error is not None
     assert rest.as_coded(error).code is Code.UNAVAILABLE
     assert socket.coded(error).code is Code.UNAVAILABLE
-    assert execution.is_away(error)
+    assert ending.is_away(error)
     mistake = ResponseError("WRONGTYPE Operation against a key holding the wrong kind of value")
     assert rest.as_coded(mistake).code is Code.INTERNAL
     assert socket.coded(mistake).code is Code.INTERNAL
-    assert not execution.is_away(mistake)
+    assert not ending.is_away(mistake)
