@@ -3,7 +3,7 @@
 What is asked is a fixed list, the same in every run: of one hundred reads 40 are pages of lists, 30
 single questions, 12 answers, 8 searches, 5 inboxes, 5 trending tags, regions and neighbourhoods;
 what many ask for is asked for often, as by Zipf. The replica is a server of its own with the same
-questions, killed by SIGKILL in the middle.
+questions, ended in the middle as a power cut would, its clients cut off at once.
 """
 
 import asyncio
