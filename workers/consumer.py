@@ -84,6 +84,8 @@ class Consumer:
             await self._finish()
             await self._take_over()
             self._in_hand = await self._read()
+            if self.stopping.is_set() and not self._in_hand:
+                return  # a read that was given up still waits on the line, and all behind it
             QUEUE_DEPTH.labels(queue=self.stream).set(await self.line.call("XLEN", self.stream))
             await self._finish()
 
