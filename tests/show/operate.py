@@ -11,6 +11,7 @@ from tests.conftest import SECRETS
 from tests.deploy.proxies import NGINX
 from tests.deploy.tree import program
 from tests.show import Item, Verdict
+from tests.show.image import image
 from tests.show.live_prometheus import every_panel
 from tests.show.main_job import pytest_passes
 from tests.show.stores import fresh_stores
@@ -90,4 +91,5 @@ ITEMS = [
     Item("4b", "each dashboard, by a Prometheus that scrapes", every_panel),
     Item("5", "one question is one trace", traces),
     Item("6", f"{LARGE} sockets predicted from {SMALL}, within {WITHIN:.0%}", sizing),
+    Item("7", "the image, built and run without Docker", image),
 ]

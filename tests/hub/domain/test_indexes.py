@@ -96,11 +96,11 @@ async def loaded(
     settings_of_all: Settings, postgres_url: str, valkey_url: str
 ) -> AsyncIterator[Loaded]:
     async with fresh_database(postgres_url) as url:
-        conn = await asyncpg.connect(url)
-        name = await conn.fetchval("SELECT current_database()")
+        owner = await asyncpg.connect(url)
+        name = await owner.fetchval("SELECT current_database()")
         # as on a disk without moving parts: else what is small here is walked
-        await conn.execute(f"ALTER DATABASE {name} SET random_page_cost = 1.1")
-        await conn.close()
+        await owner.execute(f"ALTER DATABASE {name} SET random_page_cost = 1.1")
+        await owner.close()
         changes = {"url": SecretStr(url), "pool_min": 1, "pool_max": 1}
         database = settings_of_all.database.model_copy(update=changes)
         life = Lifecycle()
