@@ -10,6 +10,10 @@ from typing import Final, Literal
 
 from protocol.payload import Message
 
+PROTOCOL_PRIORITY: Final = 20
+"""Of an urgent question as a whole: a wave that begins, or an answer that ends it, never
+stands behind the hundreds of people whom an earlier wave has told."""
+
 URGENT_PRIORITY: Final = 10
 NORMAL_PRIORITY: Final = 0
 LOW_PRIORITY: Final = -10
@@ -127,7 +131,7 @@ QUEUES: Final[Mapping[str, QueueRow]] = {
 class JobRow:
     """`channel`: the one it sends on. `reserved`: may take the last tokens of its queue's rate.
     `priority`: of those that wait the highest goes first; what is about an urgent question goes
-    with URGENT_PRIORITY, whatever its row says.
+    with URGENT_PRIORITY at least.
     """
 
     form: type[Message]
@@ -152,9 +156,9 @@ JOBS: Final[Mapping[str, JobRow]] = {
     "email:bulk": JobRow(DeliveryJob, "email", LOW_PRIORITY, channel="email"),
     "first-look": JobRow(FirstLookJob, "follow-up"),
     "unseen-check": JobRow(DeliveryJob, "follow-up"),
-    "urgent-clock": JobRow(ClockJob, "follow-up", URGENT_PRIORITY),
-    "urgent-wave": JobRow(WaveJob, "follow-up", URGENT_PRIORITY),
-    "urgent-retract": JobRow(RetractJob, "follow-up", URGENT_PRIORITY),
+    "urgent-clock": JobRow(ClockJob, "follow-up", PROTOCOL_PRIORITY),
+    "urgent-wave": JobRow(WaveJob, "follow-up", PROTOCOL_PRIORITY),
+    "urgent-retract": JobRow(RetractJob, "follow-up", PROTOCOL_PRIORITY),
     "attended": JobRow(AttendedJob, "follow-up", URGENT_PRIORITY),
     "event": JobRow(EventJob, "event"),
     "hand-over": JobRow(HandOverJob, "event"),
@@ -264,4 +268,5 @@ def scheduled_job(name: str, due_at: datetime) -> Job:
 
 
 def _job(name: str, payload: Message, urgent: bool, delay_s: float = 0.0) -> Job:
-    return Job(name, payload, URGENT_PRIORITY if urgent else row_of(name).priority, delay_s)
+    least = URGENT_PRIORITY if urgent else LOW_PRIORITY
+    return Job(name, payload, max(row_of(name).priority, least), delay_s)

@@ -17,7 +17,7 @@ from hub.plumbing.telemetry.metrics import JOBS, MESSAGE_PROCESSING_TIME
 from hub.plumbing.telemetry.trace import traced
 from protocol.jobs import form_of
 from workers.ending import Again, Attempt, Done, Ending, Held, is_away, retry_s
-from workers.jobs import HANDLERS, Desk
+from workers.jobs import GIVING_UP, HANDLERS, Desk
 from workers.queue import HELD_BEFORE, JobQueries
 from workers.seats import Seats
 from workers.sending import URGENT_PUSH_S
@@ -145,7 +145,7 @@ class Execution:
         if begun.redelivered:
             self._count("redelivered")
         if begun.number > self.lane.tries:
-            return Held("every try killed its worker")
+            return await self._give_up(job)
         again = HELD_BEFORE in (job.headers or {})
         wait_s = retry_s(self._figures, begun.number)
         this = Attempt(begun.number, self.lane.tries, job.created, wait_s, again)
@@ -159,6 +159,19 @@ class Execution:
         finally:
             self._took_ms.observe((time.perf_counter() - start) * 1000)
         return ending
+
+    async def _give_up(self, job: Job) -> Ending:
+        """It is held; what it was for must not wait for it."""
+        giving_up = GIVING_UP.get(job.entrypoint)
+        if giving_up is not None:
+            try:
+                payload = msgspec.json.decode(job.payload or b"", type=form_of(job.entrypoint))
+                await giving_up(self._desk, payload)
+            except Exception as error:
+                if is_away(error):
+                    return Again(AWAY_S, "away", counts=False)
+                log.error("a job could not be given up", job=job.entrypoint, exc_info=error)
+        return Held("every try killed its worker")
 
     async def _end(self, job: Job, ending: Ending | None) -> None:
         """Count it."""

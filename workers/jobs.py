@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from hub.domain import intake, shards
 from hub.domain.context import Domain
 from hub.domain.notifications import first_look as looks
-from hub.domain.notifications import retraction
+from hub.domain.notifications import retraction, steps
 from hub.domain.notifications.steps import Look
 from hub.domain.questions import progress, waves
 from hub.domain.rules.kinds import Channel
@@ -82,6 +82,12 @@ async def send(desk: Desk, job: DeliveryJob, this: Attempt, channel: Channel) ->
     if order is None:
         return UNASKED
     return await deliver(desk.books, providers, order, this)
+
+
+async def give_up(desk: Desk, job: DeliveryJob, channel: Channel) -> None:
+    """Each of its tries killed a worker; the person is told on the next channel."""
+    id = UUID(job.notification_id)
+    await steps.give_up(desk.domain, id, job.created_at, channel, "worker_died")
 
 
 async def unseen_check(desk: Desk, job: DeliveryJob, this: Attempt) -> Ending:
@@ -164,12 +170,19 @@ async def hand_over(desk: Desk, job: HandOverJob, this: Attempt) -> Ending:
     return Done()
 
 
+_SENDING: Final = {
+    name: Channel(row.channel)
+    for name, row in JOBS.items()
+    if row.channel and row.form is DeliveryJob
+}
+
+GIVING_UP: Final[dict[str, Callable[[Desk, Any], Awaitable[None]]]] = {
+    name: partial(give_up, channel=channel) for name, channel in _SENDING.items()
+}
+"""What is still to be done for a job that has killed its worker too often to be tried again."""
+
 HANDLERS: Final[dict[str, Callable[[Desk, Any, Attempt], Awaitable[Ending]]]] = {
-    **{
-        name: partial(send, channel=Channel(row.channel))
-        for name, row in JOBS.items()
-        if row.channel and row.form is DeliveryJob
-    },
+    **{name: partial(send, channel=channel) for name, channel in _SENDING.items()},
     "push-retract:urgent": push_retract,
     "push-retract:normal": push_retract,
     "device-test": device_test,

@@ -15,7 +15,7 @@ from hub.plumbing.settings.settings import Settings
 from hub.plumbing.stores.outbox import enqueue
 from hub.plumbing.telemetry.metrics import REGISTRY
 from hub.plumbing.telemetry.trace import traced
-from protocol.jobs import DeliveryJob, Job, event_job, unseen_check
+from protocol.jobs import DeliveryJob, Job, delivery_job, event_job, unseen_check, wave_job
 from tests.fakes.fcm import FakeFcm
 from tests.fakes.script import Fault
 from tests.fakes.smtp import FakeSmtp
@@ -250,6 +250,53 @@ async def test_a_job_that_killed_its_worker_every_time_is_held(
     before = counted("event", "redelivered")
     await until(lambda: _is(held(worker), ["event"]))
     assert counted("event", "redelivered") == before + 1
+
+
+async def test_a_push_that_killed_its_worker_every_time_leaves_the_mail_its_turn(
+    life: Lifecycle,
+    settings: Settings,
+    domain: Domain,
+    providers: Providers,
+    fcm: FakeFcm,
+    smtp: FakeSmtp,
+) -> None:
+    d = domain
+    await add_person(d, "bora")
+    told = await notify(d, "bora")
+    async with d.pool.acquire() as conn, conn.transaction():
+        past = await conn.fetchval(
+            "UPDATE notifications SET created_at = created_at - interval '11 min'"
+            " WHERE id = $1 RETURNING created_at",
+            told.id,
+        )
+        await conn.execute("DELETE FROM pgqueuer")
+        await enqueue(conn, [delivery_job("push", str(told.id), past, urgent=False)])
+        await conn.execute("UPDATE pgqueuer SET attempts = 3")
+    await run_worker(life, settings, d, providers, Pace(poll_s=0.5))
+    assert (await smtp.next_message(8))["rcpt_to"] == ["bora@example.org"]
+    await until(lambda: idle(d))
+    assert await deliveries(d) == [("email", "sent", None), ("push", "failed", None)]
+    assert await held(d) == ["notification:normal"]
+    assert fcm.received == []
+
+
+async def test_what_a_wave_does_goes_before_what_its_people_wait_for(
+    life: Lifecycle, settings: Settings, domain: Domain, providers: Providers
+) -> None:
+    d = domain
+    checks = [unseen_check(str(uuid4()), d.now(), delay_s=0, urgent=True) for _ in range(500)]
+    async with d.outbox.change() as change:
+        change.enqueue(*checks, wave_job("nobody-asked", 1))
+    await d.pool.execute(
+        "CREATE TABLE ended (n serial, entrypoint text);"
+        " CREATE FUNCTION ended() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+        "  INSERT INTO ended (entrypoint) VALUES (OLD.entrypoint); RETURN NULL; END $$;"
+        " CREATE TRIGGER ended AFTER DELETE ON pgqueuer FOR EACH ROW EXECUTE FUNCTION ended();"
+    )
+    await run_worker(life, settings, d, providers, Pace(poll_s=0.5))
+    await until(lambda: idle(d))
+    place = await d.pool.fetchval("SELECT min(n) FROM ended WHERE entrypoint = 'urgent-wave'")
+    assert place <= 200, "in the first batch that ended"
 
 
 async def test_stopping_finishes_what_runs_and_gives_back_what_waits(

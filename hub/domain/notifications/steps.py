@@ -85,6 +85,41 @@ async def _take(d: Domain, looks: Sequence[Look], *, wait: bool) -> list[Order |
         return found
 
 
+async def give_up(d: Domain, id: UUID, created_at: datetime, channel: Channel, code: str) -> None:
+    """No try on this channel will ever say what came of it: what they left open has failed, and the
+    next channel has its turn."""
+    async with d.outbox.change() as change:
+        case = (await load(change.conn, [(id, created_at)], d.now(), wait=True)).get(id)
+        if case is None:
+            return
+        (known,) = await facts_of(d, change.conn, [case])
+        if not any(one.channel is channel for one in known.deliveries):
+            await change.conn.execute(
+                "INSERT INTO deliveries (id, created_at, notification_id, user_id, channel, status)"
+                " VALUES ($1, $2, $3, $4, $5, 'queued') ON CONFLICT DO NOTHING",
+                delivery_id(id, channel),
+                created_at,
+                id,
+                case.notification.user_id,
+                channel,
+            )
+        failed = await change.conn.fetch(
+            "UPDATE deliveries SET status = 'failed', error_code = $3, lease_until = NULL,"
+            " updated_at = $4 WHERE notification_id = $1 AND channel = $2"
+            " AND status IN ('queued', 'sending') RETURNING id",
+            id,
+            channel,
+            code,
+            d.now(),
+        )
+        if failed:
+            DELIVERIES.labels(channel=channel, status=DeliveryStatus.FAILED, reason="").inc()
+            detail = {"errorCode": code}
+            decision = _decision(case, channel, Verdict.FAILED, Cause.PROVIDER_REFUSED, detail)
+            await record(change.conn, d.now(), [decision])
+        change.enqueue(check_again(d, id, created_at, case.notification.kind, d.now()))
+
+
 def _turns(looks: Sequence[Look], cases: Mapping[UUID, Case]) -> list[list[int]]:
     """Places in `looks`, so that no turn has a person twice: what one of their notifications did is
     a fact for the next."""
