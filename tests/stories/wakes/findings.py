@@ -22,6 +22,9 @@ WITHDRAWN_S: Final = 1.0
 SETTLED_S: Final = 1.0
 """What a provider answered shortly before a worker was killed may have died with it."""
 
+MANY: Final = 200
+"""So many people have something dead among them, whatever the seed."""
+
 MOST_DOUBLE: Final = 0.001
 
 
@@ -199,7 +202,8 @@ async def _dead_are_given_up(found: Findings) -> None:
     }
     kept = [key for key in dead.keys() - given_up.keys() if dead[key] in called_dead]
     found.holds(not kept, f"{len(kept)} dead devices or mailboxes were kept")
-    found.holds(bool(called_dead), "nothing dead was met")
+    if told.plan.people >= MANY:
+        found.holds(bool(called_dead), "nothing dead was met")
     until = {dead[key]: at for key, at in given_up.items() if key in dead}
     slack_s = SETTLED_S + told.plan.grace_s
     after = sum(call.at > until.get(call.seen.address, call.at) + slack_s for call in found.calls)
