@@ -73,8 +73,11 @@ class Valkey:
     def _await_port(self) -> None:
         until = time.monotonic() + 10
         while time.monotonic() < until:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+            with socket.socket() as probe, suppress(OSError):
+                probe.settimeout(1)
+                probe.connect(("127.0.0.1", self.port))
+                probe.sendall(b"PING\r\n")  # who answers has opened its other doors, too
+                if probe.recv(1):
                     return
             time.sleep(0.01)
         raise TimeoutError("valkey-server does not listen")
