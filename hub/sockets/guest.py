@@ -29,6 +29,7 @@ class Guest:
     grounds changed while they were being found out, `behind` that the session could not be told of
     a change: whoever comes back to it would be in wrong rooms. `left` ends when no trace of the
     socket is left. `refused` counts refused events since `refused_since` (monotonic).
+    `untold` are rooms of places whose open questions could not be told it yet.
     `talking` keeps what a socket says in order, once it says something.
     """
 
@@ -40,6 +41,7 @@ class Guest:
     moved: bool = False
     behind: bool = False
     leaving: bool = False
+    untold: tuple[str, ...] = ()
     step: int = EXPIRING
     expiry: int = 0
     refused: int = 0

@@ -1,6 +1,6 @@
 """Open urgent questions for sockets that enter a place later, by connecting or by moving."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 import structlog
@@ -9,6 +9,7 @@ from hub.domain.questions import nearby
 from hub.engine import Event, Member
 from hub.plumbing.life.lasting import Lasting
 from hub.sockets.context import Node
+from hub.sockets.guest import guest_of
 from hub.sockets.rooms import confirmed, has
 from protocol.errors import HubError
 from protocol.events import Emit
@@ -25,35 +26,60 @@ _untold = Lasting(
 
 
 async def tell(node: Node, room: str, members: Sequence[Member]) -> None:
-    """What is open in the place of this room, to members who have just entered it."""
+    """What is open in the place of this room, to members who have just entered it; while that is
+    not to be found out, it is kept for later.
+    """
     try:
-        await confirmed(node, (room,))
+        await _tell(node, room, members)
     except HubError as error:
-        _untold.seen(code=error.code)
-        return
-    for one in await _open_in(node, room):
+        _keep(node, room, members, error)
+
+
+async def tell_kept(node: Node, member: Member, entered: Collection[str]) -> None:
+    """The same for all places that a socket has entered, or could not be told of when it did.
+
+    Raises UNAVAILABLE: those that are left are kept.
+    """
+    guest = guest_of(member)
+    places = (room for room in entered if room_kind(room) in PLACES)
+    guest.untold = tuple(dict.fromkeys((*guest.untold, *places)))
+    while guest.untold:
+        await _tell(node, guest.untold[0], (member,))
+        guest.untold = guest.untold[1:]
+
+
+async def near(node: Node, member: Member) -> list[tuple[str, Emit]]:
+    """What is open in the places a socket is in, with the room of each; what is not to be found out
+    now is kept for later."""
+    found = []
+    for room in [name for name in map(str, member.room_names) if room_kind(name) in PLACES]:
+        try:
+            found += [(room, one) for one in await nearby.open_in(node.domain, room)]
+        except HubError as error:
+            _keep(node, room, (member,), error)
+        else:
+            _untold.over()
+    return [(room, one) for room, one in found if _concerns(member, one)]
+
+
+async def _tell(node: Node, room: str, members: Sequence[Member]) -> None:
+    """Raises UNAVAILABLE."""
+    await confirmed(node, (room,))
+    events = await nearby.open_in(node.domain, room)
+    _untold.over()
+    for one in events:
         for member in members:
             if has(member, room) and _concerns(member, one):
                 node.server.deliver(alert(one), (member.sid,))
 
 
-async def near(node: Node, member: Member) -> list[tuple[str, Emit]]:
-    """What is open in the places a socket is in, with the room of each."""
-    rooms = [name for name in map(str, member.room_names) if room_kind(name) in PLACES]
-    found = [(room, one) for room in rooms for one in await _open_in(node, room)]
-    return [(room, one) for room, one in found if _concerns(member, one)]
-
-
-async def _open_in(node: Node, room: str) -> list[Emit]:
-    """Open urgent questions that this room was told of; none while Postgres is away, which is
-    logged."""
-    try:
-        events = await nearby.open_in(node.domain, room)
-    except HubError as error:
-        _untold.seen(code=error.code)
-        return []
-    _untold.over()
-    return events
+def _keep(node: Node, room: str, members: Sequence[Member], error: HubError) -> None:
+    """`whereabouts` looks after whoever is stale, as soon as Postgres is back."""
+    _untold.seen(code=error.code)
+    for member in members:
+        guest = guest_of(member)
+        guest.untold = (*guest.untold, room)
+        node.stale[guest.user_id] = None
 
 
 def _concerns(member: Member, one: Emit) -> bool:

@@ -10,9 +10,9 @@ import structlog
 
 from hub.domain.arrival import Arrival
 from hub.domain.rooms import still_open
-from hub.engine import Member
+from hub.engine import LIVE, Member
 from hub.plumbing.life.lasting import Lasting
-from hub.sockets import rooms
+from hub.sockets import open_alerts, rooms
 from hub.sockets.context import Node
 from hub.sockets.guest import guest_of
 from protocol.errors import HubError
@@ -61,26 +61,30 @@ async def _mend(node: Node, behind: Lasting) -> None:
     """Find out the rooms of stale people anew, until Postgres says it is away."""
     for user_id in tuple(islice(node.stale, AT_ONCE)):
         try:
-            await _mend_person(node, user_id)
+            mended = await _mend_person(node, user_id)
         except HubError as error:
             behind.seen(code=error.code)
             return
         behind.over()
-        del node.stale[user_id]
+        if mended:
+            del node.stale[user_id]
 
 
-async def _mend_person(node: Node, user_id: str) -> None:
-    """Raises UNAVAILABLE."""
-    home = (user_room(user_id),)
+async def _mend_person(node: Node, user_id: str) -> bool:
+    """False while a socket of theirs is still coming in: it may have been what is stale. Raises
+    UNAVAILABLE."""
+    home, mended = (user_room(user_id),), True
     for namespace in node.namespaces:
         for member in node.server.select(home, (), namespace):
             if member.connected:
                 await look_around(node, member)
+            mended &= member.state >= LIVE
+    return mended
 
 
 async def look_around(node: Node, member: Member) -> None:
-    """Out of the rooms that are not open to its person any more; automatic rooms anew. Raises
-    UNAVAILABLE while Postgres is away.
+    """Out of the rooms that are not open to its person any more; automatic rooms anew, and what is
+    open in those it was not in. Raises UNAVAILABLE while Postgres is away.
     """
     guest = guest_of(member)
     asked = guest.grounds.asked
@@ -88,4 +92,6 @@ async def look_around(node: Node, member: Member) -> None:
     closed = [room for room in asked if room not in kept]
     if closed:
         await rooms.fit(node, member, guest.grounds.without(closed))
+    known = frozenset(map(str, member.room_names))
     await settle(node, member)
+    await open_alerts.tell_kept(node, member, frozenset(map(str, member.room_names)) - known)

@@ -3,18 +3,25 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import asyncpg
 import pytest
+import structlog
 from pydantic import SecretStr
 
 from hub.embedded import Postgres, Valkey
+from hub.plumbing.life.lasting import Lasting
 from hub.plumbing.settings.settings import Settings
 from hub.plumbing.stores.migrations import migrate
+from hub.plumbing.stores.postgres import acquire
+from hub.sockets import whereabouts
 from hub.sockets.guest import guest_of
+from protocol.errors import HubError
 from tests import verbs
 from tests.conftest import FLAVOUR
 from tests.hub.sockets.conftest import (
@@ -135,6 +142,56 @@ async def test_postgres_away(settings: Settings, own_postgres: Postgres, connect
         assert (await again.next("question:urgent"))["questionId"] == asked.id
         await again.close()
         await client.close()
+
+
+async def test_who_comes_while_postgres_is_away_is_told_what_is_open_when_it_is_back(
+    settings: Settings, own_postgres: Postgres, connect: Connect
+) -> None:
+    async with running(on_postgres(settings, own_postgres.url)) as hub:
+        await settle_in(hub, "minji")
+        asked = await verbs.ask(hub.domain, "traveller", urgent())
+        await own_postgres.stop()
+        client = await connect(hub, "minji")
+        assert (await client.next("ready"))["rooms"] == ["user:minji"]
+        await own_postgres.start()
+        assert (await client.next("question:urgent"))["questionId"] == asked.id
+        await client.close()
+
+
+async def test_who_is_still_coming_in_when_postgres_is_back_is_looked_after_later(
+    settings: Settings, own_postgres: Postgres, connect: Connect
+) -> None:
+    async with running(on_postgres(settings, own_postgres.url)) as hub:
+        node, last_step, may_go_on = hub.door.node, asyncio.Event(), asyncio.Event()
+        note = node.presence.connect
+
+        async def slow(*given: Any) -> Any:
+            last_step.set()
+            await may_go_on.wait()
+            return await note(*given)
+
+        node.presence.connect = slow  # type: ignore[method-assign]
+        await settle_in(hub, "minji")
+        asked = await verbs.ask(hub.domain, "traveller", urgent())
+        await own_postgres.stop()
+        coming = asyncio.create_task(connect(hub, "minji"))
+        await last_step.wait()
+        await own_postgres.start()
+        await _reached(hub)
+        await whereabouts._mend(node, Lasting(structlog.get_logger(), "away", "back"))
+        may_go_on.set()
+        client = await coming
+        assert (await client.next("question:urgent"))["questionId"] == asked.id
+        await client.close()
+
+
+async def _reached(hub: Running) -> None:
+    async with asyncio.timeout(20):
+        while True:
+            with suppress(HubError):
+                async with acquire(hub.domain.pool):
+                    return
+            await asyncio.sleep(0.05)
 
 
 async def _known(hub: Running, user_id: str) -> None:

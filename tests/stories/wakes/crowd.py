@@ -195,7 +195,7 @@ class Screen(LightSocket):
 
     def acknowledge(self, number: int, question_id: str) -> None:
         body = json.dumps(["notification:ack", {"questionIds": [question_id]}])
-        if not self.lost.is_set():
+        if self.ready.done() and not self.lost.is_set():
             self._send(f"42{number}{body}".encode())
 
 

@@ -73,6 +73,7 @@ class Plan:
             "QUEUE_NOTIFICATION_RATE": str(self.rates[0]),
             "QUEUE_EMAIL_RATE": str(self.rates[1]),
             "CONN_MAX_IP": "5000",
+            "DB_POOL_MAX": "20",
             "PUSH_TIMEOUT": str(self.push_timeout_ms),
             "MAIL_TIMEOUT": str(self.push_timeout_ms),
             "BREAKER_RESET": "2000",
@@ -85,7 +86,7 @@ FULL: Final = Plan(
     rings=(0.4, 0.35, 0.25),
     waves=(0, 8, 16),
     recipients=400,
-    questions=(Asked(0), Asked(10, answered=25), Asked(20)),
+    questions=(Asked(0), Asked(10, answered=25), Asked(60)),
     deadline_s=100,
     kill_every_s=4,
     outages=(
