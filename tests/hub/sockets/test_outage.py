@@ -159,7 +159,10 @@ async def test_who_comes_while_postgres_is_away_is_told_what_is_open_when_it_is_
 
 
 async def test_who_is_still_coming_in_when_postgres_is_back_is_looked_after_later(
-    settings: Settings, own_postgres: Postgres, connect: Connect
+    settings: Settings,
+    own_postgres: Postgres,
+    connect: Connect,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with running(on_postgres(settings, own_postgres.url)) as hub:
         node, last_step, may_go_on = hub.door.node, asyncio.Event(), asyncio.Event()
@@ -170,11 +173,11 @@ async def test_who_is_still_coming_in_when_postgres_is_back_is_looked_after_late
             await may_go_on.wait()
             return await note(*given)
 
-        node.presence.connect = slow  # type: ignore[method-assign]
+        monkeypatch.setattr(node.presence, "connect", slow)
         await settle_in(hub, "minji")
         asked = await verbs.ask(hub.domain, "traveller", urgent())
         await own_postgres.stop()
-        coming = asyncio.create_task(connect(hub, "minji"))
+        coming = asyncio.ensure_future(connect(hub, "minji"))
         await last_step.wait()
         await own_postgres.start()
         await _reached(hub)
