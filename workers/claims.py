@@ -15,6 +15,7 @@ import asyncpg
 import structlog
 from pgqueuer.domain.models import Job
 
+from hub.plumbing.life.waiting import set_within
 from hub.plumbing.stores.postgres import AWAY
 from workers.ending import Again, Done, Ending, Held
 from workers.execution import Execution, Moment
@@ -122,11 +123,7 @@ class Claims:
         """Until the queue changes, a lane has room again, or something falls due."""
         wait_s = await self._queries.next_due_s(self._with_room())
         wait_s = min(self._poll_s, max(SOONEST_S, self._poll_s if wait_s is None else wait_s))
-        try:
-            async with asyncio.timeout(wait_s):
-                await self._look.wait()
-        except TimeoutError:
-            return
+        await set_within(self._look, wait_s)
 
     async def _beat(self) -> None:
         """A failed beat is no loss: the next one comes before the claims are old."""

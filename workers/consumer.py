@@ -21,7 +21,7 @@ from hub.cluster.line import Line
 from hub.domain import intake
 from hub.domain.context import Domain
 from hub.plumbing.life.lasting import Lasting
-from hub.plumbing.life.waiting import backoff_s, ended_before
+from hub.plumbing.life.waiting import backoff_s, ended_before, set_within
 from hub.plumbing.stores.postgres import AWAY
 from hub.plumbing.telemetry.metrics import ERRORS, QUEUE_DEPTH
 from protocol.domain_events import read_entry
@@ -75,7 +75,7 @@ class Consumer:
             except (*AWAY, asyncpg.PostgresError, RedisError, HubError) as error:
                 failures += 1
                 away.seen(kind=type(error).__name__)
-                await self._pause(backoff_s(failures, 0.1, 5))
+                await set_within(self.stopping, backoff_s(failures, 0.1, 5))
 
     async def _round(self) -> None:
         await self._join()
@@ -158,12 +158,6 @@ class Consumer:
             one = dict(zip(told[::2], told[1::2], strict=True))
             if one[b"pending"] == 0 and one[b"idle"] > GONE_MS:
                 await self.line.call("XGROUP", "DELCONSUMER", self.stream, GROUP, one[b"name"])
-
-    async def _pause(self, seconds: float) -> None:
-        try:
-            await asyncio.wait_for(self.stopping.wait(), seconds)
-        except TimeoutError:
-            return
 
 
 def _entries(told: list[Any]) -> list[Entry]:

@@ -21,6 +21,7 @@ from hub.domain.retention import Ages
 from hub.domain.rules.kinds import Channel
 from hub.plumbing.life.lasting import Lasting
 from hub.plumbing.life.lifecycle import Lifecycle
+from hub.plumbing.life.waiting import set_within
 from hub.plumbing.limits.fleet import Bucket, Limits, open_limits
 from hub.plumbing.settings.product import Jobs
 from hub.plumbing.settings.settings import Settings
@@ -201,7 +202,7 @@ class Runner:
                 if time.monotonic() - away_since > GIVE_UP_AFTER_S:
                     raise
                 self._away.seen(kind=type(error).__name__)
-                await self._pause(wait_s)
+                await set_within(self._stopping, wait_s)
                 wait_s = min(wait_s * 2, LONGEST_WAIT_S)
         self._shut()
 
@@ -264,9 +265,3 @@ class Runner:
         conn, self._conn = self._conn, None
         if conn is not None:
             conn.terminate()
-
-    async def _pause(self, seconds: float) -> None:
-        try:
-            await asyncio.wait_for(self._stopping.wait(), seconds)
-        except TimeoutError:
-            return

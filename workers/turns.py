@@ -3,9 +3,9 @@
 import asyncio
 import math
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Final
 
+from hub.plumbing.life.waiting import set_within
 from hub.plumbing.limits.fleet import Bucket, Limits
 from workers.seats import Seats
 
@@ -67,8 +67,7 @@ class Turns:
                 self._taken = wanted
                 return
             if wanted == 1:
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._returned.wait(), wait_ms / 1000)
+                await set_within(self._returned, wait_ms / 1000)
             wanted = 1
 
     async def give_back(self) -> None:

@@ -9,6 +9,7 @@ import structlog
 
 from hub.domain.places.geometry import distance_m
 from hub.plumbing.life.lasting import Lasting
+from hub.plumbing.life.waiting import set_within
 from hub.plumbing.stores.outbox import Change
 from hub.plumbing.stores.postgres import AWAY, Pool
 from protocol.errors import conflict, invalid
@@ -100,11 +101,7 @@ async def keep_current(atlas: Atlas, pool: Pool, changed: asyncio.Event) -> None
     heard; until cancelled."""
     failing = Lasting(log, "atlas.not_read", "atlas.read_again")
     while True:
-        try:
-            async with asyncio.timeout(LOOK_S):
-                await changed.wait()
-        except TimeoutError:
-            pass
+        await set_within(changed, LOOK_S)
         changed.clear()
         try:
             await atlas.reload(pool)

@@ -18,6 +18,16 @@ async def ended_before(task: asyncio.Future[Any], event: asyncio.Event) -> bool:
     return task.done()
 
 
+async def set_within(event: asyncio.Event, seconds: float) -> bool:
+    """Returns when an event is set, or after so many seconds; whether it was set."""
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return False
+    return True
+
+
 def asked_to_end() -> bool:
     """Whether this task itself is cancelled, and not something it waited for."""
     task = asyncio.current_task()

@@ -21,7 +21,7 @@ from msgspec import structs
 
 from hub.plumbing.life.clock import Clock
 from hub.plumbing.life.lasting import Lasting
-from hub.plumbing.life.waiting import asked_to_end
+from hub.plumbing.life.waiting import asked_to_end, set_within
 from hub.plumbing.stores.postgres import AWAY, Connection, Pool, acquire
 from hub.plumbing.telemetry.metrics import (
     OUTBOX_DROPPED,
@@ -386,9 +386,5 @@ async def _sweep_until_lost(
         except Exception as error:  # Redis or Postgres is away: the rows stay, try again
             OUTBOX_PUBLISH_FAILED.inc()
             failing.seen(error=type(error).__name__)
-        try:
-            await asyncio.wait_for(woken.wait(), poll_s)
-        except TimeoutError:
-            continue
-        finally:
-            woken.clear()
+        await set_within(woken, poll_s)
+        woken.clear()

@@ -45,8 +45,9 @@ class _Handed(Transport):
 
 
 class Sentry:
-    """`put` takes an envelope, from any thread, and never waits. `profile`: this process is watched
-    by the library's profiler, a thread that looks at the stack a hundred times a second.
+    """`put` takes an envelope, from any thread, and never waits. `profiles_rate`: how likely this
+    process is watched by the library's profiler, a thread that looks at the stack a hundred times a
+    second.
     """
 
     def __init__(

@@ -19,7 +19,6 @@ _KINDS: Final = {
     "server": Span.SPAN_KIND_SERVER,
     "client": Span.SPAN_KIND_CLIENT,
     "consumer": Span.SPAN_KIND_CONSUMER,
-    "producer": Span.SPAN_KIND_PRODUCER,
 }
 
 

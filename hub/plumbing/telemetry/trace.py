@@ -32,10 +32,15 @@ _FORMS: Final = {
 
 NO_DECISION: Final[Mapping[str, str]] = MappingProxyType({})
 
-Role = Literal["server", "client", "consumer", "producer"]
+Role = Literal["server", "client", "consumer"]
 """Whose side of the work it is, in OpenTelemetry's words."""
 
 Fact = str | int | bool
+
+NO_FACTS: Final[Mapping[str, Fact]] = MappingProxyType({})
+
+_MARK: Final = re.compile("([0-9a-fA-F]{16}|[0-9a-fA-F]{32})-([0-9a-f]{16})")
+"""A trace's id as its caller wrote it, and a span's, which is ours."""
 
 
 class Trace:
@@ -79,7 +84,7 @@ class Trace:
         self.name = name
         self.role = role
         self.started_ns = 0
-        self.facts: dict[str, Fact] = {}
+        self.facts = NO_FACTS
         self.failure = ""
 
     def __enter__(self) -> Self:
@@ -109,7 +114,7 @@ class Trace:
     def note(self, facts: Mapping[str, Fact], failure: str = "") -> None:
         """What its span tells, where one is made; `failure` is a word of ours, never a text."""
         if self.started_ns:
-            self.facts.update(facts)
+            self.facts = {**self.facts, **facts}
             self.failure = failure
 
     @property
@@ -218,9 +223,9 @@ def mark() -> str:
     return f"{work.trace_id}-{work.span_id}" if work is not None and work.started_ns else ""
 
 
-def marked(text: str, name: str, role: Role = "consumer") -> Trace:
+def marked(text: str, name: str) -> Trace:
     """Run a block as work that a message with this mark caused; any other text: by itself."""
-    ids = re.fullmatch("([0-9a-f]{16}|[0-9a-f]{32})-([0-9a-f]{16})", text)
+    ids = _MARK.fullmatch(text)
     if ids is None:
-        return Trace(name=name, role=role)
-    return Trace(None, ids[1], ids[2], {_SAMPLED: "1"}, name, role)
+        return Trace(name=name, role="consumer")
+    return Trace(None, ids[1], ids[2], {_SAMPLED: "1"}, name, "consumer")

@@ -126,6 +126,18 @@ async def test_where_tracing_is_off_nothing_is_decided(given: dict[str, str]) ->
         assert work.decision == {}
 
 
+@pytest.mark.parametrize("theirs", ["a" * 32, "AB" * 16, "Ab" * 8])
+async def test_a_message_goes_on_with_the_callers_trace_as_it_was_written(theirs: str) -> None:
+    async with FakeCollector() as collector:
+        async with reporting(**traces_to(collector)):
+            with traced({"X-B3-TraceId": theirs, "X-B3-Sampled": "1"}, "ask") as work:
+                told = mark()
+            with marked(told, "write") as write:
+                assert (write.trace_id, write.parent_span_id) == (theirs, work.span_id)
+        (span,) = collector.named("write")
+    assert span["trace"] == theirs.lower().zfill(32)
+
+
 async def test_a_mark_of_another_form_begins_a_trace_of_its_own() -> None:
     with marked("x-y", "write") as work:
         assert work.parent_span_id is None
