@@ -165,6 +165,15 @@ def cpu(row: Row) -> float:
     return float(row["procs"]["server"]["us_per_unit"])
 
 
+def node_cpu(row: Row, node: str) -> float:
+    """The same of one node, where there are two."""
+    return float(row["procs"][node]["us_per_unit"])
+
+
+def both_nodes(row: Row) -> float:
+    return node_cpu(row, "node0") + node_cpu(row, "node1")
+
+
 def rate(row: Row) -> float:
     """Deliveries a second."""
     return float(row["per_s"])

@@ -20,10 +20,9 @@ from hub.commands import doctor
 from hub.plumbing.settings.settings import Settings
 from protocol.tokens import sign_access
 from tests.client import Person
-from tests.conftest import SECRETS
 from tests.deploy.proxies import HAPROXY, NGINX, HAProxy, Nginx, Proxy
 from tests.deploy.tree import DEPLOY
-from tests.stories.processes import Door
+from tests.stories.processes import Door, environment
 
 pytestmark = pytest.mark.story
 
@@ -57,24 +56,16 @@ class Installation:
 async def installation(
     database_url: str, redis_url: str, tmp_path: Path
 ) -> AsyncIterator[Installation]:
-    env = {
-        "APP_ENV": "test",
-        "LOG_LEVEL": "info",
+    own = {
         "LOG_FORMAT": "json",
         "ACCESS_LOG": "all",
-        "HOST": "127.0.0.1",
-        "PORT": "0",
-        "API_PORT": "0",
-        "METRICS_PORT": "0",
-        "DATABASE_URL": database_url,
-        "REDIS_URL": redis_url,
         "TRUST_PROXY": "1",
         "CONN_MAX_IP": str(PER_ADDRESS),
         "CONN_MAX_USER": "100",
         "SHUTDOWN_TIMEOUT": "8000",
         "SHUTDOWN_DRAIN_MS": "1500",
-        **SECRETS,
     }
+    env = environment(database_url, redis_url, **own)
     hubs = {name: Door("hub", env, tmp_path / name) for name in ("hub1", "hub2")}
     api = Door("api", env, tmp_path / "api")
     started = (*hubs.values(), api)

@@ -2,13 +2,13 @@
 
 import asyncio
 from time import monotonic
-from typing import Any, Final
+from typing import Final
 
 from hub.domain.context import Domain
 from tests.show import Verdict
 from tests.show.installed import PLACE, RADIUS_M, populate
 from tests.show.main_job import installation
-from tests.stories.latency import percentile, token_of
+from tests.stories.latency import PHARMACY, percentile, token_of
 from tests.stories.light import LightSocket
 from tests.stories.stack import Stack
 
@@ -63,13 +63,8 @@ async def one_wave(
 ) -> tuple[float, float, float]:
     """Seconds from the request to the first socket, to the last, and to the rows and jobs."""
     asker = stack.service.as_(token_of(stack.domain, f"asker-{number}"))
-    body: dict[str, Any] = {
-        "title": "문 연 약국 있나요?",
-        "content": "지금 연동에서 문을 연 약국을 찾아요.",
-        "urgency": "urgent",
-        "lat": PLACE[0],
-        "lng": PLACE[1],
-    }
+    lat, lng = PLACE
+    body = PHARMACY | {"lat": lat, "lng": lng}
     begin = monotonic()
     question = await asker.call("POST", "/questions", body)
     async with asyncio.timeout(PATIENCE_S):

@@ -17,7 +17,7 @@ from hub.plumbing.settings.settings import Settings
 from hub.plumbing.telemetry.logs import configure
 from protocol.events import Emit
 from protocol.names import Channels, Keys
-from tests.benchmarks.runs import Row, median, run
+from tests.benchmarks.runs import both_nodes, median, node_cpu, run
 from tests.conftest import SECRETS
 from tests.show import Item, Verdict
 from tests.show.main_job import pytest_passes
@@ -77,15 +77,10 @@ def node_peers() -> Verdict:
     return pytest_passes("tests/hub/cluster/test_node_peers.py")
 
 
-def cost_of(row: Row, node: str) -> float:
-    """Microseconds of one node's CPU a delivery."""
-    return float(row["procs"][node]["us_per_unit"])
-
-
 def empty_node() -> Verdict:
     """node1 has no members of r0: what a message costs it, at 10 deliveries a message."""
     rows = run("S4empty", KINDS, REPS)
-    cost = {kind: 10 * median(rows, kind, lambda row: cost_of(row, "node1")) for kind in KINDS}
+    cost = {kind: 10 * median(rows, kind, lambda row: node_cpu(row, "node1")) for kind in KINDS}
     passed = cost[HUB] < 30 and cost[HUB] < 0.2 * cost[NODE] and cost[LOGGED] < 30
     figures = " ".join(f"{kind}={us:.1f}us" for kind, us in cost.items())
     return Verdict(passed, f"{figures} a message ({cost[HUB] / cost[NODE]:.2f} of {NODE})")
@@ -104,10 +99,6 @@ def busy_nodes() -> Verdict:
         f"{figures} a delivery ({ratio:.2f} of {NODE}), lost {lost}; the script that logs and"
         f" publishes costs Redis {script:.0f}us an event",
     )
-
-
-def both_nodes(row: Row) -> float:
-    return cost_of(row, "node0") + cost_of(row, "node1")
 
 
 async def script_cost() -> float:

@@ -4,12 +4,8 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
 
-from hub.domain.assembly import open_domain
-from hub.plumbing.life.lifecycle import Lifecycle
-from hub.plumbing.settings.settings import Settings
-from tests.conftest import SECRETS
 from tests.show import Verdict
-from tests.show.stores import fresh_stores
+from tests.show.stores import fresh_stores, heart_on
 from tests.stories import effects, limits, tokens
 from tests.stories.fleet import KINDS, Fleet, open_fleet
 
@@ -25,20 +21,12 @@ TIMES: Final = {
 async def _fleet(
     settings: Mapping[str, str], kinds: tuple[str, ...] = KINDS
 ) -> AsyncIterator[Fleet]:
-    async with fresh_stores() as stores:
-        environ = {
-            "APP_ENV": "test",
-            "DATABASE_URL": stores.database_url,
-            "REDIS_URL": stores.redis_url,
-            **SECRETS,
-        }
-        life = Lifecycle()
-        domain = await open_domain(life, Settings.load(environ))
-        try:
-            async with open_fleet(domain, *stores, settings, kinds) as fleet:
-                yield fleet
-        finally:
-            await life.close()
+    async with (
+        fresh_stores() as stores,
+        heart_on(stores) as domain,
+        open_fleet(domain, *stores, settings, kinds) as fleet,
+    ):
+        yield fleet
 
 
 async def sessions() -> Verdict:

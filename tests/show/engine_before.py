@@ -17,7 +17,7 @@ from typing import Final
 
 from tests.benchmarks.runs import (
     Figure,
-    Row,
+    both_nodes,
     connect_cpu,
     connect_rss,
     cpu,
@@ -32,11 +32,6 @@ REVISION: Final = "134d940"
 """The last one before the house was redrawn."""
 
 SLOWER: Final = 1.03
-
-
-def both_nodes(row: Row) -> float:
-    """Microseconds of the two nodes a delivery."""
-    return sum(float(row["procs"][name]["us_per_unit"]) for name in ("node0", "node1"))
 
 
 ENGINE: Final = ("engine", "engine-before")

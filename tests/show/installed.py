@@ -4,15 +4,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
-from hub.domain.assembly import open_domain
 from hub.domain.context import Domain
 from hub.domain.places import geometry
 from hub.domain.rules.audience import PlannedWave
 from hub.plumbing.life.clock import Clock
-from hub.plumbing.life.lifecycle import Lifecycle
-from hub.plumbing.settings.settings import Settings
-from tests.conftest import SECRETS
-from tests.show.stores import fresh_stores
+from tests.show.stores import fresh_stores, heart_on
 
 PLACE = (33.489, 126.493)
 ELSEWHERE = (33.253, 126.560)
@@ -22,14 +18,9 @@ RADIUS_M = 5000
 @asynccontextmanager
 async def installation(clock: Clock | None = None) -> AsyncIterator[Domain]:
     """Its questions have one wave, of 5 km (165 cells)."""
-    async with fresh_stores() as stores:
-        env = {"DATABASE_URL": stores.database_url, "REDIS_URL": stores.redis_url}
-        settings = Settings.load({"APP_ENV": "test", **env, **SECRETS})
-        life = Lifecycle()
-        domain = await open_domain(life, settings, *([clock] if clock else []))
+    async with fresh_stores() as stores, heart_on(stores, clock) as domain:
         policy = replace(domain.policy, waves=(PlannedWave(0, RADIUS_M),))
         yield replace(domain, policy=policy)
-        await life.close()
 
 
 async def populate(d: Domain, place: tuple[float, float], count: int, prefix: str) -> None:

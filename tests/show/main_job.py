@@ -7,13 +7,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from hub.domain.assembly import open_domain
-from hub.plumbing.life.lifecycle import Lifecycle
-from hub.plumbing.settings.settings import Settings
-from tests.conftest import SECRETS
 from tests.show import Item, Verdict
 from tests.show.fresh_clone import ready_from_a_fresh_clone, tests_pass_in_time
-from tests.show.stores import fresh_stores
+from tests.show.stores import fresh_stores, heart_on
 from tests.stories.latency import measure, percentile
 from tests.stories.stack import Stack, open_stack
 
@@ -47,13 +43,12 @@ def stories() -> Verdict:
 async def installation(**settings: str) -> AsyncIterator[Stack]:
     """Durable stores of their own and the three doors as processes, by default with the real
     timers."""
-    async with fresh_stores() as stores:
-        env = {"DATABASE_URL": stores.database_url, "REDIS_URL": stores.redis_url}
-        life = Lifecycle()
-        domain = await open_domain(life, Settings.load({"APP_ENV": "test", **env, **SECRETS}))
-        async with open_stack(domain, *stores, settings) as stack:
-            yield stack
-        await life.close()
+    async with (
+        fresh_stores() as stores,
+        heart_on(stores) as domain,
+        open_stack(domain, *stores, settings) as stack,
+    ):
+        yield stack
 
 
 async def latency() -> Verdict:

@@ -4,17 +4,13 @@ from typing import Final
 
 from hub.commands.passport import measure
 from hub.commands.plan import Passport
-from hub.domain.assembly import open_domain
-from hub.plumbing.life.lifecycle import Lifecycle
-from hub.plumbing.settings.settings import Settings
-from tests.conftest import SECRETS
 from tests.deploy.proxies import NGINX
 from tests.deploy.tree import program
 from tests.show import Item, Verdict
 from tests.show.image import image
 from tests.show.live_prometheus import every_panel
 from tests.show.main_job import pytest_passes
-from tests.show.stores import fresh_stores
+from tests.show.stores import fresh_stores, heart_on
 from tests.stories.rehearsal import Plan, rehearse
 
 WITHIN: Final = 0.2
@@ -56,14 +52,8 @@ async def release() -> Verdict:
     """Blue, green and blue again under 2,000 sockets and 100 calls a second."""
     if NGINX is None:
         return Verdict(False, "no nginx on this machine")
-    async with fresh_stores() as stores:
-        env = {"DATABASE_URL": stores.database_url, "REDIS_URL": stores.redis_url}
-        life = Lifecycle()
-        domain = await open_domain(life, Settings.load({"APP_ENV": "test", **env, **SECRETS}))
-        try:
-            result = await rehearse(domain, *stores, Plan())
-        finally:
-            await life.close()
+    async with fresh_stores() as stores, heart_on(stores) as domain:
+        result = await rehearse(domain, *stores, Plan())
     return Verdict(result.clean, str(result))
 
 

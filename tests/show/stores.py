@@ -8,8 +8,14 @@ from typing import NamedTuple
 
 import asyncpg
 
+from hub.domain.assembly import open_domain
+from hub.domain.context import Domain
 from hub.embedded import postgres, valkey
+from hub.plumbing.life.clock import Clock
+from hub.plumbing.life.lifecycle import Lifecycle
+from hub.plumbing.settings.settings import Settings
 from hub.plumbing.stores.migrations import migrate
+from tests.conftest import SECRETS
 
 
 class Stores(NamedTuple):
@@ -18,6 +24,20 @@ class Stores(NamedTuple):
     database_url: str
     redis_url: str
     folder: Path
+
+
+@asynccontextmanager
+async def heart_on(
+    stores: Stores, clock: Clock | None = None, **settings: str
+) -> AsyncIterator[Domain]:
+    """The heart on these, for a measurement to look into them and to write."""
+    where = {"DATABASE_URL": stores.database_url, "REDIS_URL": stores.redis_url}
+    known = Settings.load({"APP_ENV": "test", **where, **settings, **SECRETS})
+    life = Lifecycle()
+    try:
+        yield await open_domain(life, known, *([clock] if clock else []))
+    finally:
+        await life.close()
 
 
 @asynccontextmanager

@@ -12,8 +12,7 @@ from hub.cluster.server import Server
 from hub.domain.context import Domain
 from hub.domain.people.sessions import add_service
 from tests.client import Person, Rest, rest
-from tests.conftest import SECRETS
-from tests.stories.processes import Door
+from tests.stories.processes import Door, environment
 
 KINDS: Final = ("hub", "api", "worker")
 
@@ -50,21 +49,14 @@ async def open_fleet(
 ) -> AsyncIterator[Fleet]:
     """Two of each of `kinds`, with `settings` beside those of every process. `worker` is what runs
     instead of `dongne worker`."""
-    env = {
-        "APP_ENV": "test",
+    own = {
         "LOG_LEVEL": "warn",
-        "HOST": "127.0.0.1",
-        "PORT": "0",
-        "API_PORT": "0",
-        "METRICS_PORT": "0",
-        "DATABASE_URL": database_url,
-        "REDIS_URL": redis_url,
         "SHUTDOWN_TIMEOUT": "4000",
         "SHUTDOWN_DRAIN_MS": "0",
         "DB_POOL_MIN": "1",
         **(settings or {}),
-        **SECRETS,
     }
+    env = environment(database_url, redis_url, **own)
     found = {
         kind: [
             Door(kind, env, folder / f"{kind}{n}.log", work=worker if kind == "worker" else None)

@@ -2,7 +2,7 @@
 
 import asyncio
 from time import monotonic
-from typing import Any
+from typing import Any, Final
 from uuid import uuid4
 
 from hub.domain.context import Domain
@@ -15,6 +15,13 @@ from tests.stories.light import LightSocket
 from tests.stories.stack import Stack
 
 PLACE = (33.4892, 126.4932)
+PHARMACY: Final[dict[str, Any]] = {
+    "title": "문 연 약국 있나요?",
+    "content": "지금 연동에서 문을 연 약국을 찾아요.",
+    "urgency": "urgent",
+    "lat": PLACE[0],
+    "lng": PLACE[1],
+}
 
 
 def token_of(d: Domain, user_id: str) -> str:
@@ -58,14 +65,7 @@ async def measure(stack: Stack, questions: int, sockets: int) -> list[float]:
 
 async def _ask(asker: Rest, people: list[LightSocket]) -> list[float]:
     begin = monotonic()
-    body: dict[str, Any] = {
-        "title": "문 연 약국 있나요?",
-        "content": "지금 연동에서 문을 연 약국을 찾아요.",
-        "urgency": "urgent",
-        "lat": PLACE[0],
-        "lng": PLACE[1],
-    }
-    question = await asker.call("POST", "/questions", body)
+    question = await asker.call("POST", "/questions", PHARMACY)
     id = question["id"].encode()
     async with asyncio.timeout(10):
         while not all(one.arrivals for one in people):

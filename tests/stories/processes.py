@@ -10,11 +10,28 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from tests.conftest import SECRETS
 from tests.forked import STDOUT, Forked, dongne, run_forked
 
 READY = re.compile(r"^dongne (\w+) ready on (\S+)", re.MULTILINE)
 START_S = 30.0
 STOP_S = 20.0
+
+
+def environment(database_url: str, redis_url: str, **settings: str) -> dict[str, str]:
+    """Of doors side by side on these stores, each on ports of its own."""
+    return {
+        "APP_ENV": "test",
+        "LOG_LEVEL": "info",
+        "HOST": "127.0.0.1",
+        "PORT": "0",
+        "API_PORT": "0",
+        "METRICS_PORT": "0",
+        "DATABASE_URL": database_url,
+        "REDIS_URL": redis_url,
+        **settings,
+        **SECRETS,
+    }
 
 
 class Door:

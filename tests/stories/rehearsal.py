@@ -20,20 +20,15 @@ import aiohttp
 from hub.domain.assembly import redis_server
 from hub.domain.context import Domain
 from hub.plumbing.settings.settings import Settings
-from protocol.tokens import sign_access
-from tests.conftest import SECRETS
 from tests.deploy.proxies import Nginx
-from tests.stories.cluster.balancer import is_ready
+from tests.stories.cluster.balancer import ready
 from tests.stories.cluster.ledger import Account, audit, total
 from tests.stories.cluster.nodes import Service, make_questions
-from tests.stories.cluster.swarm import Person, Report, Swarm
-from tests.stories.latency import percentile
-from tests.stories.processes import Door
+from tests.stories.cluster.swarm import Person, all_heard, crowd
+from tests.stories.latency import percentile, token_of
+from tests.stories.processes import Door, environment
 
-SWARM = 1000
-"""Stock clients in one node process."""
-
-SETTLE_S = 30.0
+PATIENCE_S = 30.0
 READERS = 50
 WRITES = 10
 """One call in so many writes."""
@@ -75,10 +70,8 @@ class Colour:
     async def start(self) -> None:
         """Until all of it may be asked."""
         await asyncio.gather(*(door.start() for door in self.doors))
-        async with asyncio.timeout(SETTLE_S):
-            for door in (*self.hubs, self.api):
-                while not await is_ready(door.url):
-                    await asyncio.sleep(0.05)
+        for door in (*self.hubs, self.api):
+            await ready(door.url)
 
     async def stop(self) -> list[int]:
         return list(await asyncio.gather(*(door.stop() for door in self.doors)))
@@ -158,23 +151,14 @@ class Result:
         )
 
 
-def environment(database_url: str, redis_url: str, plan: Plan) -> dict[str, str]:
+def open_to_all(plan: Plan) -> dict[str, str]:
     """Limits of callers out of reach: all come from one address."""
     return {
-        "APP_ENV": "test",
-        "LOG_LEVEL": "info",
-        "HOST": "127.0.0.1",
-        "PORT": "0",
-        "API_PORT": "0",
-        "METRICS_PORT": "0",
-        "DATABASE_URL": database_url,
-        "REDIS_URL": redis_url,
         "TRUST_PROXY": "1",
         "CONN_MAX_IP": "20000",
         "RATE_LIMIT_MAX": "1000000",
         "RATE_LIMIT_USER_MAX": "1000000",
         **plan.settings,
-        **SECRETS,
     }
 
 
@@ -182,7 +166,7 @@ async def rehearse(
     domain: Domain, database_url: str, redis_url: str, folder: Path, plan: Plan
 ) -> Result:
     """Blue is live, green comes, blue comes back."""
-    env = environment(database_url, redis_url, plan)
+    env = environment(database_url, redis_url, **open_to_all(plan))
     questions = await make_questions(domain, plan.rooms)
     people = [
         Person(f"r-{n}", token_of(domain, f"r-{n}"), (questions[n % plan.rooms],))
@@ -207,7 +191,7 @@ async def rehearse(
             await asyncio.sleep(plan.rest_s)
             done.set()
         expected = {one.name: service.expected(one.questions) for one in people}
-        reports = await settled(swarms, expected)
+        reports = await all_heard(swarms, expected)
     urgent = frozenset(service.urgent)
     return Result(
         account=total(audit(expected[one.name], one.heard, urgent) for one in reports),
@@ -229,19 +213,6 @@ async def colours(env: Mapping[str, str], folder: Path) -> AsyncIterator[tuple[C
         yield blue, green
     finally:
         await asyncio.gather(blue.kill(), green.kill())
-
-
-@asynccontextmanager
-async def crowd(url: str, people: list[Person]) -> AsyncIterator[list[Swarm]]:
-    """All of them connected and in their rooms."""
-    swarms: list[Swarm] = []
-    try:
-        for start in range(0, len(people), SWARM):
-            some = people[start : start + SWARM]
-            swarms.append(await Swarm.start(url, some, apart_ms=4, transports=["websocket"]))
-        yield swarms
-    finally:
-        await asyncio.gather(*(swarm.stop() for swarm in swarms))
 
 
 @asynccontextmanager
@@ -274,7 +245,7 @@ async def release(proxy: Front, old: Colour, new: Colour, keep_s: float) -> tupl
 async def answers_from(proxy: Front, colour: Colour) -> None:
     """Until a new connection through the proxy reaches this colour's api, by what it says of its
     version."""
-    async with asyncio.timeout(SETTLE_S):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             async with (
                 aiohttp.ClientSession() as http,
@@ -285,18 +256,13 @@ async def answers_from(proxy: Front, colour: Colour) -> None:
                 return
 
 
-def token_of(domain: Domain, user_id: str) -> str:
-    keys, now = domain.tokens, domain.now()
-    return sign_access(keys, user_id, "user", now=now, ttl_s=7200, jti=str(uuid4()))
-
-
 async def call(
     domain: Domain, url: str, questions: list[str], rate: float, calls: Calls, done: Event
 ) -> None:
     """So many calls a second, each in its own time, reads and writes."""
     readers = [token_of(domain, f"reader-{n}") for n in range(READERS)]
     begin, made = monotonic(), 0
-    timeout = aiohttp.ClientTimeout(total=SETTLE_S)
+    timeout = aiohttp.ClientTimeout(total=PATIENCE_S)
     async with aiohttp.ClientSession(url, timeout=timeout) as http, asyncio.TaskGroup() as group:
         while not done.is_set():
             while made < (monotonic() - begin) * rate:
@@ -331,14 +297,3 @@ async def one_call(
             continue
     calls.statuses[status] += 1
     calls.seconds.append(monotonic() - begin)
-
-
-async def settled(swarms: list[Swarm], expected: Mapping[str, list[int]]) -> list[Report]:
-    """What everybody heard, once the last event of theirs is there or the time is up."""
-    until = monotonic() + SETTLE_S
-    while True:
-        reports = [report for swarm in swarms for report in await swarm.report()]
-        there = all(not expected[r.name] or expected[r.name][-1] in r.heard for r in reports)
-        if there or monotonic() > until:
-            return reports
-        await asyncio.sleep(1)

@@ -9,10 +9,9 @@ from pathlib import Path
 from hub.domain.context import Domain
 from hub.domain.people.sessions import add_service
 from tests.client import Person, Rest, rest
-from tests.conftest import SECRETS
 from tests.fakes.fcm import FakeFcm
 from tests.fakes.smtp import FakeSmtp
-from tests.stories.processes import Door
+from tests.stories.processes import Door, environment
 from tests.stories.proxy import FaultProxy
 
 TIMERS = {
@@ -66,15 +65,7 @@ async def open_stack(
         fcm = await exits.enter_async_context(FakeFcm(folder))
         smtp = await exits.enter_async_context(FakeSmtp())
         proxy = FaultProxy(redis_url)
-        env = {
-            "APP_ENV": "test",
-            "LOG_LEVEL": "info",
-            "HOST": "127.0.0.1",
-            "PORT": "0",
-            "API_PORT": "0",
-            "METRICS_PORT": "0",
-            "DATABASE_URL": database_url,
-            "REDIS_URL": redis_url,
+        own = {
             "SHUTDOWN_TIMEOUT": "8000",
             "SHUTDOWN_DRAIN_MS": "0",
             "FCM_CREDENTIALS_FILE": str(fcm.credentials_file),
@@ -84,8 +75,8 @@ async def open_stack(
             "PUBLIC_BASE_URL": "http://localhost:3001",
             "OUTBOUND_ALLOW": "127.0.0.1",
             **settings,
-            **SECRETS,
         }
+        env = environment(database_url, redis_url, **own)
         through_proxy = {**env, "REDIS_URL": await proxy.start()}
         exits.push_async_callback(proxy.stop)
         stack = Stack(

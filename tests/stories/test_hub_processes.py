@@ -18,9 +18,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from hub.domain.context import Domain
 from protocol.events import Emit
 from protocol.names import question_room
-from tests.conftest import SECRETS
 from tests.forked import STDOUT, dongne
 from tests.stories.hubs import COUNT, Hubs, gone, phones
+from tests.stories.processes import environment
 
 pytestmark = pytest.mark.story
 
@@ -32,22 +32,15 @@ Start = Callable[..., Any]
 @pytest.fixture
 async def start(database_url: str, redis_url: str) -> AsyncIterator[Start]:
     """Runs `dongne hub --processes 3`; returns when it is ready, unless that is not awaited."""
-    env = {
+    own = {
         "PATH": os.environ["PATH"],
-        "APP_ENV": "test",
-        "LOG_LEVEL": "info",
         "LOG_FORMAT": "json",
-        "HOST": "127.0.0.1",
-        "PORT": "0",
-        "METRICS_PORT": "0",
-        "DATABASE_URL": database_url,
-        "REDIS_URL": redis_url,
         "DB_POOL_MIN": "1",
         "SOCKET_TRANSPORTS": "websocket",
         "SHUTDOWN_TIMEOUT": "12000",
         "SHUTDOWN_DRAIN_MS": "0",
-        **SECRETS,
     }
+    env = environment(database_url, redis_url, **own)
     running: list[Hubs] = []
 
     async def start(*words: str, awaited: bool = True, **more: str) -> Hubs:

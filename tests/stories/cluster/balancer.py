@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 ASK_EVERY_S = 0.1
 ANSWER_S = 1.0
+READY_S = 30.0
 
 
 class Balancer:
@@ -146,6 +147,13 @@ class _Side(asyncio.Protocol):
     def end(self) -> None:
         if self.transport is not None:
             self.transport.close()
+
+
+async def ready(url: str) -> None:
+    """Until it says that it is. Raises TimeoutError."""
+    async with asyncio.timeout(READY_S):
+        while not await is_ready(url):
+            await asyncio.sleep(0.05)
 
 
 async def is_ready(url: str) -> bool:

@@ -22,10 +22,9 @@ from hub.plumbing.settings.settings import Settings
 from protocol.events import Class, Emit
 from protocol.names import Channels, Keys, question_room
 from protocol.tokens import sign_access
-from tests.conftest import SECRETS
 from tests.stories.cluster.balancer import Balancer
 from tests.stories.cluster.clients import EVENT
-from tests.stories.processes import Door
+from tests.stories.processes import Door, environment
 
 TICK_S = 0.01
 REGION_ROOM = "region:default"
@@ -85,19 +84,8 @@ async def open_nodes(
     front: Callable[[Mapping[str, str]], Front] = Balancer,
 ) -> AsyncIterator[Nodes]:
     """`domain` stands on the same stores; a worker sweeps the outbox."""
-    env = {
-        "APP_ENV": "test",
-        "LOG_LEVEL": "info",
-        "HOST": "127.0.0.1",
-        "PORT": "0",
-        "METRICS_PORT": "0",
-        "DATABASE_URL": database_url,
-        "REDIS_URL": redis_url,
-        "SOCKET_TRANSPORTS": "websocket",
-        "CONN_MAX_IP": "20000",
-        **(settings or {}),
-        **SECRETS,
-    }
+    own = {"SOCKET_TRANSPORTS": "websocket", "CONN_MAX_IP": "20000", **(settings or {})}
+    env = environment(database_url, redis_url, **own)
     names = [f"node{number}" for number in range(count)]
     doors = {name: Door("hub", env, folder / f"{name}.log") for name in names}
     urls: dict[str, str] = {}

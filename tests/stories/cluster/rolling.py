@@ -5,15 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from time import monotonic
 
-from tests.stories.cluster.balancer import Balancer, is_ready
+from tests.stories.cluster.balancer import Balancer, ready
 from tests.stories.cluster.ledger import Account, audit, total
 from tests.stories.cluster.nodes import Nodes, Service, make_questions
-from tests.stories.cluster.swarm import Person, Swarm
+from tests.stories.cluster.swarm import Person, all_heard, crowd
 
-SWARM = 1000
-"""Stock clients in one node process."""
-
-SETTLE_S = 30.0
 LONGEST_WAIT_S = 1.5
 """Of a stock client, before it dials for the first time."""
 
@@ -65,30 +61,25 @@ async def play(nodes: Nodes, plan: Plan) -> Result:
         Person(f"r-{n}", nodes.token(f"r-{n}"), (questions[n % plan.rooms],))
         for n in range(plan.sockets)
     ]
-    swarms = [
-        await Swarm.start(nodes.url, people[start : start + SWARM], apart_ms=4)
-        for start in range(0, len(people), SWARM)
-    ]
     service = Service(nodes.redis, questions)
     done = asyncio.Event()
     busiest: list[int] = []
     codes: list[int] = []
-    async with asyncio.TaskGroup() as group:
-        group.create_task(service.run(plan.rate, plan.rate_to_all, done))
-        for name in nodes.doors:
+    async with crowd(nodes.url, people) as swarms:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(service.run(plan.rate, plan.rate_to_all, done))
+            for name in nodes.doors:
+                await asyncio.sleep(plan.rest_s)
+                begin = monotonic()
+                codes.append(await nodes.stop(name))
+                await asyncio.gather(nodes.start(name), asyncio.sleep(LONGEST_WAIT_S))
+                await ready(nodes.urls[name])
+                busiest.append(_busiest(nodes, begin, name))
             await asyncio.sleep(plan.rest_s)
-            begin = monotonic()
-            codes.append(await nodes.stop(name))
-            await asyncio.gather(nodes.start(name), asyncio.sleep(LONGEST_WAIT_S))
-            await _ready(nodes.urls[name])
-            busiest.append(_busiest(nodes, begin, name))
-        await asyncio.sleep(plan.rest_s)
-        done.set()
-    expected = {one.name: service.expected(one.questions) for one in people}
-    await _settled(swarms, expected)
-    reports = [report for swarm in swarms for report in await swarm.report()]
+            done.set()
+        expected = {one.name: service.expected(one.questions) for one in people}
+        reports = await all_heard(swarms, expected)
     urgent = frozenset(service.urgent)
-    await asyncio.gather(*(swarm.stop() for swarm in swarms))
     return Result(
         account=total(audit(expected[one.name], one.heard, urgent) for one in reports),
         lies=sum(one.lies for one in reports),
@@ -118,19 +109,3 @@ def _most_in_a_second(moments: Sequence[float]) -> int:
             first += 1
         most = max(most, last - first + 1)
     return most
-
-
-async def _ready(url: str) -> None:
-    async with asyncio.timeout(SETTLE_S):
-        while not await is_ready(url):
-            await asyncio.sleep(0.05)
-
-
-async def _settled(swarms: Sequence[Swarm], expected: dict[str, list[int]]) -> None:
-    """Until everybody has heard the last event of theirs, or the time is up: the audit tells."""
-    until = monotonic() + SETTLE_S
-    while monotonic() < until:
-        reports = [report for swarm in swarms for report in await swarm.report()]
-        if all(not expected[r.name] or expected[r.name][-1] in r.heard for r in reports):
-            return
-        await asyncio.sleep(1)

@@ -3,15 +3,21 @@
 import asyncio
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pytest
 
 from tests.stories.cluster.clients import EVENT
 
+MOST = 1000
+"""Stock clients in one node process."""
+
+SETTLE_S = 30.0
 PROGRAM = Path(__file__).parents[2] / "node" / "swarm.mjs"
 
 
@@ -109,3 +115,29 @@ class Swarm:
         self._process.stdin.close()
         async with asyncio.timeout(10):
             await self._process.wait()
+
+
+@asynccontextmanager
+async def crowd(url: str, people: Sequence[Person], **options: Any) -> AsyncIterator[list[Swarm]]:
+    """All of them in their rooms, so many in one node process as it bears."""
+    swarms: list[Swarm] = []
+    try:
+        for start in range(0, len(people), MOST):
+            swarms.append(
+                await Swarm.start(url, people[start : start + MOST], apart_ms=4, **options)
+            )
+        yield swarms
+    finally:
+        await asyncio.gather(*(swarm.stop() for swarm in swarms))
+
+
+async def all_heard(swarms: Sequence[Swarm], expected: Mapping[str, list[int]]) -> list[Report]:
+    """What everybody heard, once the last event of theirs is there, or the time is up: the audit
+    tells."""
+    until = monotonic() + SETTLE_S
+    while True:
+        reports = [report for swarm in swarms for report in await swarm.report()]
+        there = all(not expected[r.name] or expected[r.name][-1] in r.heard for r in reports)
+        if there or monotonic() > until:
+            return reports
+        await asyncio.sleep(1)
