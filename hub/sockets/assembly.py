@@ -12,12 +12,12 @@ from aiohttp import web
 
 from hub.cluster.cluster import Cluster, ClusterOptions
 from hub.cluster.emitter import LogLimits
-from hub.domain.assembly import redis_server
+from hub.domain.assembly import open_limits, redis_server
 from hub.domain.context import Domain
 from hub.engine import Handshake, Member, Refusal, Wheel
 from hub.plumbing.http.health import Check
 from hub.plumbing.life.lifecycle import Lifecycle
-from hub.plumbing.limits.fleet import Verdict, Window, open_limits
+from hub.plumbing.limits.fleet import Verdict, Window
 from hub.plumbing.settings.settings import Settings
 from hub.plumbing.stores import redis_client
 from hub.plumbing.telemetry.logs import AccessLog
@@ -114,7 +114,7 @@ async def open_hub(life: Lifecycle, settings: Settings, domain: Domain) -> Door:
         sessions=cluster.sessions,
         recovery=cluster.recovery,
         requests=cluster.requests,
-        limits=open_limits(life, domain.redis, domain.keys),
+        limits=open_limits(life, settings),
         acks=Acks(domain),
         logins=Logins(settings.sockets.max_per_ip, settings.sockets.max_per_user),
         figures=settings.sockets,

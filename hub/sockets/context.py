@@ -89,8 +89,8 @@ class Namespace:
 @dataclass(slots=True, eq=False)
 class Node:
     """`namespaces` by name, `guests` by token; `stale` are people whose automatic rooms must be
-    found out anew; `told` are namespace and name of the rooms with members here that hear how many
-    people are there.
+    found out anew, each with the doubt that came last; `told` are namespace and name of the rooms
+    with members here that hear how many people are there.
     """
 
     id: str
@@ -114,9 +114,13 @@ class Node:
     expiring_lead_s: float
     expired_grace_s: float
     revocations: Revocations
-    stale: dict[str, None] = field(default_factory=dict)
+    stale: dict[str, object] = field(default_factory=dict)
     told: dict[tuple[str, str], None] = field(default_factory=dict)
     tasks: set[asyncio.Task[Any]] = field(default_factory=set)
+
+    def doubt(self, user_id: str) -> None:
+        """Their rooms are to be found out anew, also where that is being done just now."""
+        self.stale[user_id] = object()
 
     def spawn(self, work: Any) -> None:
         """Run beside everything else; it handles its own errors."""

@@ -32,7 +32,7 @@ CHAT_KIND: Final = "chat:"
 
 async def join_room(node: Node, member: Member, form: ChatRoomRef) -> ChatRoomState:
     """While Postgres is away nobody can say who is banned. Nothing can be said in a room then, and
-    whoever came in is looked after as soon as it is back (`Node.stale`).
+    whoever came in is looked after as soon as it is back (`Node.doubt`).
     """
     user_id, room = guest_of(member).user_id, chat_room(form.room_id)
     check_room(room)
@@ -47,7 +47,7 @@ async def join_room(node: Node, member: Member, form: ChatRoomRef) -> ChatRoomSt
         if error.code != Code.UNAVAILABLE:
             raise
         await rooms.ask(node, member, room)
-        node.stale[user_id] = None
+        node.doubt(user_id)
     return ChatRoomState(room=room, online=await presence.online(node, room), recent=recent)
 
 
