@@ -13,6 +13,7 @@ from hub.cluster.recovery import Recovery
 from hub.cluster.requests import Requests
 from hub.cluster.sessions import Sessions
 from hub.domain.arrival import Arrival
+from hub.domain.chat import Talk
 from hub.domain.context import Domain
 from hub.engine import Event, Member, Server, Wheel
 from hub.plumbing.limits.fleet import Limits
@@ -105,6 +106,7 @@ class Node:
     requests: Requests
     limits: Limits
     acks: Acks
+    talk: Talk
     logins: Logins
     figures: Sockets
     access: AccessLog
