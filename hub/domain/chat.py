@@ -348,7 +348,7 @@ def _message(row: Row) -> ChatMessage:
     )
 
 
-def _banned() -> Exception:
+def _banned() -> HubError:
     return forbidden("You are banned from this room.")
 
 
