@@ -11,9 +11,9 @@ from protocol.rest.questions import Page, Question, Words
 
 class SearchQuery(Request):
     """`q`: of the questions that hold the words the newest 200 are found; words that very many hold
-    are looked for among the newest 10,000 alone. `kind`: only one of both; by default questions and
-    hashtags. How often a hashtag is used is counted among the newest 1,000 questions where these
-    have it often, else among 2,000 that have it.
+    are looked for among the newest 5,000 alone. `kind`: only one of both; by default questions and
+    hashtags. How often a hashtag is used is counted among the newest 500 questions where these
+    have it often, else among 1,000 that have it.
     """
 
     q: Words

@@ -16,16 +16,16 @@ NEWEST: Final = "q.created_at DESC, q.id DESC"
 """SQL: an order that an index has (migration 0018)."""
 
 MOST_FOUND: Final = 200
-MOST_BY_INDEX: Final = 4_000
-MOST_WALKED: Final = 10_000
+MOST_BY_INDEX: Final = 2_000
+MOST_WALKED: Final = 5_000
 SAMPLE: Final = 500
-OFTEN: Final = 15
+OFTEN: Final = 20
 """So many of the newest SAMPLE hold the words: then MOST_FOUND are among MOST_WALKED, and are found
 there sooner than by the index, which would give more than it may."""
 
 MOST_TAGS: Final = 20
-MOST_TAGGED: Final = 2_000
-TAG_SAMPLE: Final = 1_000
+MOST_TAGGED: Final = 1_000
+TAG_SAMPLE: Final = 500
 OFTEN_TAGGED: Final = 20
 
 
