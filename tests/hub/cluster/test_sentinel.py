@@ -19,8 +19,8 @@ from hub.cluster.recovery import Replay
 from hub.cluster.replay import Refusal
 from hub.cluster.server import Server
 from protocol.events import Emit
-from tests.hub.cluster.conftest import Valkey
 from tests.hub.cluster.nodes import Names, Node, until
+from tests.hub.cluster.valkey import Valkey
 
 PASSWORD = "sesame"
 HASTE = ("info-period", "500", "publish-period", "200")
@@ -83,6 +83,7 @@ def sentinels() -> Iterator[Sentinels]:
     servers.close()
 
 
+@pytest.mark.single_server
 async def test_a_failover_is_survived(sentinels: Sentinels, names: Names) -> None:
     await sentinels.ready()
     a, b = await Node(sentinels.url, names).start(), await Node(sentinels.url, names).start()
@@ -126,6 +127,7 @@ async def test_a_failover_is_survived(sentinels: Sentinels, names: Names) -> Non
     await line.close()
 
 
+@pytest.mark.single_server
 async def test_a_manual_switch_loses_nothing_either(sentinels: Sentinels, names: Names) -> None:
     """The old master lives on as a replica: nobody may go on writing to it or listening to it."""
     await sentinels.ready()
