@@ -48,6 +48,18 @@ OF_SENTINELS: list[tuple[str, Hosts, str, dict[str, Any], dict[str, str]]] = [
 ]
 
 
+OF_A_CLUSTER: list[tuple[str, Hosts, dict[str, Any]]] = [
+    ("redis+cluster://a:1,b", (("a", 1), ("b", 6379)), {}),
+    (
+        "redis+cluster://u:p%40@a:1,[::1]:7/",
+        (("a", 1), ("::1", 7)),
+        {"username": "u", "password": "p@"},
+    ),
+    ("redis+cluster://a/0", (("a", 6379),), {"db": 0}),
+    ("rediss+cluster://a?ssl_ca_certs=c", (("a", 6379),), {"ssl_ca_certs": "c"}),
+]
+
+
 def part_of(**environ: str) -> Any:
     return Settings.load(environ, complete=False).redis
 
@@ -85,6 +97,45 @@ def test_sentinels(
     asked = [one.connection_pool.connection_kwargs for one in pool.sentinel_manager.sentinels]
     assert tuple((one["host"], one["port"]) for one in asked) == sentinels
     assert all(one.items() >= login.items() for one in asked)
+
+
+@pytest.mark.parametrize(("url", "nodes", "options"), OF_A_CLUSTER)
+def test_a_cluster(url: str, nodes: Hosts, options: dict[str, Any]) -> None:
+    part = part_of(REDIS_URL=url)
+    address = part.address
+    assert Server.of(url).address == address
+    assert (address.nodes, address.key) == (nodes, "{hub}:epoch")
+    assert (options_of(address), address.sentinels) == (options, ())
+    assert (part.prefix, part.slot, address.tls) == ("{hub}:", "{hub}:", url.startswith("rediss"))
+    kwargs = connect(part).connection_pool.connection_kwargs
+    assert kwargs.items() >= options.items()
+    assert "host" not in kwargs
+
+
+def test_the_prefix_says_the_slot() -> None:
+    url = "redis+cluster://a"
+    part = part_of(REDIS_URL=url, REDIS_PREFIX="hub:{jeju}:", REDIS_PASSWORD="p")
+    assert (part.slot, part.address.key) == ("hub:{jeju}:", "hub:{jeju}:epoch")
+    assert part.address.options == {"password": "p"}
+    assert Server.of(url, prefix="hub:{jeju}:").address.key == part.address.key
+    assert part_of(REDIS_URL="redis://a", REDIS_PREFIX="{jeju}:").slot == ""
+
+
+@pytest.mark.parametrize("prefix", ["jeju:", "{}:", "{a}{b}:", "{a:", "a}:", "{{a}}:"])
+def test_a_prefix_without_one_tag_is_refused_on_a_cluster(prefix: str) -> None:
+    for environ in (
+        {"REDIS_URL": "redis+cluster://a"},
+        {"REDIS_URL": "redis://a", "REDIS_CACHE_URL": "redis+cluster://a"},
+    ):
+        with pytest.raises(SettingsError) as refused:
+            part_of(REDIS_PREFIX=prefix, **environ)
+        assert refused.value.problems == [
+            "REDIS_PREFIX: must hold one tag in braces on a cluster, as {hub}:"
+        ]
+        part_of(REDIS_PREFIX="{jeju}:", **environ)
+    part_of(REDIS_URL="redis://a", REDIS_PREFIX=prefix)
+    with pytest.raises(ValueError, match="one tag"):
+        Server.of("redis+cluster://a", prefix=prefix)
 
 
 def test_sentinels_of_a_setting() -> None:
@@ -136,6 +187,11 @@ def test_the_password_of_the_parts_is_that_of_a_sentinel_url_without_one() -> No
         "rediss://:hidden@a?ssl_keyfile=k",
         "unix://:hidden@",
         "unix://hidden/run/r.sock",
+        "redis+cluster://",
+        "redis+cluster://:hidden@a/1",
+        "redis+cluster://:hidden@a/name",
+        "redis+cluster://:hidden@a:b",
+        "redis+cluster://:hidden@a?ssl_ca_certs=c",
         "redis-sentinel://",
         "redis-sentinel://:5",
         "redis-sentinel://:hidden@",
@@ -163,6 +219,8 @@ def test_other_urls_are_refused_without_being_repeated(url: str) -> None:
     [
         ("redis-sentinel://a", "b"),
         ("unix:///run/r.sock", "b"),
+        ("redis+cluster://a", "b"),
+        ("redis+cluster://a?master=main", ""),
         ("redis://h?master=main", ""),
         ("redis://h?sentinel_password=hidden", ""),
     ],
