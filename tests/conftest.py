@@ -10,12 +10,9 @@ import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
-from urllib.parse import urlsplit
-from uuid import uuid4
 
 import asyncpg
 import pytest
@@ -29,13 +26,12 @@ from hub.domain.context import Domain
 from hub.embedded import Postgres, Prefer, Valkey
 from hub.plumbing.life.lifecycle import Lifecycle
 from hub.plumbing.settings.settings import Settings
-from hub.plumbing.stores.migrations import migrate
 from hub.plumbing.stores.postgres import Connection
+from tests.databases import Databases, make_template
 from tests.hub.cluster.slots import ON_A_CLUSTER, Alone
 
 FLAVOUR = cast(Prefer, os.environ.get("EMBEDDED_FLAVOUR", "wheel"))
 SECRETS = {"JWT_SECRET": "j" * 40, "LINK_SECRET": "l" * 40}
-TEMPLATE = "dongne_template"
 MEMORY = Path("/dev/shm")
 WAL_MIB = 512
 
@@ -91,28 +87,9 @@ async def postgres_url(scratch: Path) -> AsyncIterator[str]:
     quiet = {"max_wal_size": f"{WAL_MIB}MB", "autovacuum": "off"}
     server = Postgres(scratch / "postgres", durable=False, prefer=FLAVOUR, settings=quiet)
     url = await server.start()
-    conn = await asyncpg.connect(url)
-    await hash_once(conn, url)
-    await conn.execute(f"CREATE DATABASE {TEMPLATE}")
-    await conn.close()
-    template = await asyncpg.connect(database_of(url, TEMPLATE))
-    await migrate(template)
-    await template.close()
+    await make_template(url)
     yield url
     await server.stop()
-
-
-async def hash_once(conn: Connection, url: str) -> None:
-    """Thousands of logins hash the password 4096 times on both sides, 0.01 s of CPU each; from
-    PostgreSQL 16 on a password may say how often.
-    """
-    if conn.get_server_version().major >= 16:
-        await conn.execute("SET scram_iterations = 1")
-        await conn.execute(f"ALTER ROLE CURRENT_USER PASSWORD '{urlsplit(url).password}'")
-
-
-def database_of(url: str, name: str) -> str:
-    return url.rpartition("/")[0] + "/" + name
 
 
 @pytest.fixture(scope="session")
@@ -123,28 +100,18 @@ async def owner(postgres_url: str) -> AsyncIterator[Connection]:
     await conn.close()
 
 
+@pytest.fixture(scope="session")
+async def databases(postgres_url: str, owner: Connection) -> AsyncIterator[Databases]:
+    databases = Databases(postgres_url, owner)
+    yield databases
+    await databases.close()
+
+
 @pytest.fixture
-async def database_url(postgres_url: str, owner: Connection) -> AsyncIterator[str]:
+async def database_url(databases: Databases) -> AsyncIterator[str]:
     """A migrated database that no other test sees."""
-    async with _database(owner, postgres_url) as url:
+    async with databases.lend() as url:
         yield url
-
-
-@asynccontextmanager
-async def fresh_database(postgres_url: str) -> AsyncIterator[str]:
-    """One more, for a test that needs two."""
-    conn = await asyncpg.connect(postgres_url)
-    async with _database(conn, postgres_url) as url:
-        yield url
-    await conn.close()
-
-
-@asynccontextmanager
-async def _database(owner: Connection, postgres_url: str) -> AsyncIterator[str]:
-    name = f"test_{uuid4().hex[:12]}"
-    await owner.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} STRATEGY FILE_COPY")
-    yield database_of(postgres_url, name)
-    await owner.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import asyncpg
 
-from tests.conftest import fresh_database
+from tests.databases import fresh_database
 from tests.show.replay import SHORT, fill, installation, replay
 
 

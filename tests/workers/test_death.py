@@ -13,7 +13,7 @@ from hub.domain.context import Domain
 from hub.domain.rules.kinds import QUESTION_URGENT
 from hub.plumbing.life.lifecycle import Lifecycle
 from hub.plumbing.settings.settings import Settings
-from tests.conftest import fresh_database
+from tests.databases import fresh_database
 from tests.fakes.fcm import FakeFcm
 from tests.fakes.script import Fault
 from tests.forked import Forked, run_forked

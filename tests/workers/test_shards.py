@@ -20,7 +20,7 @@ from protocol.domain_events import Envelope
 from protocol.jobs import HandOverJob
 from protocol.rest.questions import Ask
 from tests import verbs
-from tests.conftest import fresh_database
+from tests.databases import fresh_database
 from tests.hub.domain.test_flow import SERVICE
 from tests.workers.conftest import Shift
 from workers.channels.provider import open_providers

@@ -204,7 +204,9 @@ def _options(name: str, max_connections: int, answer_timeout_s: float | None) ->
         "timeout": ANSWER_TIMEOUT_S,  # for a free connection
         "socket_timeout": answer_timeout_s,
         "socket_connect_timeout": 2.0,
-        "health_check_interval": 30,
+        # No PING before a command: a server that cannot save refuses it (MISCONF) and would still
+        # answer the read; TCP keep-alive, redis-py's default, finds a peer that has gone.
+        "health_check_interval": 0,
         "retry": retry,
         "protocol": 2,
     }

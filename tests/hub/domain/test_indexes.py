@@ -24,7 +24,7 @@ from hub.plumbing.life.lifecycle import Lifecycle
 from hub.plumbing.settings.settings import Settings
 from protocol.rest.questions import QuestionsQuery
 from protocol.rest.search import SearchQuery
-from tests.conftest import fresh_database
+from tests.databases import fresh_database
 from tests.loading import load
 
 JEJU: Final = (33.4996, 126.5312)

@@ -5,11 +5,14 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
 import jwt
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from workers.channels.http import answer_json
 
@@ -61,7 +64,7 @@ class ServiceAccount:
         account = cls(**texts)
         try:
             account.assertion(0)
-        except (ValueError, TypeError, jwt.PyJWTError):
+        except (ValueError, TypeError):
             raise CredentialsError("FCM credentials hold no RSA private key") from None
         return account
 
@@ -75,7 +78,17 @@ class ServiceAccount:
             "exp": now + _LIFETIME_S,
         }
         headers = {"kid": self.private_key_id} if self.private_key_id else None
-        return jwt.encode(claims, self.private_key, algorithm="RS256", headers=headers)
+        return jwt.encode(claims, _rsa(self.private_key), algorithm="RS256", headers=headers)
+
+
+@lru_cache(maxsize=1)
+def _rsa(pem: str) -> RSAPrivateKey:
+    """Kept, because reading a key proves it, which takes as long as a hundred signatures. Raises
+    ValueError or TypeError for what is none."""
+    key = load_pem_private_key(pem.encode(), None)
+    if not isinstance(key, RSAPrivateKey):
+        raise TypeError("a key of another kind")
+    return key
 
 
 class AccessTokens:

@@ -11,7 +11,7 @@ import pytest
 
 from hub.plumbing.stores import migrations
 from hub.plumbing.stores.postgres import Connection
-from tests.conftest import database_of
+from tests.databases import database_of
 
 
 @pytest.fixture

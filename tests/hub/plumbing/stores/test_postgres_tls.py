@@ -22,7 +22,8 @@ from hub.plumbing.limits.fleet import open_limits
 from hub.plumbing.settings.settings import Settings
 from hub.plumbing.stores.migrations import migrate
 from hub.plumbing.stores.postgres import Connection
-from tests.conftest import FLAVOUR, SECRETS, fresh_database
+from tests.conftest import FLAVOUR, SECRETS
+from tests.databases import fresh_database
 from tests.tls import handed_on, self_signed, serving
 from workers.channels.provider import open_providers
 from workers.runner import Pace, Runner, run_worker

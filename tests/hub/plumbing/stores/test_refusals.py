@@ -90,6 +90,18 @@ async def test_a_refusal_is_away_for_every_client_and_ends_by_itself(
     record_property("seen", f"{word}: alone, and back without a call")
 
 
+async def test_a_server_that_cannot_save_is_still_read_over_a_new_connection(
+    server: RedisServer, redis: Redis
+) -> None:
+    """It refuses PING as it does a write, so that nothing may be asked before the read itself."""
+    await refuse(server, "MISCONF")
+    with pytest.raises(Refused):
+        await redis.ping()
+    assert await asyncio.gather(*(redis.get("nothing") for _ in range(5))) == [None] * 5
+    with pytest.raises(Refused):
+        await probe(redis, KEYS.probe)
+
+
 async def test_a_script_that_never_ends_keeps_nobody_waiting(
     server: RedisServer, redis: Redis, quickly_back: None
 ) -> None:

@@ -18,7 +18,7 @@ from hub.plumbing.stores.replicas import Reads, Replica
 from hub.plumbing.telemetry.metrics import REGISTRY
 from protocol.errors import HubError
 from protocol.names import Keys
-from tests.conftest import fresh_database
+from tests.databases import fresh_database
 
 
 @pytest.fixture
