@@ -64,6 +64,9 @@ class Member(Valkey):
     def where(self) -> str:
         return f"127.0.0.1:{self.port}"
 
+    def await_master(self) -> None:
+        until(lambda: self.role() == "master", "the replica was not promoted")
+
     def role(self) -> str:
         return str(self.ask("ROLE")[0], "ascii")
 
@@ -148,14 +151,14 @@ class Slots:
         """As an operator does before an update; returns the new owner."""
         replica = self.replica(key)
         replica.ask("CLUSTER", "FAILOVER")
-        until(lambda: replica.role() == "master", "the replica was not promoted")
+        replica.await_master()
         return replica
 
     def kill_owner(self, key: str = TAG) -> tuple[Member, Member]:
         """kill -9; returns the dead and the promoted one."""
         dead, heir = self.owner(key), self.replica(key)
         dead.kill()
-        until(lambda: heir.role() == "master", "no replica was promoted")
+        heir.await_master()
         return dead, heir
 
     def move(self, key: str = TAG) -> Member:

@@ -1,9 +1,11 @@
 """A Redis Cluster of three masters and three replicas: whoever owns our slot is our server."""
 
 import asyncio
+import re
 import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
@@ -11,15 +13,20 @@ from redis.exceptions import RedisError
 
 from hub.cluster.emitter import Emitter, LogLimits
 from hub.cluster.line import Line
+from hub.cluster.presence import Census
+from hub.cluster.pulse import order_drain
 from hub.cluster.server import Server
 from hub.cluster.tail import Passed, Tail
 from hub.plumbing.settings.settings import Settings
 from hub.plumbing.stores.redis_client import AWAY, Refused, connect
 from protocol.events import Emit
+from protocol.names import Channels, Keys
 from tests.hub.cluster.nodes import Names, Node, until
 from tests.hub.cluster.outbox import Outbox
 from tests.hub.cluster.slots import Slots, fresh_names
 from tests.hub.cluster.sockets import Socket
+
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +66,7 @@ async def answers(client: Redis) -> bool:
 async def test_the_owner_is_followed_wherever_it_goes(
     slots: Slots, names: Names, line: Line
 ) -> None:
-    """A planned switch, a slot that is moved, kill -9: each begins an epoch, none loses anything."""
+    """A planned switch, a slot that is moved, kill -9: each begins an epoch, none loses any."""
     a, b = await Node(slots.url, names).start(), await Node(slots.url, names).start()
     sockets = await a.join("s1", "r"), await b.join("s2", "r")
     client = connect(Settings.load({"REDIS_URL": slots.url}, complete=False).redis)
@@ -152,3 +159,49 @@ async def test_a_publish_counts_once_a_replica_has_it(slots: Slots, names: Names
     for line in (first, second):
         await line.close()
     await node.stop()
+
+
+RULES = re.compile(r"^    ACL SETUSER (\w+) (.*)$", re.MULTILINE)
+BESIDES = re.compile(r"^    (hub|service|listener|operator): (.*)$", re.MULTILINE)
+
+
+async def test_the_users_of_the_page_are_enough_on_a_cluster(slots: Slots) -> None:
+    text = (ROOT / "deploy/docs/cluster.md").read_text()
+    besides = dict(BESIDES.findall(text))
+    for user, rules in RULES.findall(text):
+        words = rules.replace("jeju:", "{jeju}:").replace("PASSWORD", "sesame").split()
+        for member in slots.members:
+            member.ask("ACL", "SETUSER", user, *words, *besides[user].split())
+
+    def url(user: str) -> str:
+        return slots.url.replace("//", f"//{user}:sesame@")
+
+    names = Keys("{jeju}:"), Channels("jeju", "{jeju}:")
+    node = await Node(url("hub"), names, node="n1").start()
+    socket = await node.join("s1", "r")
+    heard: list[Passed] = []
+    listening = asyncio.Event()
+    tail = Tail(Server.of(url("listener"), prefix="{jeju}:"), names[1], heard.append, heard_lost)
+    running = asyncio.create_task(tail.run(listening.set))
+    await listening.wait()
+    async with Emitter.connect(
+        url("service"), prefix="{jeju}:", adapter_key="jeju", classic_out=True
+    ) as service:
+        await service.emit("x", {"id": "1"}, room="r")
+        await service.emit("x", {"id": "2"}, room="r", volatile=True)
+    await until(lambda: socket.ids == ["1", "2"])
+    await until(lambda: [one.said for one in heard if one.offset] == [{"id": "1"}])
+    operator = Line(Server.of(url("operator"), prefix="{jeju}:"))
+    assert await Census(operator, names[0]).nodes() == ["n1"]
+    assert await operator.listeners(names[0].node("n1")) == 1
+    assert await order_drain(operator, names[0], "n1")
+    with pytest.raises(Refused, match="NOPERM"):
+        await operator.call("GET", names[0].epoch)
+    running.cancel()
+    await asyncio.wait({running})
+    await operator.close()
+    await node.stop()
+
+
+def heard_lost(sentence: str) -> None:
+    raise AssertionError(sentence)

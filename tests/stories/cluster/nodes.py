@@ -66,6 +66,11 @@ class Nodes:
     def redis(self) -> Server:
         return redis_server(self.settings)
 
+    @property
+    def names(self) -> tuple[Keys, Channels]:
+        part = self.settings.redis
+        return Keys(part.prefix), Channels(part.adapter_key, part.slot)
+
     def token(self, user_id: str) -> str:
         keys, now = self.domain.tokens, datetime.now(UTC)
         return sign_access(keys, user_id, "user", now=now, ttl_s=7200, jti=str(uuid4()))
@@ -133,6 +138,7 @@ class Service:
 
     redis: Server
     questions: Sequence[str]
+    names: tuple[Keys, Channels] = (Keys(), Channels())
     sent: dict[str, list[int]] = field(default_factory=dict)
     to_all: list[int] = field(default_factory=list)
     urgent: set[int] = field(default_factory=set)
@@ -155,7 +161,7 @@ class Service:
     async def run(self, rate: float, rate_to_all: float, until: asyncio.Event) -> None:
         """Events a second to single rooms, and to everybody."""
         line = Line(self.redis, "story")
-        emitter = Emitter(line, Keys(), Channels())
+        emitter = Emitter(line, *self.names)
         begin = monotonic()
         rooms, everybody = 0, 0
         try:
