@@ -145,7 +145,7 @@ class Emitter:
         replies = [[link.command(*command) for command in group] for group in commands]
         sent = [reply for group in replies for reply in group]
         if self._line.replicas:
-            sent.append(self._line.kept(link))
+            sent.append(self._line.kept(link, self._keys.epoch))
         await settled(sent)
         return [group[-1].result() for group in replies]
 

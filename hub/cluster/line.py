@@ -73,10 +73,12 @@ class Line:
         except NoScriptError:
             return await link.command("EVAL", script.source, len(keys), *keys, *args)
 
-    def kept(self, link: Link) -> "asyncio.Future[None]":
-        """Ends when `replicas` have what was sent on this connection before; with Refused when they
-        have not in WAIT_MS.
+    def kept(self, link: Link, key: str) -> "asyncio.Future[None]":
+        """Ends when `replicas` have what was written before; with Refused when they have not in
+        WAIT_MS. WAIT speaks of what its own connection wrote: who tries again may find all of it
+        written by another one, so a field of the hash `key` is written first.
         """
+        link.command("HSET", key, "waited", 1).add_done_callback(_read_error)
         return asyncio.ensure_future(self._kept(link.command("WAIT", self.replicas, WAIT_MS)))
 
     async def _kept(self, counted: "asyncio.Future[Any]") -> None:

@@ -38,7 +38,7 @@ class Publisher:
         if events:
             await tell_services(self._line, self._keys, events)
         if self._line.replicas and (revoked or events):
-            await self._line.kept(await self._line.link())
+            await self._line.kept(await self._line.link(), self._keys.epoch)
 
     async def unreplayed(self) -> int | None:
         """Raises redis.exceptions.RedisError."""

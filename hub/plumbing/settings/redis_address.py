@@ -84,13 +84,16 @@ class RedisAddress:
 
         `sentinels` (REDIS_SENTINELS) make a `redis://` or `rediss://` URL one of Sentinels: its
         host is of no account. The login is the server's; in the query, `sentinel_username` and
-        `sentinel_password` are that of the Sentinels, and `master` comes before the argument.
+        `sentinel_password` are that of the Sentinels, `sentinel_ssl=true` asks them over TLS, too,
+        and `master` comes before the argument.
         Raises ValueError.
         """
         found = _read(url)
         if sentinels and (found.sentinels or found.nodes or "path" in found.options):
             raise ValueError("goes with redis:// and rediss:// alone")
         sentinels = found.sentinels or tuple(sentinels)
+        if "ssl" in found.sentinel_options and not found.tls:
+            raise ValueError("must be rediss-sentinel:// for sentinel_ssl")
         if not sentinels and (found.master or found.sentinel_options):
             raise ValueError("is needed: the URL names a master or a login of Sentinels, but none")
         hosts = ("host", "port") if sentinels or found.nodes else ()
@@ -137,12 +140,15 @@ def _read(url: str) -> RedisAddress:
         raise ValueError("must be unix:// and an absolute path, as unix:///run/valkey.sock")
     master = query.pop("master", "")
     asked = {name.removeprefix("sentinel_"): query.pop(name, "") for name in _OF_SENTINELS}
+    over_tls = _over_tls(query)
     _check(query, tls=_SCHEMES[scheme] == "rediss")
     plain = f"{_SCHEMES[scheme]}://{login}{hosts}{path if scheme == 'unix' else ''}"
     options = _options(f"{plain}?{urlencode(query)}")
     if nodes and options.get("db"):
         raise ValueError("must have no database but 0 on a cluster")
-    own = {name: value for name, value in asked.items() if value}
+    own: dict[str, Any] = {name: value for name, value in asked.items() if value}
+    if over_tls:
+        own |= {"ssl": True, **{name: v for name, v in options.items() if name in _OF_TLS}}
     return RedisAddress(options, sentinels, master, own, nodes)
 
 
@@ -164,11 +170,19 @@ def _take_path(path: str, query: dict[str, str], *, with_master: bool) -> None:
             raise ValueError(_FORM)
 
 
+def _over_tls(query: dict[str, str]) -> bool:
+    """Whether the Sentinels are asked as the master is; they were not always."""
+    said = query.pop("sentinel_ssl", "false")
+    if said not in ("true", "false"):
+        raise ValueError("must have true or false for sentinel_ssl")
+    return said == "true"
+
+
 def _check(query: dict[str, str], *, tls: bool) -> None:
     """Both our clients do what an option says, or it is refused."""
     known = _IN_QUERY | (_OF_TLS if tls else set())
     if query.keys() - known:
-        also = sorted({*known, "master", *_OF_SENTINELS})
+        also = sorted({*known, "master", *_OF_SENTINELS, "sentinel_ssl"})
         raise ValueError(f"must have no options in its query but {', '.join(also)}")
     if query.get("ssl_cert_reqs", "none") not in ("none", "optional", "required"):
         raise ValueError("must have none, optional or required for ssl_cert_reqs")

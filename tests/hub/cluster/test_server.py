@@ -177,3 +177,19 @@ async def test_the_master_of_sentinels_behind_tls(valkey: Valkey, tls: tuple[int
         await refusals(url)
     finally:
         sentinel.close()
+
+
+@pytest.mark.single_server
+async def test_sentinels_behind_tls_themselves(valkey: Valkey, tmp_path: Path) -> None:
+    certificate, key = self_signed(tmp_path, "127.0.0.1")
+    async with behind_tls(valkey.port, certificate, key) as port:
+        watch = f"sentinel monitor main 127.0.0.1 {port} 1"
+        sentinel = Valkey(config=f"{watch}\nsentinel down-after-milliseconds main 60000")
+        try:
+            async with behind_tls(sentinel.port, certificate, key) as where:
+                url = f"rediss-sentinel://127.0.0.1:{where}?master=main&ssl_ca_certs={certificate}"
+                both = (valkey.port, valkey.port)
+                assert await reached(REDIS_URL=f"{url}&sentinel_ssl=true") == both
+                await refusals(url)
+        finally:
+            sentinel.close()

@@ -30,7 +30,7 @@ PLAIN: list[tuple[str, dict[str, Any]]] = [
     ),
 ]
 
-OF_SENTINELS: list[tuple[str, Hosts, str, dict[str, Any], dict[str, str]]] = [
+OF_SENTINELS: list[tuple[str, Hosts, str, dict[str, Any], dict[str, Any]]] = [
     ("redis-sentinel://a:1,b", (("a", 1), ("b", 26379)), "mymaster", {}, {}),
     ("redis+sentinel://:p@a:1/2/main", (("a", 1),), "main", {"password": "p", "db": 2}, {}),
     ("redis-sentinel://a/main/2", (("a", 26379),), "main", {"db": 2}, {}),
@@ -45,6 +45,13 @@ OF_SENTINELS: list[tuple[str, Hosts, str, dict[str, Any], dict[str, str]]] = [
     ),
     ("rediss-sentinel://a?ssl_ca_certs=c", (("a", 26379),), "mymaster", {"ssl_ca_certs": "c"}, {}),
     ("rediss+sentinel://a?sentinel_password=", (("a", 26379),), "mymaster", {}, {}),
+    (
+        "rediss-sentinel://a?sentinel_ssl=true&ssl_ca_certs=c",
+        (("a", 26379),),
+        "mymaster",
+        {"ssl_ca_certs": "c"},
+        {"ssl": True, "ssl_ca_certs": "c"},
+    ),
 ]
 
 
@@ -82,7 +89,7 @@ def test_one_server(url: str, options: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(("url", "sentinels", "master", "options", "login"), OF_SENTINELS)
 def test_sentinels(
-    url: str, sentinels: Hosts, master: str, options: dict[str, Any], login: dict[str, str]
+    url: str, sentinels: Hosts, master: str, options: dict[str, Any], login: dict[str, Any]
 ) -> None:
     part = part_of(REDIS_URL=url)
     address = part.address
@@ -96,7 +103,9 @@ def test_sentinels(
     assert pool.service_name == master
     asked = [one.connection_pool.connection_kwargs for one in pool.sentinel_manager.sentinels]
     assert tuple((one["host"], one["port"]) for one in asked) == sentinels
-    assert all(one.items() >= login.items() for one in asked)
+    given = {name: value for name, value in login.items() if name != "ssl"}
+    assert all(one.items() >= given.items() for one in asked)
+    assert all(("ssl_ca_certs" in one) == ("ssl" in login) for one in asked)
 
 
 @pytest.mark.parametrize(("url", "nodes", "options"), OF_A_CLUSTER)
@@ -200,6 +209,7 @@ def test_the_password_of_the_parts_is_that_of_a_sentinel_url_without_one() -> No
         "redis-sentinel://:hidden@[a",
         "redis-sentinel://:hidden@[hidden]:1",
         "redis-sentinel://:hidden@a?sentinel_port=1",
+        "rediss-sentinel://:hidden@a?sentinel_ssl=perhaps",
     ],
 )
 def test_other_urls_are_refused_without_being_repeated(url: str) -> None:
