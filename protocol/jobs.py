@@ -4,9 +4,11 @@ A job repeats what it needs to find its rows in the database.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal
+
+from msgspec import Struct, field, structs
 
 from protocol.payload import Message
 
@@ -171,8 +173,7 @@ JOBS: Final[Mapping[str, JobRow]] = {
 """The name is the job engine's entry point."""
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(Struct, frozen=True):
     """One job to be enqueued; `delay_s` from now."""
 
     entrypoint: str
@@ -183,7 +184,7 @@ class Job:
 
     def caused_by(self, headers: Mapping[str, str]) -> "Job":
         """The same, with the ids of who caused it."""
-        return replace(self, headers={**headers, **self.headers})
+        return structs.replace(self, headers={**headers, **self.headers})
 
 
 def row_of(entrypoint: str) -> JobRow:

@@ -13,13 +13,12 @@ from uuid import UUID, uuid4
 
 import asyncpg
 import structlog
-from pgqueuer.domain.models import Job
 
 from hub.plumbing.life.waiting import set_within
 from hub.plumbing.stores.postgres import AWAY
 from workers.ending import Again, Done, Ending, Held
 from workers.execution import Execution, Moment
-from workers.queue import JobQueries
+from workers.queue import Claim, JobQueries
 
 SOONEST_S: Final = 0.05
 """How long at least until it looks again for what falls due."""
@@ -48,7 +47,7 @@ class Claims:
         self._by_job: Mapping[str, Execution] = {
             name: one for one in executions for name in one.lane.entrypoints
         }
-        self._running: dict[asyncio.Task[None], Job] = {}
+        self._running: dict[asyncio.Task[None], Claim] = {}
         self._in_hand = dict.fromkeys(executions, 0)
         self._look = asyncio.Event()
 
@@ -100,7 +99,7 @@ class Claims:
         if self._in_hand[execution] == execution.lane.batch:
             self._look.set()
 
-    async def _work(self, execution: Execution, job: Job) -> None:
+    async def _work(self, execution: Execution, job: Claim) -> None:
         """What cannot be written off stays claimed: the next connection gives it back, or somebody
         takes it over when its heartbeat is old."""
         try:
@@ -110,7 +109,7 @@ class Claims:
         except Exception as error:
             log.error("a job broke its worker", job=job.entrypoint, id=job.id, exc_info=error)
 
-    async def _write_off(self, job: Job, ending: Ending | None) -> None:
+    async def _write_off(self, job: Claim, ending: Ending | None) -> None:
         match ending:
             case None | Done():
                 await self._queries.done(job)

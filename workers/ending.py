@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal
 
+from msgspec import Struct
+
 from hub.plumbing.life.waiting import backoff_s
 from hub.plumbing.settings.product import Jobs
 from hub.plumbing.stores import postgres, redis_client
@@ -17,8 +19,7 @@ _AWAY: Final = (
 """A file that is missing is an OSError, too, and does not come back by waiting."""
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(Struct, frozen=True):
     """`number` counts from 1 to `most`; `made_at` is when the job was enqueued.
 
     `retry_s`: how long to wait before the next one. `again`: the job was held as a dead letter and

@@ -9,7 +9,8 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 import structlog
-from pgqueuer.domain.models import Job, utc_now
+from pgqueuer.domain.models import utc_now
+from prometheus_client import Counter
 
 from hub.plumbing.life.lasting import Lasting
 from hub.plumbing.settings.product import Jobs
@@ -18,7 +19,7 @@ from hub.plumbing.telemetry.trace import traced
 from protocol.jobs import form_of
 from workers.ending import Again, Attempt, Done, Ending, Held, is_away, retry_s
 from workers.jobs import GIVING_UP, HANDLERS, Desk
-from workers.queue import HELD_BEFORE, JobQueries
+from workers.queue import HELD_BEFORE, Claim, JobQueries
 from workers.seats import Seats
 from workers.sending import URGENT_PUSH_S
 from workers.turns import Turns
@@ -104,11 +105,12 @@ class Execution:
         self._figures = figures
         self._queries = queries
         self._closing = closing
+        self._counts: dict[str, Counter] = {}
         self._took_ms = MESSAGE_PROCESSING_TIME.labels(queue=lane.queue)
 
-    async def run(self, job: Job) -> Ending | None:
+    async def run(self, job: Claim) -> Ending | None:
         """What is to become of it; None when it is gone, or somebody else's by now."""
-        headers = {k: v for k, v in (job.headers or {}).items() if isinstance(v, str)}
+        headers = {k: v for k, v in job.headers.items() if isinstance(v, str)}
         with traced(headers, job.entrypoint, "consumer"):
             has_token = await self._closing.closing.under(lambda: self._enter(job), None)
             if has_token is None:
@@ -123,7 +125,7 @@ class Execution:
             await self._end(job, ending)
         return ending
 
-    async def _enter(self, job: Job) -> bool | None:
+    async def _enter(self, job: Claim) -> bool | None:
         """Wait for a seat; whether it came with a token of the queue's rate."""
         lane, has_token = self.lane, False
         if lane.turns is not None:
@@ -132,26 +134,25 @@ class Execution:
         await lane.seats.take(job.priority)
         return has_token
 
-    async def _try(self, job: Job) -> Ending | None:
+    async def _try(self, job: Claim) -> Ending | None:
         """How it ended; None when the job is gone, or somebody else's by now."""
         try:
-            begun = await self._queries.begin(job)
+            number = await self._queries.begin(job)
         except Exception as error:
             if not is_away(error):
                 raise
             return Again(AWAY_S, "not begun", counts=False)
-        if begun is None:
+        if number is None:
             return None
-        if begun.redelivered:
+        if job.redelivered:
             self._count("redelivered")
-        if begun.number > self.lane.tries:
+        if number > self.lane.tries:
             return await self._give_up(job)
-        again = HELD_BEFORE in (job.headers or {})
-        wait_s = retry_s(self._figures, begun.number)
-        this = Attempt(begun.number, self.lane.tries, job.created, wait_s, again)
+        wait_s = retry_s(self._figures, number)
+        this = Attempt(number, self.lane.tries, job.created, wait_s, HELD_BEFORE in job.headers)
         start = time.perf_counter()
         try:
-            payload = msgspec.json.decode(job.payload or b"", type=form_of(job.entrypoint))
+            payload = msgspec.json.decode(job.payload, type=form_of(job.entrypoint))
             ending = await HANDLERS[job.entrypoint](self._desk, payload, this)
             _waiting.over()
         except Exception as error:
@@ -160,12 +161,12 @@ class Execution:
             self._took_ms.observe((time.perf_counter() - start) * 1000)
         return ending
 
-    async def _give_up(self, job: Job) -> Ending:
+    async def _give_up(self, job: Claim) -> Ending:
         """It is held; what it was for must not wait for it."""
         giving_up = GIVING_UP.get(job.entrypoint)
         if giving_up is not None:
             try:
-                payload = msgspec.json.decode(job.payload or b"", type=form_of(job.entrypoint))
+                payload = msgspec.json.decode(job.payload, type=form_of(job.entrypoint))
                 await giving_up(self._desk, payload)
             except Exception as error:
                 if is_away(error):
@@ -173,7 +174,7 @@ class Execution:
                 log.error("a job could not be given up", job=job.entrypoint, exc_info=error)
         return Held("every try killed its worker")
 
-    async def _end(self, job: Job, ending: Ending | None) -> None:
+    async def _end(self, job: Claim, ending: Ending | None) -> None:
         """Count it."""
         match ending:
             case Done(word=word):
@@ -185,7 +186,10 @@ class Execution:
                 log.error("a job is held", job=job.entrypoint, id=job.id, reason=why)
 
     def _count(self, outcome: str) -> None:
-        JOBS.labels(queue=self.lane.queue, outcome=outcome).inc()
+        count = self._counts.get(outcome)
+        if count is None:
+            count = self._counts[outcome] = JOBS.labels(queue=self.lane.queue, outcome=outcome)
+        count.inc()
 
 
 def _asked_nobody(ending: Ending | None) -> bool:
@@ -199,7 +203,7 @@ def _asked_nobody(ending: Ending | None) -> bool:
             return ending is None
 
 
-def _ending_by(error: Exception, job: Job, this: Attempt) -> Ending:
+def _ending_by(error: Exception, job: Claim, this: Attempt) -> Ending:
     """Of a try that ended by an error, which no handler expects."""
     kind = type(error).__name__
     if is_away(error):
@@ -212,5 +216,5 @@ def _ending_by(error: Exception, job: Job, this: Attempt) -> Ending:
     return Again(this.retry_s, kind)
 
 
-def _age_s(job: Job) -> float:
+def _age_s(job: Claim) -> float:
     return max(0.0, (utc_now() - job.created).total_seconds())

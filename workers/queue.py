@@ -5,28 +5,36 @@ its worker would come back for ever, and a job that only waited would lose a try
 when they begin.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import timedelta
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from msgspec import Struct
 from pgqueuer.adapters.persistence.queries import Queries
-from pgqueuer.domain.models import Job, TableChangedEvent, TracebackRecord, utc_now
+from pgqueuer.domain.models import TableChangedEvent, TracebackRecord, utc_now
+from pgqueuer.domain.types import JobId
 from pgqueuer.ports.driver import Driver
 
 from hub.plumbing.life.together import Together
+from hub.plumbing.stores.postgres import from_json
 from workers.ending import is_away
 
 HELD_BEFORE = "held"
 """Header of a job that was a dead letter once."""
 
 
-@dataclass(frozen=True, slots=True)
-class Begun:
-    """`number` of the try; `redelivered`: the worker that had it before never said how it ended."""
+class Claim(Struct, frozen=True):
+    """A job as a worker has claimed it. `claimed_at` tells this claim from every other one of the
+    job; `redelivered`: the worker that had it before never said how it ended."""
 
-    number: int
+    id: int
+    entrypoint: str
+    priority: int
+    created: datetime
+    claimed_at: datetime
+    payload: bytes
+    headers: Mapping[str, object]
     redelivered: bool
 
 
@@ -38,22 +46,21 @@ class JobQueries(Queries):
         self._begin = Together(self._begin_all, is_away)
         self._done = Together(self._done_all, is_away)
 
-    async def begin(self, job: Job) -> Begun | None:
-        """Count a try before it runs; None when the job is gone, or somebody else's by now."""
+    async def begin(self, job: Claim) -> int | None:
+        """Count a try before it runs, and return its number; None when the job is gone, or somebody
+        else's by now."""
         return await self._begin(job)
 
-    async def _begin_all(self, jobs: Sequence[Job]) -> list[Begun | None]:
+    async def _begin_all(self, jobs: Sequence[Claim]) -> list[int | None]:
         rows: list[Any] = await self.driver.fetch(
             "UPDATE pgqueuer j SET attempts = attempts + 1"
             " FROM unnest($1::bigint[], $2::timestamptz[]) AS c (id, updated)"
             " WHERE j.id = c.id AND j.status = 'picked' AND j.updated = c.updated"
-            " RETURNING j.id, j.attempts,"
-            " (SELECT l.status = 'picked' FROM pgqueuer_log l WHERE l.job_id = j.id"
-            "  ORDER BY l.created DESC, l.id DESC OFFSET 1 LIMIT 1) AS redelivered",
+            " RETURNING j.id, j.attempts",
             [job.id for job in jobs],
-            [job.updated for job in jobs],
+            [job.claimed_at for job in jobs],
         )
-        begun = {row["id"]: Begun(row["attempts"], bool(row["redelivered"])) for row in rows}
+        begun = {row["id"]: row["attempts"] for row in rows}
         return [begun.get(job.id) for job in jobs]
 
     async def claim(
@@ -63,32 +70,31 @@ class JobQueries(Queries):
         room: Sequence[int],
         manager_id: UUID,
         heartbeat_s: float,
-    ) -> list[Job]:
+    ) -> list[Claim]:
         """The most urgent that are due, of those what is due longest, and those whose claim is
         older than `heartbeat_s`: of the entry points of one lane no more than its room, together.
         """
         rows = await self.driver.fetch(
             "WITH wanted AS (SELECT * FROM unnest($1::text[], $2::int[], $3::int[])"
             "  AS w (entrypoint, lane, room)),"
-            " due AS (SELECT job.*, w.lane, w.room FROM wanted w CROSS JOIN LATERAL"
+            " due AS (SELECT job.*, w.lane, w.room, false AS stale FROM wanted w CROSS JOIN LATERAL"
             "  (SELECT id, priority, execute_after FROM pgqueuer q"
             "   WHERE q.entrypoint = w.entrypoint AND q.status = 'queued'"
             "   AND q.execute_after < now()"
             "   ORDER BY q.priority DESC, q.execute_after, q.id LIMIT w.room"
             "   FOR UPDATE SKIP LOCKED) job),"
-            " stale AS (SELECT q.id, q.priority, q.execute_after, w.lane, w.room FROM pgqueuer q"
-            "  JOIN wanted w USING (entrypoint) WHERE q.status = 'picked'"
+            " stale AS (SELECT q.id, q.priority, q.execute_after, w.lane, w.room, true AS stale"
+            "  FROM pgqueuer q JOIN wanted w USING (entrypoint) WHERE q.status = 'picked'"
             "  AND q.heartbeat < now() - $5::interval AND q.execute_after < now()"
             "  FOR UPDATE OF q SKIP LOCKED),"
-            " chosen AS (SELECT id FROM (SELECT id, room, row_number() OVER"
+            " chosen AS (SELECT id, stale FROM (SELECT id, stale, room, row_number() OVER"
             "  (PARTITION BY lane ORDER BY priority DESC, execute_after, id) AS place"
             "  FROM (SELECT * FROM due UNION ALL SELECT * FROM stale) found) x"
             "  WHERE place <= room),"
-            " claimed AS (UPDATE pgqueuer SET status = 'picked', updated = now(),"
-            "  heartbeat = now(), queue_manager_id = $4 WHERE id IN (SELECT id FROM chosen)"
-            "  RETURNING *),"
-            " noted AS (INSERT INTO pgqueuer_log (job_id, status, entrypoint, priority)"
-            "  SELECT id, status, entrypoint, priority FROM claimed)"
+            " claimed AS (UPDATE pgqueuer q SET status = 'picked', updated = now(),"
+            "  heartbeat = now(), queue_manager_id = $4 FROM chosen c WHERE q.id = c.id"
+            "  RETURNING q.id, q.entrypoint, q.priority, q.execute_after, q.created, q.updated,"
+            "  q.payload, q.headers, c.stale)"
             " SELECT * FROM claimed ORDER BY priority DESC, execute_after, id",
             list(entrypoints),
             list(lanes),
@@ -96,7 +102,7 @@ class JobQueries(Queries):
             manager_id,
             timedelta(seconds=heartbeat_s),
         )
-        return [Job.model_validate(row) for row in rows]
+        return [_claim_of(row) for row in rows]
 
     async def next_due_s(self, entrypoints: Sequence[str]) -> float | None:
         """Seconds until the first of those that wait, not above 0 where one has come due since the
@@ -123,14 +129,14 @@ class JobQueries(Queries):
                 list(job_ids),
             )
 
-    async def done(self, job: Job) -> None:
+    async def done(self, job: Claim) -> None:
         """There is nothing more to do. Not when the claim was lost meanwhile: whoever has the job
         now says what becomes of it. A claim is known by its moment, which `updated` holds until the
         job leaves it.
         """
         await self._done(job)
 
-    async def _done_all(self, jobs: Sequence[Job]) -> list[None]:
+    async def _done_all(self, jobs: Sequence[Claim]) -> list[None]:
         await self.driver.execute(
             "WITH ended AS (DELETE FROM pgqueuer q"
             "  USING unnest($1::bigint[], $2::timestamptz[]) AS c (id, updated)"
@@ -139,11 +145,11 @@ class JobQueries(Queries):
             " INSERT INTO pgqueuer_log (job_id, status, entrypoint, priority)"
             " SELECT id, 'successful', entrypoint, priority FROM ended",
             [job.id for job in jobs],
-            [job.updated for job in jobs],
+            [job.claimed_at for job in jobs],
         )
         return [None] * len(jobs)
 
-    async def retry(self, job: Job, after_s: float, why: str, *, counts: bool) -> None:
+    async def retry(self, job: Claim, after_s: float, why: str, *, counts: bool) -> None:
         """Back into the queue, unless its claim was lost; its try was counted when it began, and is
         forgiven where nothing could be tried."""
         await self.driver.execute(
@@ -161,10 +167,10 @@ class JobQueries(Queries):
             _told("Again", job, why),
             self.qbq.settings.channel,
             self._changed(),
-            job.updated,
+            job.claimed_at,
         )
 
-    async def hold(self, job: Job, why: str) -> None:
+    async def hold(self, job: Claim, why: str) -> None:
         """Kept as a dead letter, unless its claim was lost; a try after it was put back knows by a
         header that it is one."""
         await self.driver.execute(
@@ -178,7 +184,7 @@ class JobQueries(Queries):
             " SELECT id, 'failed', entrypoint, priority, $4::jsonb FROM held",
             job.id,
             HELD_BEFORE,
-            job.updated,
+            job.claimed_at,
             _told("Held", job, why),
         )
 
@@ -212,10 +218,24 @@ class JobQueries(Queries):
         ).model_dump_json()
 
 
-def _told(kind: str, job: Job, why: str) -> str:
+def _claim_of(row: Any) -> Claim:
+    """The engine writes a JSON null where there are no headers."""
+    return Claim(
+        id=row["id"],
+        entrypoint=row["entrypoint"],
+        priority=row["priority"],
+        created=row["created"],
+        claimed_at=row["updated"],
+        payload=row["payload"] or b"",
+        headers=from_json(row["headers"]) or {},
+        redelivered=row["stale"],
+    )
+
+
+def _told(kind: str, job: Claim, why: str) -> str:
     """As the engine keeps it, for who lists the queue's log."""
     return TracebackRecord(
-        job_id=job.id,
+        job_id=JobId(job.id),
         timestamp=utc_now(),
         exception_type=kind,
         exception_message=why,

@@ -1,10 +1,11 @@
 """From an order to the provider and back: every target is sent to and settled by itself."""
 
 import asyncio
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final, NamedTuple
 from urllib.parse import quote
+
+from msgspec import Struct
 
 from hub.domain.context import Domain
 from hub.domain.notifications import delivery
@@ -38,8 +39,7 @@ URGENT_PUSH_S: Final = 15.0
 DONE: Final = Done()
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(Struct, frozen=True):
     """What is written about one try, and what it asks of the job."""
 
     status: DeliveryStatus

@@ -57,7 +57,7 @@ async def ensure_partitions_once(pool: Pool) -> None:
 
 
 async def prune(pool: Pool) -> None:
-    """The engine's log grows by three rows a job and is never shortened by itself.
+    """The engine's log grows by a row a try that has ended and is never shortened by itself.
 
     Keep the last 100 completed jobs, the last 50 failed ones, and those that still live.
     """

@@ -12,12 +12,10 @@ from hub.domain.context import Domain
 from hub.plumbing.life.lifecycle import Lifecycle
 from hub.plumbing.limits.fleet import open_limits
 from hub.plumbing.settings.settings import Settings
-from hub.plumbing.stores.outbox import load_queue
 from hub.plumbing.telemetry.logs import AccessLog
 
 
 async def open_api_alone(life: Lifecycle, settings: Settings, environ: object) -> None:
-    load_queue()
     domain = await open_domain(life, settings)
     database, redis = checks(domain)
     vitals = Vitals(database, redis, leaving=life.stopping.is_set)

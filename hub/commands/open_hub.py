@@ -10,7 +10,6 @@ from hub.domain.assembly import open_domain
 from hub.engine import freeze_start, watch_lag
 from hub.plumbing.life.lifecycle import Lifecycle
 from hub.plumbing.settings.settings import Settings
-from hub.plumbing.stores.outbox import load_queue
 from hub.sockets.assembly import Door, open_hub
 
 
@@ -42,7 +41,6 @@ def settle(life: Lifecycle, door: Door) -> None:
 
 
 async def hub_door(life: Lifecycle, settings: Settings) -> tuple[Door, Vitals]:
-    load_queue()
     domain = await open_domain(life, settings)
     door = await open_hub(life, settings, domain)
     return door, Vitals(door.needed, door.reported, leaving=life.stopping.is_set)

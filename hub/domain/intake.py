@@ -152,16 +152,14 @@ async def _keep(
     change: Change, publisher: str, envelope: Envelope, payload: dict[str, Any]
 ) -> bool:
     """False for one whose id is known."""
-    kept = await change.conn.fetchval(
-        "INSERT INTO inbox_events (event_id, event_type, publisher, payload, occurred_at)"
-        " VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING RETURNING event_id",
+    return await shards.keep_event(
+        change.conn,
         envelope.event_id,
         envelope.event_type,
         publisher,
         to_json(payload),
         envelope.occurred_at,
     )
-    return kept is not None
 
 
 def _rounded(payload: dict[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ id makes it one there, however often it comes.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
@@ -53,6 +54,31 @@ async def keep_question(conn: Connection, question_id: str, region: str) -> bool
     return bool(kept)
 
 
+async def keep_event(
+    conn: Connection,
+    event_id: UUID,
+    event_type: str,
+    publisher: str,
+    payload: str,
+    occurred_at: datetime,
+    processed_at: datetime | None = None,
+) -> bool:
+    """A domain event as a row of inbox_events, `payload` as JSON; False for one whose id is known.
+    `processed_at`: nothing of it is to be applied here any more.
+    """
+    kept = await conn.fetchval(
+        "INSERT INTO inbox_events (event_id, event_type, publisher, payload, occurred_at,"
+        " processed_at) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING RETURNING true",
+        event_id,
+        event_type,
+        publisher,
+        payload,
+        occurred_at,
+        processed_at,
+    )
+    return bool(kept)
+
+
 def hand_over(change: Change, event_id: UUID, region: str, erased: str | None = None) -> None:
     """A stored event is to be applied in another region's database. `erased`: whom it erases."""
     change.enqueue(hand_over_job(str(event_id), region, erased))
@@ -68,9 +94,8 @@ async def take_over(here: Connection, there: Connection, job: HandOverJob) -> No
     if row is None:
         return
     async with there.transaction():
-        fresh = await there.fetchval(
-            "INSERT INTO inbox_events (event_id, event_type, publisher, payload, occurred_at)"
-            " VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING RETURNING true",
+        fresh = await keep_event(
+            there,
             event_id,
             row["event_type"],
             row["publisher"],

@@ -15,9 +15,11 @@ from hub.cluster.cluster import Cluster, ClusterOptions
 from hub.cluster.emitter import LogLimits
 from hub.domain.assembly import redis_server
 from hub.domain.context import Domain
+from hub.domain.questions import nearby
 from hub.engine import Handshake, Member, Refusal, Wheel
 from hub.plumbing.http.health import Check
 from hub.plumbing.life.lifecycle import Lifecycle
+from hub.plumbing.life.together import Together
 from hub.plumbing.limits.fleet import Verdict, Window, open_limits
 from hub.plumbing.settings.settings import Settings
 from hub.plumbing.stores import redis_client
@@ -34,6 +36,7 @@ from hub.sockets.gauges import Gauges
 from hub.sockets.logins import Logins
 from hub.sockets.namespaces import SERVED
 from hub.sockets.revocations import Revocations
+from protocol.errors import HubError
 from protocol.events import CLIENT_EVENTS, ClientEvent
 from protocol.names import Channels, room_kind
 
@@ -48,6 +51,10 @@ died, counts are right and told within PRESENCE_TTL."""
 PATIENCE_S: Final = 10
 """For so long a node of a cluster stays ready without its master: node-timeout 3 s, the election,
 and some to listen again."""
+
+PLACES_AT_ONCE: Final = 20
+"""Whose open questions are asked for together: the cells around each may have to be worked out, 2
+ms."""
 
 REDIS_AWAY: Final = Refusal("redis_away", 2)
 """Nobody's token can be checked, and no room be joined: come back."""
@@ -131,6 +138,11 @@ async def open_hub(life: Lifecycle, settings: Settings, domain: Domain) -> Door:
         requests=cluster.requests,
         limits=open_limits(life, domain.redis, domain.keys),
         acks=Acks(domain),
+        open_in=Together(
+            partial(nearby.open_in, domain),
+            lambda error: isinstance(error, HubError),
+            most=PLACES_AT_ONCE,
+        ),
         logins=Logins(settings.sockets.max_per_ip, settings.sockets.max_per_user),
         figures=settings.sockets,
         access=AccessLog(settings.process.access_log),

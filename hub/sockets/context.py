@@ -15,6 +15,7 @@ from hub.cluster.sessions import Sessions
 from hub.domain.arrival import Arrival
 from hub.domain.context import Domain
 from hub.engine import Event, Member, Server, Wheel
+from hub.plumbing.life.together import Together
 from hub.plumbing.limits.fleet import Limits
 from hub.plumbing.settings.product import Sockets
 from hub.plumbing.telemetry.logs import AccessLog
@@ -88,9 +89,10 @@ class Namespace:
 
 @dataclass(slots=True, eq=False)
 class Node:
-    """`namespaces` by name, `guests` by token; `stale` are people whose automatic rooms must be
-    found out anew; `told` are namespace and name of the rooms with members here that hear how many
-    people are there.
+    """`namespaces` by name, `guests` by token; `open_in`: open urgent questions of a place, asked
+    together by all who come at once; `stale` are people whose automatic rooms must be found out
+    anew; `told` are namespace and name of the rooms with members here that hear how many people are
+    there.
     """
 
     id: str
@@ -105,6 +107,7 @@ class Node:
     requests: Requests
     limits: Limits
     acks: Acks
+    open_in: Together[str, list[Emit]]
     logins: Logins
     figures: Sockets
     access: AccessLog

@@ -1,11 +1,11 @@
 """Open urgent questions for sockets that enter a place later, by connecting or by moving."""
 
+import asyncio
 from collections.abc import Collection, Sequence
 from typing import Final
 
 import structlog
 
-from hub.domain.questions import nearby
 from hub.engine import Event, Member
 from hub.plumbing.life.lasting import Lasting
 from hub.sockets.context import Node
@@ -51,21 +51,23 @@ async def tell_kept(node: Node, member: Member, entered: Collection[str]) -> Non
 async def near(node: Node, member: Member) -> list[tuple[str, Emit]]:
     """What is open in the places a socket is in, with the room of each; what is not to be found out
     now is kept for later."""
-    found = []
-    for room in [name for name in map(str, member.room_names) if room_kind(name) in PLACES]:
-        try:
-            found += [(room, one) for one in await nearby.open_in(node.domain, room)]
-        except HubError as error:
+    places = [name for name in map(str, member.room_names) if room_kind(name) in PLACES]
+    try:
+        found = await asyncio.gather(*(node.open_in(room) for room in places))
+    except HubError as error:
+        for room in places:
             _keep(node, room, (member,), error)
-        else:
-            _untold.over()
-    return [(room, one) for room, one in found if _concerns(member, one)]
+        return []
+    if places:
+        _untold.over()
+    told = [(room, one) for room, events in zip(places, found, strict=True) for one in events]
+    return [(room, one) for room, one in told if _concerns(member, one)]
 
 
 async def _tell(node: Node, room: str, members: Sequence[Member]) -> None:
     """Raises UNAVAILABLE."""
     await confirmed(node, (room,))
-    events = await nearby.open_in(node.domain, room)
+    events = await node.open_in(room)
     _untold.over()
     for one in events:
         for member in members:

@@ -9,7 +9,7 @@ from pgqueuer.adapters.drivers.asyncpg import AsyncpgDriver
 from hub.domain.context import Domain
 from hub.plumbing.stores.outbox import enqueue
 from hub.plumbing.stores.postgres import acquire
-from protocol.jobs import Job, delivery_job, unseen_check
+from protocol.jobs import Job, delivery_job, unseen_check, wave_job
 from workers.queue import JobQueries
 
 ID = "7b0c1c7e-4a5a-4d52-9d3c-0a8f6f3f8a01"
@@ -52,6 +52,14 @@ async def test_the_most_urgent_goes_first_and_bulk_last(
     assert await claim(queries, one_lane) == [("unseen-check", 10), ("email", 0)]
     assert await claim(queries, one_lane) == [("unseen-check", 0), ("email:bulk", -10)]
     assert await claim(queries, one_lane) == []
+
+
+async def test_a_wave_goes_before_the_many_steps_of_those_it_has_told(
+    domain: Domain, queries: JobQueries
+) -> None:
+    await put(domain, *(check(domain, urgent=True) for _ in range(3)), wave_job(ID, 2))
+    lane = {"unseen-check": (0, 1), "urgent-wave": (0, 1)}
+    assert await claim(queries, lane) == [("urgent-wave", 20)]
 
 
 async def test_a_lane_without_room_holds_up_no_other(domain: Domain, queries: JobQueries) -> None:

@@ -7,7 +7,6 @@ from uuid import uuid4
 
 import pytest
 from pgqueuer.adapters.drivers.asyncpg import AsyncpgDriver
-from pgqueuer.domain.models import Job
 
 from hub.domain.context import Domain
 from hub.domain.notifications import delivery, steps
@@ -30,7 +29,7 @@ from tests.fakes import fcm_schema
 from tests.fakes.fcm import FakeFcm
 from tests.fakes.script import Fault
 from tests.workers.conftest import Shift, add_person, deliveries, notify
-from workers.queue import HELD_BEFORE, JobQueries
+from workers.queue import HELD_BEFORE, Claim, JobQueries
 
 WAIT = 5.0
 
@@ -168,7 +167,7 @@ async def test_what_was_read_meanwhile_stays_withheld(shift: Shift, status: Deli
 
 
 @asynccontextmanager
-async def claimed_twice(d: Domain) -> AsyncIterator[tuple[JobQueries, Job, Job]]:
+async def claimed_twice(d: Domain) -> AsyncIterator[tuple[JobQueries, Claim, Claim]]:
     """One job, claimed by a worker that then stood still, and by another one since."""
     told = await notify(d, "bora")
     await d.pool.execute("DELETE FROM pgqueuer")
@@ -177,7 +176,7 @@ async def claimed_twice(d: Domain) -> AsyncIterator[tuple[JobQueries, Job, Job]]
         await enqueue(conn, [job])
         queries = JobQueries(AsyncpgDriver(conn))  # type: ignore[arg-type]
 
-        async def pick() -> Job:
+        async def pick() -> Claim:
             (job,) = await queries.claim(["unseen-check"], [0], [1], uuid4(), heartbeat_s=0)
             return job
 

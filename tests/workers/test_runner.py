@@ -243,10 +243,6 @@ async def test_a_job_that_killed_its_worker_every_time_is_held(
             " heartbeat = now() - interval '1 min', execute_after = now() - interval '1 min'",
             uuid4(),
         )
-        await conn.execute(
-            "INSERT INTO pgqueuer_log (job_id, status, entrypoint, priority)"
-            " SELECT id, 'picked', entrypoint, priority FROM pgqueuer"
-        )
     before = counted("event", "redelivered")
     await until(lambda: _is(held(worker), ["event"]))
     assert counted("event", "redelivered") == before + 1
@@ -278,6 +274,8 @@ async def test_a_push_that_killed_its_worker_every_time_leaves_the_mail_its_turn
     assert await deliveries(d) == [("email", "sent", None), ("push", "failed", None)]
     assert await held(d) == ["notification:normal"]
     assert fcm.received == []
+    why = await d.pool.fetchval("SELECT reason FROM decisions WHERE verdict = 'failed'")
+    assert why == "given_up"
 
 
 async def test_what_a_wave_does_goes_before_what_its_people_wait_for(

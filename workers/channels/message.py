@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
+import msgspec
+from msgspec import Struct
+
 from workers.channels.outcome import Outcome
 
 
@@ -23,8 +26,7 @@ class Recipient:
     registered_at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(Struct, frozen=True):
     """One notification for one recipient. Texts are in the language of `locale`, which is the
     recipient's; no field may hold a coordinate.
 
@@ -51,7 +53,7 @@ class Message:
     timezone: str | None = None
     silent: bool = False
     unsubscribe_url: str | None = None
-    data: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, Any] = msgspec.field(default_factory=dict)
 
 
 class Sender(Protocol):

@@ -65,7 +65,7 @@ async def acknowledge(d: Domain, change: Change, batch: Sequence[Shown]) -> list
         shown = NotificationDelivered(
             notification_id=str(row["id"]), user_id=row["user_id"], channel="socket", at=d.now()
         )
-        change.leave(f"notification:{row['id']}", outgoing(d, "notification.delivered", shown))
+        change.leave(outgoing(d, "notification.delivered", shown))
     return [_new_of(one, rows) for one in batch]
 
 
@@ -240,7 +240,7 @@ def _tell_services(
         seen = NotificationSeen(
             notification_id=str(id), user_id=user_id, channel=channel, at=d.now()
         )
-        change.leave(f"notification:{id}", outgoing(d, "notification.seen", seen))
+        change.leave(outgoing(d, "notification.seen", seen))
 
 
 async def _unread(d: Domain, change: Change, user_id: str) -> int:

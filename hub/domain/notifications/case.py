@@ -1,10 +1,11 @@
 """A case: one notification with all that the rules ask about it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
+
+from msgspec import Struct
 
 from hub.domain.context import Domain
 from hub.domain.notifications import wakes
@@ -20,8 +21,7 @@ from hub.plumbing.stores.postgres import Connection, Row
 from protocol.mail_address import comparison_key
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
+class Case(Struct, frozen=True):
     """`switched_on` are the channels, `topics` the topics that the person wants. `blocked`: nothing
     passes between them and whoever asked or answered. `muted`, `outside_radius`: of an urgent one,
     as they want it now.

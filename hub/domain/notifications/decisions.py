@@ -1,18 +1,18 @@
 """Decisions: why somebody was told or was not, one row each, written here and nowhere else."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
+
+from msgspec import Struct, field
 
 from hub.domain.rules.kinds import Channel
 from hub.domain.rules.reasons import Cause, Reason, Verdict, verdict_of
 from hub.plumbing.stores.postgres import Connection, to_json
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(Struct, frozen=True):
     """About one person: as a candidate of a wave (no notification, no channel), or on a channel.
 
     `detail` holds figures that explain it (wave, metres, seconds, a provider's code), no texts.
@@ -33,10 +33,9 @@ async def record(conn: Connection, now: datetime, decisions: Sequence[Decision])
         return
     await conn.execute(  # a wave has thousands: one statement
         "INSERT INTO decisions (created_at, id, user_id, question_id, notification_id, channel,"
-        " verdict, reason, detail) SELECT $1, * FROM unnest($2::uuid[], $3::text[], $4::text[],"
-        " $5::uuid[], $6::text[], $7::text[], $8::text[], $9::jsonb[])",
+        " verdict, reason, detail) SELECT $1, gen_random_uuid(), * FROM unnest($2::text[],"
+        " $3::text[], $4::uuid[], $5::text[], $6::text[], $7::text[], $8::jsonb[])",
         now,
-        [uuid4() for _ in decisions],
         [one.user_id for one in decisions],
         [one.question_id for one in decisions],
         [one.notification_id for one in decisions],

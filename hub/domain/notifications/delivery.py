@@ -7,10 +7,11 @@ the next try finds the same row.
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 from uuid import UUID, uuid5
+
+from msgspec import Struct
 
 from hub.domain.context import Domain, outgoing
 from hub.domain.notifications.decisions import Decision, record
@@ -93,8 +94,7 @@ async def settle(
     return still
 
 
-@dataclass(frozen=True, slots=True)
-class Handed:
+class Handed(Struct, frozen=True):
     """A provider has it. `check_at`: when the notification is to be looked at again, where that is
     known; `trace`: of the job that handed it over."""
 
@@ -112,6 +112,7 @@ async def settle_sent(d: Domain, batch: Sequence[Handed]) -> list[bool]:
     """Write that they were sent, many at a time; false for a row that somebody holds just now,
     which `settle` waits for: who waits for nobody can hold many, in whatever order others do.
     """
+    now = d.now()
     async with d.outbox.change() as change:
         rows = await change.conn.fetch(
             "WITH held AS (SELECT x.id, x.created_at, w.provider_message_id FROM deliveries x"
@@ -125,7 +126,7 @@ async def settle_sent(d: Domain, batch: Sequence[Handed]) -> list[bool]:
             [one.target.id for one in batch],
             [one.order.created_at for one in batch],
             [one.provider_message_id for one in batch],
-            d.now(),
+            now,
         )
         written = {row["id"] for row in rows}
         sent = [one for one in batch if one.target.id in written]
@@ -148,8 +149,7 @@ def _tell_services(d: Domain, change: Change, order: Order) -> None:
         channel=order.channel,
         at=d.now(),
     )
-    told = outgoing(d, "notification.delivered", event)
-    change.leave(f"notification:{order.notification_id}", told)
+    change.leave(outgoing(d, "notification.delivered", event))
 
 
 async def _take_back_what_is_over(change: Change, sent: Sequence[Handed]) -> None:

@@ -1,10 +1,11 @@
 """The row of one notification, as it stands in the inbox."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
+
+from msgspec import Struct
 
 from hub.domain.rules.kinds import Collapse, Kind, kind_of
 from hub.plumbing.stores.postgres import Row, from_json
@@ -12,8 +13,7 @@ from protocol.events.inbox import InboxItem
 from protocol.texts import render_push
 
 
-@dataclass(frozen=True, slots=True)
-class Notification:
+class Notification(Struct, frozen=True):
     """`kind_name` is what it is called, our own name or a service's; `words`: what title and body
     were made of (protocol.texts), None where a service wrote them.
     `chosen`: the channels that a service wants, None: all of its kind.

@@ -1,10 +1,11 @@
 """Orders: what a sender is to hand over for one notification, to whom, and in which language."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
+
+from msgspec import Struct
 
 from hub.domain.notifications.case import Case
 from hub.domain.people import members
@@ -22,8 +23,7 @@ _OWN_ADDRESS: Final[Mapping[Channel, str]] = {
 """The column of users with a person's address on a channel without devices."""
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(Struct, frozen=True):
     """One row of deliveries that this process has claimed; address is a device's token, a mail
     address or a messenger's key, empty where the device is gone. `title` and `body` are in the
     language of `locale`.
@@ -44,8 +44,7 @@ class Target:
     body: str
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(Struct, frozen=True):
     """What a sender is to do now for one notification. `collapse_id`: what has the same one
     replaces it on a phone's screen. `check_at`: when to look at it again if all of it is sent now;
     None: that is to be found out then.
@@ -69,8 +68,7 @@ class Order:
     targets: Sequence[Target]
 
 
-@dataclass(frozen=True, slots=True)
-class Addressee:
+class Addressee(Struct, frozen=True):
     """A device, or a person's one address (without a platform), as it stands now."""
 
     device_id: UUID | None
@@ -92,8 +90,7 @@ class Addressee:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Claimed:
+class Claimed(Struct, frozen=True):
     """A delivery that this process claimed; `addressee` is None where the device is gone."""
 
     id: UUID

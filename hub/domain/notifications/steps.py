@@ -6,11 +6,12 @@ All of a batch are one transaction and a statement a table, whatever their numbe
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any, Final, NamedTuple
 from uuid import UUID
+
+from msgspec import Struct, structs
 
 from hub.domain.context import Domain
 from hub.domain.notifications.case import Case, facts_of, load
@@ -37,8 +38,7 @@ class Busy(Enum):
 BUSY: Final = Busy.BUSY
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
+class Look(Struct, frozen=True):
     """Follow the rules for one notification until something is to be sent on `channel`, or until
     there is nothing to do.
 
@@ -115,7 +115,7 @@ async def give_up(d: Domain, id: UUID, created_at: datetime, channel: Channel, c
         if failed:
             DELIVERIES.labels(channel=channel, status=DeliveryStatus.FAILED, reason="").inc()
             detail = {"errorCode": code}
-            decision = _decision(case, channel, Verdict.FAILED, Cause.PROVIDER_REFUSED, detail)
+            decision = _decision(case, channel, Verdict.FAILED, Cause.GIVEN_UP, detail)
             await record(change.conn, d.now(), [decision])
         change.enqueue(check_again(d, id, created_at, case.notification.kind, d.now()))
 
@@ -151,13 +151,13 @@ async def _follow(
     d: Domain, change: Change, pairs: Mapping[int, tuple[Look, Case]]
 ) -> dict[int, Order | None]:
     """Of different people. What was withheld may have a next channel, and is looked at again."""
-    orders: dict[int, Order | None] = {}
+    now, orders = d.now(), dict[int, Order | None]()
     while pairs:
         facts = await facts_of(d, change.conn, [case for _, case in pairs.values()])
         withheld: dict[int, tuple[Case, Suppress]] = {}
         due: dict[int, _Due] = {}
         for (place, (look, case)), known in zip(pairs.items(), facts, strict=True):
-            step = next_step(known, d.now())
+            step = next_step(known, now)
             match step:
                 case Done():
                     continue
@@ -172,7 +172,7 @@ async def _follow(
                 case Send(channel) if look.withhold is not None:
                     withheld[place] = case, Suppress(channel, look.withhold)
                 case Send(channel):
-                    lease_until = d.now() + timedelta(seconds=look.lease_s)
+                    lease_until = now + timedelta(seconds=look.lease_s)
                     due[place] = _Due(case, step, lease_until, known)
         if withheld:
             await _suppress(d, change.conn, list(withheld.values()))
@@ -261,7 +261,7 @@ class _Due(NamedTuple):
         channel = self.step.channel
         others = [one for one in self.facts.deliveries if one.channel is not channel]
         sent = Delivery(channel, DeliveryStatus.SENT)
-        step = next_step(replace(self.facts, deliveries=[*others, sent]), now)
+        step = next_step(structs.replace(self.facts, deliveries=[*others, sent]), now)
         return step.until if isinstance(step, Wait) else None
 
 
@@ -272,8 +272,9 @@ async def _claim(d: Domain, conn: Connection, due: Sequence[_Due]) -> list[Order
         of = {one.case.notification.user_id: one for one in due if one.step.channel is channel}
         for user_id, people in (await addressees(conn, list(of), channel)).items():
             found[of[user_id].case.notification.id] = people
-    rows = await _left(d, conn, [one for one in due if one.tried])
-    rows += await _first(d, conn, due, found)
+    now = d.now()
+    rows = await _left(now, conn, [one for one in due if one.tried])
+    rows += await _first(now, conn, due, found)
     claimed: defaultdict[UUID, list[Row]] = defaultdict(list)
     for row in rows:
         claimed[row["notification_id"]].append(row)
@@ -290,12 +291,12 @@ async def _claim(d: Domain, conn: Connection, due: Sequence[_Due]) -> list[Order
             Claimed(row["id"], row["attempts"], row["device_id"], there.get(row["device_id"]))
             for row in mine
         ]
-        orders.append((one.case, one.step, one.check_at(d.now()), targets))
-    await record(conn, d.now(), decisions)
+        orders.append((one.case, one.step, one.check_at(now), targets))
+    await record(conn, now, decisions)
     return await orders_of(conn, orders)
 
 
-async def _left(d: Domain, conn: Connection, due: Sequence[_Due]) -> list[Row]:
+async def _left(now: datetime, conn: Connection, due: Sequence[_Due]) -> list[Row]:
     """What waits for another try, and what a sender that is gone had begun."""
     if not due:
         return []
@@ -310,12 +311,15 @@ async def _left(d: Domain, conn: Connection, due: Sequence[_Due]) -> list[Row]:
         [one.case.notification.id for one in due],
         [one.step.channel for one in due],
         [one.lease_until for one in due],
-        d.now(),
+        now,
     )
 
 
 async def _first(
-    d: Domain, conn: Connection, due: Sequence[_Due], found: Mapping[UUID, Sequence[Addressee]]
+    now: datetime,
+    conn: Connection,
+    due: Sequence[_Due],
+    found: Mapping[UUID, Sequence[Addressee]],
 ) -> list[Row]:
     given = [(one, address) for one in due for address in found.get(one.case.notification.id, ())]
     return await conn.fetch(
@@ -334,5 +338,5 @@ async def _first(
         [one.step.channel for one, _ in given],
         [address.device_id for _, address in given],
         [one.lease_until for one, _ in given],
-        d.now(),
+        now,
     )

@@ -169,13 +169,14 @@ async def _ask_elsewhere(
     event_id = change.event_id
     if event_id is None or not told:
         event_id = uuid4()
-        await change.conn.execute(
-            "INSERT INTO inbox_events (event_id, event_type, publisher, payload, occurred_at,"
-            " processed_at) VALUES ($1, 'question.created', 'hub', $2, $3, $4)",
+        await shards.keep_event(
+            change.conn,
             event_id,
+            "question.created",
+            "hub",
             to_json(plain(_event(question, question.place))),
             question.created_at,
-            d.now(),
+            processed_at=d.now(),
         )
     shards.hand_over(change, event_id, region)
 

@@ -1,5 +1,6 @@
 """Open questions of a place: for a socket that comes into it, and for who looks at it."""
 
+from collections.abc import Collection, Sequence
 from typing import Final
 
 from hub.domain.context import Domain
@@ -8,7 +9,7 @@ from hub.domain.people.members import ASKER, asker_of, author_of
 from hub.domain.places import geometry
 from hub.domain.questions.question import PLACE_KEPT, Question
 from hub.domain.questions.waves import WAVE, Wave, broadcast
-from hub.plumbing.stores.postgres import acquire
+from hub.plumbing.stores.postgres import Connection, Row, acquire
 from protocol.events import Emit
 from protocol.events.questions import UrgentCard
 from protocol.names import room_kind
@@ -26,26 +27,45 @@ OPEN: Final = (
 )
 """SQL: open urgent questions with each wave that has begun; {place}: where they are ($1)."""
 
+IN_CELLS: Final = OPEN.format(
+    wave=WAVE, place="q.cell = ANY($1::bigint[]) AND w.radius_m IS NOT NULL"
+)
+IN_REGIONS: Final = OPEN.format(
+    wave=WAVE, place="q.region_code = ANY($1::text[]) AND w.radius_m IS NULL"
+)
 
-async def open_in(d: Domain, room: str) -> list[Emit]:
-    """Open urgent questions that a cell or a region was told of, each as that wave's broadcast: for
-    a socket that enters the room later.
+
+async def open_in(d: Domain, rooms: Sequence[str]) -> list[list[Emit]]:
+    """Open urgent questions that each of these cells and regions was told of, as that wave's
+    broadcast: for sockets that enter the room later.
     """
-    kind, name = room_kind(room), room.partition(":")[2]
-    where: str | tuple[int, ...]
-    if kind == "region:":
-        place, where = "q.region_code = $1 AND w.radius_m IS NULL", name
-    else:
-        place = "q.cell = ANY($1::bigint[]) AND w.radius_m IS NOT NULL"
-        where = geometry.cells_around(int(name, 16), d.policy.widest_circle_m)
+    found: dict[str, list[Emit]] = {room: [] for room in rooms}
     async with acquire(d.pool) as conn:
-        rows = await conn.fetch(OPEN.format(wave=WAVE, place=place), where, d.now())
-        told = [row for row in rows if room in Wave.of(row).rooms(Question.of(row))][:MOST]
-        deaf = {row["user_id"]: await blocks.deaf_to(conn, row["user_id"]) for row in told}
-    return [
-        broadcast(Question.of(row), author_of(row), Wave.of(row), deaf[row["user_id"]])
-        for row in told
-    ]
+        rows = await _open(d, conn, found)
+        askers = {row["user_id"] for row in rows}
+        deaf = {asker: await blocks.deaf_to(conn, asker) for asker in askers}
+    for row in rows:
+        question, wave = Question.of(row), Wave.of(row)
+        told = [room for room in wave.rooms(question) if room in found]
+        if told:
+            one = broadcast(question, author_of(row), wave, deaf[question.user_id])
+            for room in told:
+                found[room].append(one)
+    return [found[room][:MOST] for room in rooms]
+
+
+async def _open(d: Domain, conn: Connection, rooms: Collection[str]) -> list[Row]:
+    names = [(room_kind(room), room.partition(":")[2]) for room in rooms]
+    cells = [int(name, 16) for kind, name in names if kind == "cell:"]
+    regions = [name for kind, name in names if kind == "region:"]
+    rows: list[Row] = []
+    if cells:
+        widest_m = d.policy.widest_circle_m
+        around = {there for cell in cells for there in geometry.cells_around(cell, widest_m)}
+        rows += await conn.fetch(IN_CELLS, list(around), d.now())
+    if regions:
+        rows += await conn.fetch(IN_REGIONS, regions, d.now())
+    return rows
 
 
 async def recent(d: Domain, neighbourhood_code: str) -> tuple[UrgentCard, ...]:

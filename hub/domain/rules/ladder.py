@@ -3,8 +3,9 @@ reason goes out. The channels of a kind are the rungs; each is settled before th
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+
+from msgspec import Struct, field
 
 from hub.domain.rules.kinds import CHANNELS, Channel, ChannelRow, Kind, Pace, Timers
 from hub.domain.rules.quiet import QuietHours
@@ -12,15 +13,13 @@ from hub.domain.rules.reasons import Cause, Reason
 from hub.domain.rules.states import ARRIVED, FINAL, DeliveryStatus, QuestionStatus
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(Struct, frozen=True):
     channel: Channel
     status: DeliveryStatus
     lease_until: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Reach:
+class Reach(Struct, frozen=True):
     """Whether a channel gets to the person. `there`: they have a device, an address."""
 
     on: bool = True
@@ -28,8 +27,7 @@ class Reach:
     suppressed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(Struct, frozen=True):
     """All that decides the next step for one notification of one person.
 
     `gone`: deleted, retracted, or its person erased. `blocked`: it comes from somebody to whom, or
@@ -59,19 +57,16 @@ class Facts:
     deliveries: Sequence[Delivery] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+class Done(Struct, frozen=True):
     cause: Cause
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
+class Wait(Struct, frozen=True):
     until: datetime
     cause: Cause
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(Struct, frozen=True):
     """`after_s`: since the notification was made, where it was waited for."""
 
     channel: Channel
@@ -79,8 +74,7 @@ class Send:
     after_s: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Suppress:
+class Suppress(Struct, frozen=True):
     channel: Channel
     reason: Reason
 

@@ -54,6 +54,7 @@ class Cause(StrEnum):
     QUIET_NOW = "quiet_now"
     SETTLED = "settled"
     PROVIDER_REFUSED = "provider_refused"
+    GIVEN_UP = "given_up"
 
 
 def verdict_of(reason: Reason) -> Verdict:

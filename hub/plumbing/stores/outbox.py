@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequen
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 from uuid import UUID
 
 import msgspec
@@ -22,7 +22,7 @@ from msgspec import structs
 from hub.plumbing.life.clock import Clock
 from hub.plumbing.life.lasting import Lasting
 from hub.plumbing.life.waiting import asked_to_end, set_within
-from hub.plumbing.stores.postgres import AWAY, Connection, Pool, acquire
+from hub.plumbing.stores.postgres import AWAY, Connection, Pool, acquire, to_json
 from hub.plumbing.telemetry.metrics import (
     OUTBOX_DROPPED,
     OUTBOX_PUBLISH_FAILED,
@@ -41,6 +41,9 @@ FRESH_FOR: Final = timedelta(seconds=1)
 """How long the sweeper leaves a row to the process that wrote it."""
 
 SWEEP_BATCH: Final = 100
+
+LEFT_A_ROW: Final = 100
+"""Events that a change leaves to the sweeper, in one row."""
 
 UNTELLABLE: Final = (msgspec.MsgspecError, TypeError, ValueError, OverflowError)
 """What is raised by a message that nobody can read or write, whatever state the stores are in."""
@@ -85,8 +88,12 @@ class _EventRow(msgspec.Struct, tag="event"):
     envelope: Envelope
 
 
+class _EventsRow(msgspec.Struct, tag="events"):
+    envelopes: list[Envelope]
+
+
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(_EmitRow | _MoveRow | _RevocationRow | _EventRow)
+_decoder = msgspec.msgpack.Decoder(_EmitRow | _MoveRow | _RevocationRow | _EventRow | _EventsRow)
 
 
 def _encode(told: Told) -> bytes:
@@ -99,13 +106,18 @@ def _encode(told: Told) -> bytes:
     return _encoder.encode(_EventRow(told))
 
 
-def _decode(payload: bytes) -> Told:
+def _decode(payload: bytes) -> Sequence[Told]:
     row = _decoder.decode(payload)
-    if isinstance(row, _EmitRow):
-        return row.emit
-    if isinstance(row, _MoveRow):
-        return row.move
-    return row.revocation if isinstance(row, _RevocationRow) else row.envelope
+    match row:
+        case _EmitRow():
+            return (row.emit,)
+        case _MoveRow():
+            return (row.move,)
+        case _RevocationRow():
+            return (row.revocation,)
+        case _EventRow():
+            return (row.envelope,)
+    return list(row.envelopes)
 
 
 def _marked(told: Told) -> Told:
@@ -124,7 +136,7 @@ class Change:
     told: list[tuple[str, Told]] = field(default_factory=list)
     jobs: list[Job] = field(default_factory=list)
     stale: dict[str, None] = field(default_factory=dict)
-    left: list[tuple[str, Told]] = field(default_factory=list)
+    left: list[Envelope] = field(default_factory=list)
 
     def tell(self, key: str, *told: Told) -> None:
         """Add messages; those of one `key` (a question, a person) keep their order."""
@@ -134,10 +146,10 @@ class Change:
         """What is cached under these names is not so any more (hub.plumbing.stores.cache)."""
         self.stale.update(dict.fromkeys(names))
 
-    def leave(self, key: str, *told: Told) -> None:
-        """Messages that nobody waits for: the sweeper publishes them, a batch at a time. No message
-        of `tell` has such a key, or it would wait for them."""
-        self.left.extend((key, _marked(one)) for one in told)
+    def leave(self, *events: Envelope) -> None:
+        """Events for other services that nobody waits for: the sweeper publishes them, a row of
+        many at a time. Those of two changes have no order but the times that they tell."""
+        self.left.extend(events)
 
     def enqueue(self, *jobs: Job) -> None:
         self.jobs.extend(jobs)
@@ -198,17 +210,20 @@ class Outbox:
 
     async def _write(self, change: Change) -> list[int]:
         """The rows; returns the numbers of those that this process publishes."""
-        rows = [*change.told, *change.left]
+        rows = [
+            ("event" if isinstance(told, Envelope) else "emit", key, _encode(told))
+            for key, told in change.told
+        ]
+        for begin in range(0, len(change.left), LEFT_A_ROW):
+            events = change.left[begin : begin + LEFT_A_ROW]
+            rows.append(("event", str(events[0].event_id), _encoder.encode(_EventsRow(events))))
         if not rows:
             return []
         written = await change.conn.fetch(
             "INSERT INTO outbox (kind, key, payload, available_at)"
-            " SELECT * FROM unnest($1::text[], $2::text[], $3::bytea[], $4::timestamptz[])"
-            " RETURNING id",
-            ["event" if isinstance(told, Envelope) else "emit" for _, told in rows],
-            [key for key, _ in rows],
-            [_encode(told) for _, told in rows],
-            [self._clock.now() + FRESH_FOR] * len(rows),
+            " SELECT *, $4 FROM unnest($1::text[], $2::text[], $3::bytea[]) RETURNING id",
+            *zip(*rows, strict=True),
+            self._clock.now() + FRESH_FOR,
         )
         return [row["id"] for row in written[: len(change.told)]]
 
@@ -248,12 +263,11 @@ class Outbox:
             )
             if not rows:
                 return 0
-            ids = [row["id"] for row in rows]
             held = await conn.fetch(
                 "SELECT mine.id FROM outbox mine WHERE mine.id = ANY($1::bigint[]) AND EXISTS"
                 " (SELECT FROM outbox older WHERE older.key = mine.key AND older.id < mine.id"
                 "  AND older.published_at IS NULL AND older.id <> ALL($1::bigint[]))",
-                ids,
+                [row["id"] for row in rows],
             )
             waiting = {row["id"] for row in held}
             ready = [row for row in rows if row["id"] not in waiting]
@@ -268,11 +282,12 @@ class Outbox:
         What no try can ever tell is dropped, counted and named in the log.
         """
         try:
-            await self._publish(self._timely([_decode(row["payload"]) for row in rows]))
+            told = [one for row in rows for one in _decode(row["payload"])]
+            await self._publish(self._timely(told))
         except UNTELLABLE:
             for row in rows:
                 try:
-                    await self._publish(self._timely([_decode(row["payload"])]))
+                    await self._publish(self._timely(_decode(row["payload"])))
                 except UNTELLABLE as error:
                     OUTBOX_DROPPED.labels(event="untellable").inc()
                     log.error("outbox.untellable", row=row["id"], error=type(error).__name__)
@@ -318,15 +333,9 @@ async def _mark(conn: Connection, ids: list[int]) -> None:
     OUTBOX_PUBLISHED.inc(len(ids))
 
 
-def load_queue() -> None:
-    """Import now what `enqueue` needs, for a process whose loop must not stand 0.1 s when it first
-    enqueues. Commands do without.
-    """
-    import pgqueuer  # noqa: F401
-
-
 async def enqueue(conn: Connection, jobs: Sequence[Job]) -> None:
-    """Put jobs into the queue inside the caller's transaction, each with the ids of who caused it.
+    """Put jobs into the queue inside the caller's transaction, each with the ids of who caused it:
+    rows of the job engine's table, as it would write them, in one plain statement.
 
     Raises LookupError for a queue nobody works on (S2-132).
     """
@@ -334,17 +343,18 @@ async def enqueue(conn: Connection, jobs: Sequence[Job]) -> None:
         return
     for job in jobs:
         form_of(job.entrypoint)
-    from pgqueuer.adapters.drivers.asyncpg import AsyncpgDriver
-    from pgqueuer.adapters.persistence.queries import Queries
-
     cause = outgoing_headers()
-    raw: Any = conn  # pgqueuer names the bare connection; a pool's proxy does the same
-    await Queries(AsyncpgDriver(raw)).enqueue(
+    await conn.execute(
+        "INSERT INTO pgqueuer (entrypoint, priority, payload, execute_after, headers, status)"
+        " SELECT w.entrypoint, w.priority, w.payload, now() + w.delay, w.headers, 'queued'"
+        " FROM unnest($1::text[], $2::int[], $3::bytea[], $4::interval[], $5::jsonb[])"
+        "  WITH ORDINALITY AS w (entrypoint, priority, payload, delay, headers, place)"
+        " ORDER BY w.place",
         [job.entrypoint for job in jobs],
-        [msgspec.json.encode(job.payload) for job in jobs],
         [job.priority for job in jobs],
-        [timedelta(seconds=job.delay_s) if job.delay_s > 0 else None for job in jobs],
-        headers=[{**cause, **job.headers} or None for job in jobs],
+        [msgspec.json.encode(job.payload) for job in jobs],
+        [timedelta(seconds=max(0.0, job.delay_s)) for job in jobs],
+        [to_json({**cause, **job.headers}) for job in jobs],
     )
 
 

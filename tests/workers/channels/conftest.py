@@ -8,6 +8,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from msgspec import structs
 
 from hub.plumbing.http.outbound import Outbound, PushServices
 from protocol.web_push import read_vapid_key, to_base64url
@@ -152,7 +153,7 @@ def to(address: str, platform: str = "android", environment: str = "production")
 
 
 def push(**changes: Any) -> Message:
-    return replace(PUSH, **changes)
+    return structs.replace(PUSH, **changes)
 
 
 def mail(**changes: Any) -> Mail:

@@ -241,8 +241,9 @@ async def test_the_first_in_rank_are_told_in_whatever_ring_of_cells_they_are(tow
 async def open_at(d: Domain, km: float) -> list[tuple[str, str]]:
     """What somebody who enters there is told: by their cell, or else by the region."""
     cell = geometry.room_of_cell(geometry.cell_of(PLACE[0] - km * KM, PLACE[1]))
-    heard = [("cell", one.id) for one in await nearby.open_in(d, cell)]
-    for one in await nearby.open_in(d, "region:jeju"):
+    of_cell, of_region = await nearby.open_in(d, [cell, "region:jeju"])
+    heard = [("cell", one.id) for one in of_cell]
+    for one in of_region:
         if cell not in one.except_rooms:
             heard.append(("region", one.id))
     return heard

@@ -1,6 +1,5 @@
 """Property test of `ladder.next_step`: whatever happens, a notification's steps end well."""
 
-from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -8,6 +7,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from hub.domain.rules.kinds import (
     ANSWER_CREATED,

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from uuid import UUID, uuid4
 
 import pytest
 from hypothesis import HealthCheck, given
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from hub.domain.context import Domain
 from hub.plumbing.life.clock import VirtualClock
 from hub.plumbing.stores.outbox import Change, Outbox, Told, run_sweeper
+from protocol.domain_events import Envelope
 from protocol.errors import HubError, conflict
 from protocol.events import Emit
 from protocol.jobs import event_job
@@ -28,6 +30,7 @@ class Wire:
         self.away = False
         self.refuses = ""
         self.heard: list[str] = []
+        self.events: list[UUID] = []
 
     async def publish(self, told: Sequence[Told]) -> None:
         if self.away:
@@ -35,6 +38,7 @@ class Wire:
         if self.refuses in [one.id for one in told if isinstance(one, Emit)]:
             raise TypeError
         self.heard += [one.id for one in told if isinstance(one, Emit)]
+        self.events += [one.event_id for one in told if isinstance(one, Envelope)]
 
 
 @pytest.fixture
@@ -121,6 +125,25 @@ async def test_a_later_row_does_not_overtake_an_older_one_of_its_key(
     clock.advance(2)
     assert await outbox.sweep() == 2
     assert wire.heard == ["3", "1", "2"]
+
+
+async def test_what_is_left_to_the_sweeper_is_many_to_a_row(
+    domain: Domain, outbox: Outbox, wire: Wire, clock: VirtualClock
+) -> None:
+    events = [
+        Envelope(
+            event_id=uuid4(), event_type="notification.seen", occurred_at=clock.now(), payload={}
+        )
+        for _ in range(150)
+    ]
+    async with outbox.change() as change:
+        change.tell("q", event("1"))
+        change.leave(*events)
+    assert (wire.heard, wire.events) == (["1"], [])
+    assert await domain.pool.fetchval("SELECT count(*) FROM outbox") == 3
+    clock.advance(2)
+    assert await outbox.sweep() == 2
+    assert wire.events == [one.event_id for one in events]
 
 
 async def test_fresh_rows_are_left_to_their_own_process(
