@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 
 import msgspec
 from aiohttp import web
@@ -97,7 +98,7 @@ class Meter:
         if isinstance(caller, Service):
             window = Window("service_calls", caller.calls_per_min, MINUTE_MS)
         elif route.rate.per_minute:
-            window, who = self._a_minute(route), f"{_name(route)}:{who}"
+            window, who = _a_minute(route.rate.per_minute), f"{_name(route)}:{who}"
         elif caller is None:
             await self.anonymous(address)
             return
@@ -115,13 +116,10 @@ class Meter:
         """What only the body tells: a list counts its length, a field may be who is counted."""
         if route.rate.by and not route.rate.unverified:
             who = msgspec.to_builtins(body)[route.rate.by]
-            await self.check(self._a_minute(route), f"{_name(route)}:{who}")
+            await self.check(_a_minute(route.rate.per_minute), f"{_name(route)}:{who}")
         if isinstance(caller, Service) and route.auth.kind == "service":
             window = Window("service_items", caller.items_per_min, MINUTE_MS)
             await self.check(window, caller.id, items_of(body))
-
-    def _a_minute(self, route: Route) -> Window:
-        return Window("route", route.rate.per_minute, MINUTE_MS)
 
     async def check(self, window: Window, who: str, n: int = 1) -> None:
         """Raises RATE_LIMITED."""
@@ -155,6 +153,12 @@ def items_of(body: object) -> int:
     if isinstance(body, tuple):
         return len(body)
     return max(1, len(getattr(body, "user_ids", ())))
+
+
+@cache
+def _a_minute(limit: int) -> Window:
+    """Of the few figures that the table has."""
+    return Window("route", limit, MINUTE_MS)
 
 
 def _name(route: Route) -> str:

@@ -1,13 +1,14 @@
-"""The bytes of answers that are given again and again.
+"""The bytes of answers that are given again and again, and of the heads before them.
 
 What comes from the cache is shared and changed by nobody, so the same object is the same answer: it
-is written as JSON once, and compressed once.
+is written as JSON once, and compressed once; and who asks as most do is given the same head but for
+its last lines.
 """
 
 import gzip
 from collections import OrderedDict
 from functools import cached_property
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 from aiohttp import web
@@ -17,11 +18,13 @@ MOST: Final = 256
 
 
 class Body:
-    """One answer's bytes. `answer` is kept with them: its identity is their name."""
+    """One answer's bytes. `answer` is kept with them: its identity is their name. `heads`: by what
+    they differ in, without their last lines (api.headers.prepared)."""
 
     def __init__(self, answer: msgspec.Struct) -> None:
         self.answer = answer
         self.plain = msgspec.json.encode(answer)
+        self.heads: dict[tuple[bool, bool, str], bytes] = {}
 
     @cached_property
     def packed(self) -> bytes:
@@ -29,6 +32,13 @@ class Body:
 
 
 BODY: Final = web.ResponseKey("body", Body)
+
+
+class Shared(NamedTuple):
+    """An answer from our own cache, and how long others may keep it ("" where nobody may)."""
+
+    body: Body
+    cache_control: str
 
 
 def pack(body: bytes) -> bytes:

@@ -7,16 +7,15 @@ the log, one count in the metrics. Nothing else in this package handles an excep
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from functools import lru_cache
+from typing import cast
 
 import msgspec
 import structlog
 from aiohttp import web
-from prometheus_client import Counter, Histogram
 
 from api.admission import METER, READS, Meter, check_own, identify, seconds, subject
-from api.bodies import BODY, Bodies
-from api.headers import Answer, finish, is_preflight
+from api.bodies import Bodies, Shared
+from api.headers import Answer, finish, is_preflight, prepared, shared
 from api.once import Once
 from api.peer import address_of, origin_allowed
 from api.reading import agent_of, body_of, key_of, path_of, query_of
@@ -34,7 +33,7 @@ from protocol.tokens import Token
 
 log = structlog.get_logger(__name__)
 
-Next = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Next = Callable[[web.Request], Awaitable[web.StreamResponse | Shared]]
 
 CALLER = web.RequestKey("caller", object)
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"})
@@ -48,15 +47,16 @@ class Gate:
     access: AccessLog
     bodies: Bodies = field(default_factory=Bodies)
 
-    def handler(self, route: Route) -> Next:
-        """What aiohttp calls for a route of the table."""
+    def handler(self, route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+        """What aiohttp calls for a route of the table; it hands on what it is given, and the
+        middleware makes an answer of it."""
 
-        async def handle(request: web.Request) -> web.StreamResponse:
+        async def handle(request: web.Request) -> web.StreamResponse | Shared:
             return await self._serve(route, request)
 
-        return handle
+        return cast(Callable[[web.Request], Awaitable[web.StreamResponse]], handle)
 
-    async def _serve(self, route: Route, request: web.Request) -> web.StreamResponse:
+    async def _serve(self, route: Route, request: web.Request) -> web.StreamResponse | Shared:
         caller = await identify(self.domain, route, request)
         request[CALLER] = caller
         meter = request[METER] = Meter(self.limits, self.part)
@@ -79,11 +79,19 @@ class Gate:
             request=request,
             accept=request.headers.get("Accept", ""),
         )
-        response = self._answered(route, caller, await route.handler(call))
+        answer = await route.handler(call)
+        if route.cache_s and isinstance(answer, msgspec.Struct):
+            return self._shared(route, caller, answer)
+        response = self._answered(route, caller, answer)
         if request.method not in READS and isinstance(caller, Token):
             await self.domain.reads.wrote(caller.user_id)
         response.headers.update(call.headers)
         return response
+
+    def _shared(self, route: Route, caller: Caller, answer: msgspec.Struct) -> Shared:
+        """What comes from our own cache."""
+        body = self.bodies.of(answer)
+        return Shared(body, "" if caller is not None else _cache_control(route))
 
     def _answered(
         self, route: Route, caller: Caller, answer: msgspec.Struct | web.Response | None
@@ -92,45 +100,53 @@ class Gate:
             response = answer
         elif answer is None:
             response = web.Response(status=204)
-        elif route.cache_s:  # from our own cache, too
-            body = self.bodies.of(answer)
-            response = Answer(route.status, body.plain)
-            response[BODY] = body
         else:
             response = Answer(route.status, msgspec.json.encode(answer))
         if route.cache_s and caller is None:
-            edge = f", s-maxage={route.edge_s}" if route.edge_s else ""
-            response.headers["Cache-Control"] = f"public, max-age={route.cache_s}{edge}"
+            response.headers["Cache-Control"] = _cache_control(route)
         return response
 
     @web.middleware
     async def middleware(self, request: web.Request, handler: Next) -> web.StreamResponse:
         """Around everything, what no route matches included."""
+        metrics.HTTP_UNDER_WAY.now += 1
+        try:
+            return await self._timed(request, handler)
+        finally:
+            metrics.HTTP_UNDER_WAY.now -= 1
+
+    async def _timed(self, request: web.Request, handler: Next) -> web.StreamResponse:
         start = time.perf_counter()
         method, pattern = _method(request), pattern_of(request)
-        with (
-            traced(request.headers, f"{method} {pattern}") as trace,
-            metrics.HTTP_IN_FLIGHT.track_inprogress(),
-        ):
-            response = await self._guarded(request, handler, trace)
-            if METER in request:
-                response.headers.update(request[METER].headers)
-            finish(request, response, trace, self.part)
+        with traced(request.headers, f"{method} {pattern}") as trace:
+            answer = await self._guarded(request, handler, trace)
+            response = self._finished(request, answer, trace)
             status = response.status
             if trace.started_ns:
                 failure = str(status) if status >= 500 else ""  # as OpenTelemetry says of servers
                 trace.note({"http.response.status_code": status}, failure)
-            count, duration = _counters(method, pattern, str(status))
             took_s = time.perf_counter() - start
-            count.inc()
-            duration.observe(took_s)
+            metrics.HTTP_REQUESTS.count((method, pattern, str(status)), took_s)
             if self.access.wants_request(status, took_s):
                 self._tell(request, status, took_s)
         return response
 
+    def _finished(
+        self, request: web.Request, answer: web.StreamResponse | Shared, trace: Trace
+    ) -> web.StreamResponse:
+        told = request[METER].headers if METER in request else {}
+        if isinstance(answer, Shared):
+            whole = prepared(request, answer, trace, told, self.part)
+            if whole is not None:
+                return whole
+        response = shared(answer) if isinstance(answer, Shared) else answer
+        response.headers.update(told)
+        finish(request, response, trace, self.part)
+        return response
+
     async def _guarded(
         self, request: web.Request, handler: Next, trace: Trace
-    ) -> web.StreamResponse:
+    ) -> web.StreamResponse | Shared:
         try:
             if not origin_allowed(request, self.part.cors_origins, self.part.trust_proxy):
                 raise forbidden("This Origin is not allowed.")
@@ -164,11 +180,9 @@ def _once(route: Route, request: web.Request, caller: Caller, raw: bytes) -> Onc
     return Once(subject(caller), f"{route.method} {request.path}", key, raw)
 
 
-@lru_cache(maxsize=4096)
-def _counters(method: str, route: str, status: str) -> tuple[Counter, Histogram]:
-    """Of a closed list; to find them anew by their labels takes as long as to route a request."""
-    labels = {"method": method, "route": route, "status_code": status}
-    return metrics.HTTP_REQUESTS.labels(**labels), metrics.HTTP_DURATION.labels(**labels)
+def _cache_control(route: Route) -> str:
+    edge = f", s-maxage={route.edge_s}" if route.edge_s else ""
+    return f"public, max-age={route.cache_s}{edge}"
 
 
 def as_coded(error: Exception) -> HubError:

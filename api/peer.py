@@ -1,5 +1,7 @@
 """What a request says of its way here: the client's address, TLS, the site that sent it."""
 
+from functools import lru_cache
+
 from aiohttp import web
 
 from protocol.address import client_address, said_by_proxy
@@ -9,7 +11,10 @@ from protocol.origins import is_allowed, own_hosts
 def address_of(request: web.BaseRequest, hops: int) -> str:
     """The client's address behind `hops` trusted proxies; empty for a unix socket."""
     forwarded = request.headers.getall("X-Forwarded-For", ())
-    return client_address(request.remote or "", forwarded, hops)
+    return _address(request.remote or "", tuple(forwarded), hops)
+
+
+_address = lru_cache(maxsize=16_384)(client_address)
 
 
 def is_secure(request: web.BaseRequest, hops: int) -> bool:

@@ -30,9 +30,9 @@ MAX_KEY: Final = 200
 
 
 def path_of(request: web.Request) -> dict[str, str]:
+    if not request.match_info:
+        return {}
     path = dict(request.match_info)
-    if not path:
-        return path
     check(path)
     if not all(is_plain(value) for value in path.values()):
         raise invalid("A part of the path holds a line break or a control character.")
@@ -154,6 +154,11 @@ def agent_of(request: web.Request) -> str | None:
     aiohttp gives its other bytes as lone surrogates, which no store takes.
     """
     agent = request.headers.get("User-Agent")
-    if agent is not None and not is_plain(agent.replace("\t", " ")):
+    if agent is not None and not _is_text(agent):
         raise invalid("The User-Agent is not UTF-8.")
     return agent
+
+
+@lru_cache(maxsize=1024)
+def _is_text(agent: str) -> bool:
+    return is_plain(agent.replace("\t", " "))

@@ -1,12 +1,13 @@
 """One row of the table of routes, and what its handler is given."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from inspect import getdoc
 from types import NoneType
 from typing import Any, Generic, TypeVar, get_args, get_type_hints
 
+import msgspec
 from aiohttp import web
 from msgspec import Struct
 
@@ -27,8 +28,7 @@ Q = TypeVar("Q")
 A = TypeVar("A", bound=Message)
 
 
-@dataclass(frozen=True, slots=True)
-class Call(Generic[B, Q]):
+class Call(Struct, Generic[B, Q], frozen=True):
     """One admitted request: identified, limited, its body and query read into their forms.
 
     `request` itself is for the few things that stand in no form: a cookie, a header. `headers` are
@@ -46,7 +46,7 @@ class Call(Generic[B, Q]):
     settings: Web
     request: web.Request
     accept: str = ""
-    headers: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, str] = msgspec.field(default_factory=dict)
 
     async def change(self, answer: type[A], verb: Callable[[Change], Awaitable[A]]) -> A:
         """What the verb answers in a change of its own; once only for an Idempotency-Key."""

@@ -15,14 +15,14 @@ import structlog
 from pgqueuer.adapters.drivers.asyncpg import AsyncpgDriver
 
 from hub.cluster.line import Line
-from hub.domain.assembly import redis_server
+from hub.domain.assembly import open_limits, redis_server
 from hub.domain.context import Domain
 from hub.domain.retention import Ages
 from hub.domain.rules.kinds import Channel
 from hub.plumbing.life.lasting import Lasting
 from hub.plumbing.life.lifecycle import Lifecycle
 from hub.plumbing.life.waiting import set_within
-from hub.plumbing.limits.fleet import Bucket, Limits, open_limits
+from hub.plumbing.limits.fleet import Bucket, Limits
 from hub.plumbing.settings.product import Jobs
 from hub.plumbing.settings.settings import Settings
 from hub.plumbing.stores.outbox import run_sweeper
@@ -73,7 +73,7 @@ async def run_worker(
 
     Raises asyncpg or OS errors when Postgres cannot be reached.
     """
-    limits = open_limits(life, domain.redis, domain.keys)
+    limits = open_limits(life, settings)
     runner = Runner(settings, domain, providers, limits, pace)
     await runner.open()
     await ensure_partitions_once(domain.pool)

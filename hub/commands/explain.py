@@ -4,7 +4,7 @@ from uuid import UUID
 
 from typer import echo
 
-from hub.domain.assembly import open_domain
+from hub.domain.assembly import connect_domain
 from hub.domain.explain import explain
 from hub.plumbing.life.lifecycle import Lifecycle
 from hub.plumbing.settings.settings import Settings
@@ -16,7 +16,7 @@ async def explain_command(settings: Settings, user: str, question: str, event: s
     """The exit code; what is wrong stands on stderr."""
     life = Lifecycle()
     try:
-        domain = await open_domain(life, settings)
+        domain = await connect_domain(life, settings)
         event_id = UUID(event) if event else None
         told = await explain(domain, user, question_id=question or None, event_id=event_id)
     except HubError as error:

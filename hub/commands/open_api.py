@@ -7,10 +7,9 @@ from api.app import create_app
 from api.health import Vitals
 from api.routes import in_force
 from hub.commands.ports import checks, listen, pause_before_stop, plain_address, serve_metrics
-from hub.domain.assembly import open_domain
+from hub.domain.assembly import open_domain, open_limits
 from hub.domain.context import Domain
 from hub.plumbing.life.lifecycle import Lifecycle
-from hub.plumbing.limits.fleet import open_limits
 from hub.plumbing.settings.settings import Settings
 from hub.plumbing.telemetry.logs import AccessLog
 
@@ -37,7 +36,7 @@ def api_app(
 ) -> web.Application:
     return create_app(
         domain,
-        open_limits(life, domain.redis, domain.keys),
+        open_limits(life, settings),
         settings.web,
         AccessLog(settings.process.access_log),
         vitals,

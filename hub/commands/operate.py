@@ -6,7 +6,7 @@ from typing import Final
 from typer import echo
 
 from hub.commands.dumping import dump
-from hub.domain.assembly import open_domain
+from hub.domain.assembly import connect_domain
 from hub.domain.people.sessions import ALL_SCOPES, add_service
 from hub.plumbing.life.lifecycle import Lifecycle
 from hub.plumbing.settings.database import Database
@@ -75,7 +75,7 @@ async def key_command(
         raise ValueError(f"unknown scope: {', '.join(sorted(unknown))}")
     life = Lifecycle()
     try:
-        domain = await open_domain(life, settings)
+        domain = await connect_domain(life, settings)
         return await add_service(
             domain,
             client,

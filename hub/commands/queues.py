@@ -5,7 +5,7 @@ from uuid import UUID
 from typer import echo
 
 from hub.domain import queues
-from hub.domain.assembly import open_domain
+from hub.domain.assembly import connect_domain
 from hub.domain.context import Domain
 from hub.plumbing.life.lifecycle import Lifecycle
 from hub.plumbing.settings.settings import Settings
@@ -16,7 +16,7 @@ async def requeue_command(settings: Settings, what: str, id: str, queue: str | N
     """The exit code; what is wrong stands on stderr."""
     life = Lifecycle()
     try:
-        domain = await open_domain(life, settings)
+        domain = await connect_domain(life, settings)
         if what == "list":
             await _list(domain, queue)
         elif what == "job":

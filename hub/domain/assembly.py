@@ -18,6 +18,7 @@ from hub.plumbing.http.jwks import PublicKeys
 from hub.plumbing.http.outbound import Outbound, PushServices
 from hub.plumbing.life.clock import Clock, SystemClock
 from hub.plumbing.life.lifecycle import Lifecycle
+from hub.plumbing.limits.fleet import Limits
 from hub.plumbing.settings.settings import Settings
 from hub.plumbing.stores import postgres, redis_client
 from hub.plumbing.stores.cache import Cache
@@ -29,7 +30,20 @@ from protocol.web_push import public_text, read_vapid_key
 
 
 async def open_domain(life: Lifecycle, settings: Settings, clock: Clock | None = None) -> Domain:
-    """Connect to Postgres and Redis and assemble what the doors share; closed with the process.
+    """What the doors share, and it hears what other processes change; closed with the process.
+
+    Raises as `connect_domain`.
+    """
+    domain = await connect_domain(life, settings, clock)
+    life.spawn("cache", domain.cache.listen())
+    bell = domain.cache.bell(ATLAS)
+    life.spawn("atlas", keep_current(domain.atlas, domain.pool, bell))
+    return domain
+
+
+async def connect_domain(life: Lifecycle, settings: Settings, clock: Clock | None = None) -> Domain:
+    """Connect to Postgres and Redis and assemble the domain; closed with the process. As it is, it
+    serves a command that does one thing and ends: nothing runs beside.
 
     Raises asyncpg or OS errors when Postgres cannot be reached; Redis is dialled when first used.
     """
@@ -44,8 +58,6 @@ async def open_domain(life: Lifecycle, settings: Settings, clock: Clock | None =
     channels = Channels(settings.redis.adapter_key)
     publisher = Publisher(Emitter(line, keys, channels, limits), line, keys, channels)
     cache = open_cache(life, settings, redis)
-    atlas = await load_atlas(pool)
-    life.spawn("atlas", keep_current(atlas, pool, cache.bell(ATLAS)))
     return Domain(
         pool=pool,
         redis=redis,
@@ -54,7 +66,7 @@ async def open_domain(life: Lifecycle, settings: Settings, clock: Clock | None =
         ),
         presence=Census(line, keys),
         clock=clock,
-        atlas=atlas,
+        atlas=await load_atlas(pool),
         cache=cache,
         reads=open_reads(life, settings, pool, redis),
         tokens=settings.auth.token_keys,
@@ -68,7 +80,7 @@ async def open_domain(life: Lifecycle, settings: Settings, clock: Clock | None =
 
 
 def open_cache(life: Lifecycle, settings: Settings, redis: Redis) -> Cache:
-    """On a Redis of its own where one is named; it listens, and ends, with the process."""
+    """On a Redis of its own where one is named; it ends with the process."""
     part = settings.cached
     if part.url is not None:
         own = settings.redis.model_copy(update={"url": part.url, "sentinels": ()})
@@ -76,8 +88,17 @@ def open_cache(life: Lifecycle, settings: Settings, redis: Redis) -> Cache:
         life.on_stop("cache redis", redis.aclose)
     cache = Cache(redis, settings.redis.prefix, memory_ttl_s=part.l1_ttl_s, ttl_s=part.l2_ttl_s)
     life.on_stop("cache", cache.close)
-    life.spawn("cache", cache.listen())
     return cache
+
+
+def open_limits(life: Lifecycle, settings: Settings) -> Limits:
+    """By a connection of their own, which costs a fifth of a client with a pool; closed with the
+    process."""
+    line = Line(redis_server(settings), "dongne-limits")
+    life.on_stop("limits' connection", line.close)
+    limits = Limits(line.call, Keys(settings.redis.prefix))
+    life.on_stop("limits", limits.close)
+    return limits
 
 
 def open_reads(life: Lifecycle, settings: Settings, pool: Pool, redis: Redis) -> Reads:

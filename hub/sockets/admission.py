@@ -71,7 +71,7 @@ async def _answered(node: Node, member: Member, auth: Any) -> dict[str, Any]:
         finally:
             seconds = time.perf_counter() - start
             namespace = member.namespace.name
-            SOCKET_EVENTS.count(namespace, CONNECT, outcome, seconds)
+            SOCKET_EVENTS.count((namespace, CONNECT, outcome), seconds)
             user = member.data.user_id if isinstance(member.data, Guest) else None
             node.access.event(
                 namespace=namespace,
@@ -151,7 +151,7 @@ async def _settle(node: Node, member: Member) -> Arrival | None:
         if error.code != Code.UNAVAILABLE:
             raise
     guest = guest_of(member)
-    node.stale[guest.user_id] = None
+    node.doubt(guest.user_id)
     await rooms.fit(node, member, guest.grounds.trusted())
     return None
 

@@ -12,14 +12,15 @@ from aiohttp import web
 
 from hub.cluster.cluster import Cluster, ClusterOptions
 from hub.cluster.emitter import LogLimits
-from hub.domain.assembly import redis_server
+from hub.domain.assembly import open_limits, redis_server
+from hub.domain.chat import open_talk
 from hub.domain.context import Domain
 from hub.domain.questions import nearby
 from hub.engine import Handshake, Member, Refusal, Wheel
 from hub.plumbing.http.health import Check
 from hub.plumbing.life.lifecycle import Lifecycle
 from hub.plumbing.life.together import Together
-from hub.plumbing.limits.fleet import Verdict, Window, open_limits
+from hub.plumbing.limits.fleet import Verdict, Window
 from hub.plumbing.settings.settings import Settings
 from hub.plumbing.stores import redis_client
 from hub.plumbing.telemetry.logs import AccessLog
@@ -121,8 +122,9 @@ async def open_hub(life: Lifecycle, settings: Settings, domain: Domain) -> Door:
         sessions=cluster.sessions,
         recovery=cluster.recovery,
         requests=cluster.requests,
-        limits=open_limits(life, domain.redis, domain.keys),
+        limits=open_limits(life, settings),
         acks=Acks(domain),
+        talk=open_talk(domain),
         open_in=Together(
             partial(nearby.open_in, domain),
             lambda error: isinstance(error, HubError),
@@ -190,11 +192,14 @@ def _attach(node: Node) -> None:
 def _open_gate(node: Node) -> None:
     figures = node.figures
     most = {"default": figures.rate_max, "chat": figures.chat_rate_max}
+    windows = {
+        name: Window(f"socket_{name}", limit, figures.rate_window_ms)
+        for name, limit in most.items()
+    }
 
     async def check(event: ClientEvent, user_id: str) -> Verdict:
         """A person's limit holds over all nodes; chat has its own."""
-        window = Window(f"socket_{event.limit}", most[event.limit], figures.rate_window_ms)
-        return await node.limits.check(window, user_id)
+        return await node.limits.check(windows[event.limit], user_id)
 
     gate = Gate(node.server, check, node.access, max(REFUSED_AT_MOST, figures.rate_max))
     for namespace in node.namespaces.values():

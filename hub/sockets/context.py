@@ -13,6 +13,7 @@ from hub.cluster.recovery import Recovery
 from hub.cluster.requests import Requests
 from hub.cluster.sessions import Sessions
 from hub.domain.arrival import Arrival
+from hub.domain.chat import Talk
 from hub.domain.context import Domain
 from hub.engine import Event, Member, Server, Wheel
 from hub.plumbing.life.together import Together
@@ -91,8 +92,8 @@ class Namespace:
 class Node:
     """`namespaces` by name, `guests` by token; `open_in`: open urgent questions of a place, asked
     together by all who come at once; `stale` are people whose automatic rooms must be found out
-    anew; `told` are namespace and name of the rooms with members here that hear how many people are
-    there.
+    anew, each with the doubt that came last; `told` are namespace and name of the rooms with
+    members here that hear how many people are there.
     """
 
     id: str
@@ -107,6 +108,7 @@ class Node:
     requests: Requests
     limits: Limits
     acks: Acks
+    talk: Talk
     open_in: Together[str, list[Emit]]
     logins: Logins
     figures: Sockets
@@ -117,9 +119,13 @@ class Node:
     expiring_lead_s: float
     expired_grace_s: float
     revocations: Revocations
-    stale: dict[str, None] = field(default_factory=dict)
+    stale: dict[str, object] = field(default_factory=dict)
     told: dict[tuple[str, str], None] = field(default_factory=dict)
     tasks: set[asyncio.Task[Any]] = field(default_factory=set)
+
+    def doubt(self, user_id: str) -> None:
+        """Their rooms are to be found out anew, also where that is being done just now."""
+        self.stale[user_id] = object()
 
     def spawn(self, work: Any) -> None:
         """Run beside everything else; it handles its own errors."""

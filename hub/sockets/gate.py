@@ -118,7 +118,7 @@ class Gate:
         self, member: Member, event: ClientEvent, ack: dict[str, Any], outcome: str, start: float
     ) -> None:
         seconds = time.perf_counter() - start
-        SOCKET_EVENTS.count(event.namespace, event.name, outcome, seconds)
+        SOCKET_EVENTS.count((event.namespace, event.name, outcome), seconds)
         if outcome not in OURS:
             self._charge(member, guest_of(member))
         if self._access.wants_event(outcome, seconds):

@@ -30,7 +30,6 @@ class Guest:
     a change: whoever comes back to it would be in wrong rooms. `left` ends when no trace of the
     socket is left. `refused` counts refused events since `refused_since` (monotonic).
     `untold` are rooms of places whose open questions could not be told it yet.
-    `talking` keeps what a socket says in order, once it says something.
     """
 
     access: Token
@@ -47,7 +46,6 @@ class Guest:
     refused: int = 0
     refused_since: float = 0.0
     left: asyncio.Future[None] | None = None
-    talking: asyncio.Lock | None = None
 
     @property
     def user_id(self) -> str:

@@ -81,7 +81,7 @@ def _keep(node: Node, room: str, members: Sequence[Member], error: HubError) -> 
     for member in members:
         guest = guest_of(member)
         guest.untold = (*guest.untold, room)
-        node.stale[guest.user_id] = None
+        node.doubt(guest.user_id)
 
 
 def _concerns(member: Member, one: Emit) -> bool:

@@ -90,4 +90,4 @@ async def _look_around(node: Node, member: Member) -> None:
     except HubError as error:
         if error.code != Code.UNAVAILABLE:
             raise
-        node.stale[guest_of(member).user_id] = None
+        node.doubt(guest_of(member).user_id)

@@ -53,20 +53,21 @@ async def mend_stale(node: Node) -> None:
         if node.bus.reconnects != reconnects and node.bus.ready:
             reconnects = node.bus.reconnects
             node.spawn(node.revocations.ask_again())
-            node.stale |= dict.fromkeys(guest_of(one).user_id for one in node.guests.values())
+            for one in node.guests.values():
+                node.doubt(guest_of(one).user_id)
         await _mend(node, behind)
 
 
 async def _mend(node: Node, behind: Lasting) -> None:
     """Find out the rooms of stale people anew, until Postgres says it is away."""
-    for user_id in tuple(islice(node.stale, AT_ONCE)):
+    for user_id, doubt in tuple(islice(node.stale.items(), AT_ONCE)):
         try:
             mended = await _mend_person(node, user_id)
         except HubError as error:
             behind.seen(code=error.code)
             return
         behind.over()
-        if mended:
+        if mended and node.stale.get(user_id) is doubt:
             del node.stale[user_id]
 
 

@@ -107,7 +107,7 @@ async def serve(
 ) -> tuple[HttpServer, str]:
     """Start the door; `mount` adds pages as the console does, `web_changes` are settings."""
     part = settings.web.model_copy(update=web_changes)
-    limits = Limits(domain.redis, domain.keys)
+    limits = Limits(domain.redis.execute_command, domain.keys)
     vitals = vitals or Vitals(
         needed={"database": lambda: domain.pool.fetchval("SELECT 1")},
         reported={"redis": partial(probe, domain.redis, domain.keys.probe)},

@@ -116,6 +116,56 @@ async def test_one_connection_carries_many_requests(door: Door) -> None:
     writer.close()
 
 
+OF_ITS_OWN = {"Date", "X-Request-ID", "X-RateLimit-Remaining", "Connection"}
+
+
+@pytest.mark.parametrize("coding", ["gzip", "identity"])
+@pytest.mark.parametrize("proto", ["http", "https"])
+@pytest.mark.parametrize("who", ["", "asker"])
+async def test_what_is_written_ready_made_says_what_every_answer_says(
+    open_door: Callable[..., Any], coding: str, proto: str, who: str
+) -> None:
+    """Whoever wants the connection closed is answered the ordinary way; so is a second asking."""
+    door = await open_door(trust_proxy=1)
+    headers = {"Accept-Encoding": coding, "X-Forwarded-Proto": proto}
+    heads, bodies = [], []
+    for connection in ("keep-alive", "close", "keep-alive"):
+        reply = await door.call(
+            "GET",
+            f"{PREFIX}/neighbourhoods",
+            as_=who or None,
+            headers={**headers, "Connection": connection},
+        )
+        assert reply.status == 200
+        assert ("Connection" in reply.headers) == (connection == "close")
+        heads.append(sorted(item for item in reply.headers.items() if item[0] not in OF_ITS_OWN))
+        bodies.append(reply.body)
+        assert OF_ITS_OWN - {"Connection"} <= set(reply.headers)
+    assert heads[0] == heads[1] == heads[2]
+    assert bodies[0] == bodies[1] == bodies[2]
+
+
+async def test_ready_made_answers_keep_their_turn_on_a_connection(door: Door) -> None:
+    """Several asked at once, one by HTTP/1.0, which has none, at the end."""
+    host, port = door.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    ask = "GET {} HTTP/1.{}\r\nHost: " + host + "\r\n\r\n"
+    paths = (f"{PREFIX}/regions", "/health/live", f"{PREFIX}/neighbourhoods", f"{PREFIX}/regions")
+    last = ask.format(paths[-1], 0)
+    writer.write("".join([*(ask.format(path, 1) for path in paths[:-1]), last]).encode())
+    sizes = []
+    for _ in paths:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+        assert " 200 ok\r\n" in head
+        length = int(head.split("content-length: ")[1].split("\r\n")[0])
+        sizes.append(length)
+        json.loads(await reader.readexactly(length))
+    assert sizes[0] == sizes[3]
+    assert sizes[2] > sizes[0] > sizes[1]
+    assert await reader.read() == b"", "HTTP/1.0 ends with its answer"
+    writer.close()
+
+
 async def test_caching_is_told(door: Door) -> None:
     assert (await door.call("GET", QUESTIONS)).headers["Cache-Control"] == "public, max-age=300"
     mine = await door.call("GET", QUESTIONS, as_="asker")

@@ -39,7 +39,11 @@ KINDS = {
     "S2": ["node", "centrifugo", "engine", "hub"],
     "S5": ["node", "centrifugo", "engine", "hub"],
     "S6": ["node", "centrifugo", "engine", "hub"],
+    "CHAT": ["hub", "hub-chat"],
 }
+
+SHIPPED = {"hub", "hub-chat"}
+"""They have people in PostgreSQL."""
 
 # Without these nothing can be measured: the load generator is C, and the processes are pinned.
 NEEDED = {"make": "make", "gcc or cc": "cc", "taskset (util-linux)": "taskset"}
@@ -91,7 +95,7 @@ def run(scenario: str, kinds: list[str], reps: int) -> Rows:
             command += ["--kinds", str(HERE / "kinds.json")]
             _write_people(Path(folder, "people"))
             environment = _environment(Path(folder))
-            asyncio.run(_measure(command, environment, Path(folder), "hub" in kinds))
+            asyncio.run(_measure(command, environment, Path(folder), bool(SHIPPED & set(kinds))))
             for line in results.read_text().splitlines() if results.exists() else ():
                 row = json.loads(line)
                 rows[row["kind"]].append(row)

@@ -37,7 +37,7 @@ def alerts() -> list[dict[str, Any]]:
 
 def metrics() -> set[str]:
     """Every series that a process of ours shows."""
-    SOCKET_EVENTS.count("/", "ready", "ok", 0.0)
+    SOCKET_EVENTS.count(("/", "ready", "ok"), 0.0)
     engine = EngineCollector(Counters(), lambda: {"/": 0}, lambda: 0)
     families = [*REGISTRY.collect(), *engine.collect()]
     return {

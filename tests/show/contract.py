@@ -2,6 +2,7 @@
 
 from tests.show import Item, contract_stories, contract_tests
 from tests.show.browser import live_commerce
+from tests.show.chatting import chatting
 from tests.show.connecting import connecting
 from tests.show.large import quick_reads
 from tests.show.replay import reads_of_production
@@ -16,7 +17,9 @@ ITEMS = [
     Item("6", "each list of 100,000 questions and 1,000,000 notifications in 20 ms", quick_reads),
     Item("7", "what strangers try is refused and counted", contract_tests.strangers),
     Item("8", "a live-commerce page: two viewers, a shop and an operator", live_commerce),
+    Item("9", "what is said in a room, while a node dies", contract_stories.said_once),
     Item("speed.1", "a cached list at half of what aiohttp alone answers", list_beside_aiohttp),
     Item("speed.2", "an inbox at half of what its query alone gives", inbox_beside_its_query),
     Item("speed.3", "10,000 connect with everything on, beside Node with the same", connecting),
+    Item("speed.4", "500 messages a second in a room of 200", chatting),
 ]

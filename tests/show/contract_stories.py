@@ -6,7 +6,7 @@ from typing import Final
 
 from tests.show import Verdict
 from tests.show.stores import fresh_stores, heart_on
-from tests.stories import effects, limits, tokens
+from tests.stories import effects, limits, live, tokens
 from tests.stories.fleet import KINDS, Fleet, open_fleet
 
 LIFE_S: Final = 8
@@ -64,3 +64,9 @@ async def one_effect() -> Verdict:
     async with _fleet(patience, ("api", "worker")) as fleet:
         seen = await effects.tell(fleet, stories=40, kills=20, seed=20261127)
     return Verdict(not seen.wrong and min(seen.killed.values()) > 3, str(seen))
+
+
+async def said_once() -> Verdict:
+    async with _fleet(live.SETTINGS, ("hub", "worker")) as fleet:
+        result = await live.play(fleet, live.Plan())
+    return Verdict(result.right, str(result))

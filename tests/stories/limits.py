@@ -15,6 +15,7 @@ from protocol.rest.operation import PREFIX
 from protocol.tokens import sign_access
 from tests.client import Person, Refused
 from tests.stories.fleet import Fleet
+from tests.stories.processes import Door
 
 SERVICE_CALLS: Final = 20
 """calls_per_min of the service that is counted."""
@@ -48,8 +49,8 @@ async def events(
     found: list[Counted] = []
     rows = (("/", "inbox:sync", most), ("/chat", "chat:send-message", chat_most))
     for namespace, event, limit in rows:
-        token = _token(fleet, f"talker{len(found)}")
-        sockets = [_at(hub, token, namespace) for hub in (first, first, second)]
+        bearer = token(fleet, f"talker{len(found)}")
+        sockets = [in_namespace(hub, bearer, namespace) for hub in (first, first, second)]
         for socket in sockets:
             await socket.connect()
         if namespace == "/chat":
@@ -82,8 +83,8 @@ class _InNamespace(Person):
         return answer
 
 
-def _at(hub: Any, token: str, namespace: str) -> Person:
-    person = _InNamespace(hub.url, token)
+def in_namespace(hub: Door, bearer: str, namespace: str) -> Person:
+    person = _InNamespace(hub.url, bearer)
     person.namespace = namespace
     return person
 
@@ -111,7 +112,7 @@ async def _burst(
     return seen
 
 
-def _token(fleet: Fleet, user_id: str, role: Any = "user") -> str:
+def token(fleet: Fleet, user_id: str, role: Any = "user") -> str:
     now = fleet.domain.now()
     return sign_access(fleet.domain.tokens, user_id, role, now=now, ttl_s=900, jti=str(uuid4()))
 
@@ -145,7 +146,7 @@ async def _asked(fleet: Fleet, route: Route, limit: int, who: str) -> Counted:
     for n in range(seen.sent):
         caller = fleet.services[n % 2]
         if route.auth.kind != "service":  # a token for each call: logging out ends it
-            caller = caller.as_(_token(fleet, who, role))
+            caller = caller.as_(token(fleet, who, role))
         seen.allowed += await _taken(caller, route.method, path, body)
     return seen
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from hub.domain.context import Domain
-from tests.stories import effects, limits, tokens
+from tests.stories import effects, limits, live, tokens
 from tests.stories.fleet import open_fleet
 from tests.workers import quick_worker
 
@@ -35,6 +35,15 @@ async def test_limits_hold_over_two_nodes(
         counted = await limits.events(fleet, window_s=60, most=30, chat_most=6, bursts=1)
         counted += await limits.services(fleet)
     assert [str(one) for one in counted if not one.exact] == []
+
+
+async def test_what_is_said_in_a_room_is_said_once_while_a_node_dies(
+    domain: Domain, database_url: str, redis_url: str, tmp_path: Path
+) -> None:
+    kinds = ("hub", "worker")
+    async with open_fleet(domain, database_url, redis_url, tmp_path, live.SETTINGS, kinds) as fleet:
+        result = await live.play(fleet, live.Plan(people=6, messages=2))
+    assert result.right, str(result)
 
 
 async def test_what_follows_from_an_event_follows_once(

@@ -4,7 +4,8 @@ import json
 import re
 import shutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from importlib import metadata
 from pathlib import Path
 
@@ -56,8 +57,9 @@ async def test_the_readme_runs_as_printed(
 ) -> None:
     """The Python client runs on what its own line installs, where a registry can be reached."""
     own = await installed(folder / "venv", "client.py")
-    async with doors(up(database_url, redis_url, folder, ".dongne")):
-        await _asked_and_heard(folder, own or sys.executable)
+    door = up(database_url, redis_url, folder, ".dongne")
+    async with doors(door), in_front_of({".dongne": door}, folder) as balancer:
+        await _asked_and_heard(folder, own or sys.executable, balancer)
     line = install_line("client.py")
     record_property("seen", f"{line}: {'ran on it' if own else 'no registry, ran on our own'}")
 
@@ -74,7 +76,21 @@ def test_the_extra_that_is_printed_has_this_very_name() -> None:
     assert set(re.findall(r"python-socketio\[(\S+?)\]", text)) == {found}
 
 
-async def _asked_and_heard(folder: Path, interpreter: str) -> None:
+@asynccontextmanager
+async def in_front_of(nodes: Mapping[str, Door], folder: Path) -> AsyncIterator[Balancer]:
+    """Whoever reads the credentials connects by it."""
+    balancer = Balancer({name: door.url for name, door in nodes.items()})
+    found = folder / ".dongne" / credentials.NAME
+    known = json.loads(found.read_text())
+    try:
+        found.write_text(json.dumps({**known, "url": await balancer.start()}))
+        yield balancer
+    finally:
+        await balancer.stop()
+
+
+async def _asked_and_heard(folder: Path, interpreter: str, balancer: Balancer) -> None:
+    """And both know their inbox again after a tunnel, recovered or not (deploy/docs/inbox.md)."""
     node = shutil.which("node")
     assert node is not None
     async with Script(folder, sys.executable, "service.py", "people") as people:
@@ -89,6 +105,9 @@ async def _asked_and_heard(folder: Path, interpreter: str) -> None:
             await service.end()
         for client in (javascript, python):
             assert "문 연 약국 있나요?" in await client.line("question:urgent")
+        balancer.cut()
+        for client in (javascript, python):
+            await client.line("ready: ")
 
 
 async def test_the_ten_lines_recover_when_a_node_dies(
@@ -101,15 +120,8 @@ async def test_the_ten_lines_recover_when_a_node_dies(
     nodes = {
         name: up(database_url, redis_url, folder, name, **few) for name in ("other", ".dongne")
     }
-    async with doors(*nodes.values()):
-        balancer = Balancer({name: door.url for name, door in nodes.items()})
-        found = folder / ".dongne" / credentials.NAME
-        known = json.loads(found.read_text())
-        found.write_text(json.dumps({**known, "url": await balancer.start()}))
-        try:
-            await _recovered(nodes, redis_url, folder)
-        finally:
-            await balancer.stop()
+    async with doors(*nodes.values()), in_front_of(nodes, folder):
+        await _recovered(nodes, redis_url, folder)
 
 
 async def _recovered(nodes: Mapping[str, Door], redis_url: str, folder: Path) -> None:

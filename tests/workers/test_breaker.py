@@ -214,7 +214,7 @@ async def redis(redis_url: str) -> AsyncIterator[Redis]:
 
 @pytest.fixture
 def limits(redis: Redis) -> Limits:
-    return Limits(redis, Keys())
+    return Limits(redis.execute_command, Keys())
 
 
 def nobody_is_blocked() -> float:
@@ -260,7 +260,7 @@ async def test_whoever_waits_for_a_token_gets_the_one_given_back(redis: Redis) -
             return wait_ms
 
     bucket = Bucket("notification", 1, 0.001, 0)
-    turns = Turns(nobody_is_blocked, Heard(redis, Keys()), bucket, reserved=True)
+    turns = Turns(nobody_is_blocked, Heard(redis.execute_command, Keys()), bucket, reserved=True)
     assert await turns.take(0)
     waiting = asyncio.create_task(turns.take(0))
     await asyncio.wait_for(refused.wait(), 1)
@@ -271,7 +271,8 @@ async def test_whoever_waits_for_a_token_gets_the_one_given_back(redis: Redis) -
 async def test_a_rate_holds_over_two_workers(redis: Redis) -> None:
     bucket = Bucket("email", 3, 0.5, 0)
     workers = [
-        Turns(nobody_is_blocked, Limits(redis, Keys()), bucket, reserved=True) for _ in range(2)
+        Turns(nobody_is_blocked, Limits(redis.execute_command, Keys()), bucket, reserved=True)
+        for _ in range(2)
     ]
     waiting = [asyncio.create_task(turns.take(0)) for turns in workers for _ in range(3)]
     done, pending = await asyncio.wait(waiting, timeout=0.5)

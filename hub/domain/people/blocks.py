@@ -1,5 +1,6 @@
 """Blocks: between two people of whom one blocks the other nothing passes, either way."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from hub.domain.context import Domain
@@ -58,6 +59,20 @@ async def apart_from(conn: Connection, user_id: str) -> list[str]:
 async def deaf_to(conn: Connection, user_id: str) -> tuple[str, ...]:
     """The rooms that an emit which this person causes is to except."""
     return tuple(user_room(one) for one in await apart_from(conn, user_id))
+
+
+async def deaf_to_each(conn: Connection, user_ids: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """The same of several; who stands apart from nobody is left out."""
+    rows = await conn.fetch(
+        "SELECT user_id AS one, blocked_id AS other FROM blocks WHERE user_id = ANY($1::text[])"
+        " UNION SELECT blocked_id, user_id FROM blocks WHERE blocked_id = ANY($1::text[])"
+        " ORDER BY one, other",
+        user_ids,
+    )
+    found: dict[str, tuple[str, ...]] = {}
+    for row in rows:
+        found[row["one"]] = (*found.get(row["one"], ()), user_room(row["other"]))
+    return found
 
 
 async def between(conn: Connection, one: str, other: str) -> bool:

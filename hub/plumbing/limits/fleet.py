@@ -9,25 +9,20 @@ a task of its own.
 import asyncio
 import secrets
 import time
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple
 
 import structlog
-from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from hub.plumbing.life.lasting import Lasting
-from hub.plumbing.life.lifecycle import Lifecycle
 from hub.plumbing.limits.local import LocalBuckets, LocalWindows
 from hub.plumbing.stores.redis_client import AWAY
-from hub.plumbing.stores.redis_scripts import Rounds
+from hub.plumbing.stores.redis_scripts import Ask, Rounds
 from hub.plumbing.telemetry.metrics import LIMITS_ALONE, RATE_LIMITED
 from protocol.names import Keys
 
 log = structlog.get_logger(__name__)
-
-T = TypeVar("T")
 
 ANSWER_S: Final = 1.0
 """How long a check waits for Redis before this process counts alone."""
@@ -71,12 +66,12 @@ class Bucket:
 
 
 class Limits:
-    """The limits as this process asks for them; `open_limits` closes them with the process."""
+    """The limits as this process asks for them; close them when it ends."""
 
-    def __init__(self, redis: Redis, keys: Keys) -> None:
+    def __init__(self, ask: Ask, keys: Keys) -> None:
         self._keys = keys
-        self._window = Rounds(redis, "window.lua", ANSWER_S)
-        self._bucket = Rounds(redis, "bucket.lua", ANSWER_S)
+        self._window = Rounds(ask, "window.lua", ANSWER_S)
+        self._bucket = Rounds(ask, "bucket.lua", ANSWER_S)
         self._windows = LocalWindows()
         self._buckets = LocalBuckets()
         self._returning: asyncio.Task[None] | None = None
@@ -96,21 +91,19 @@ class Limits:
     async def check(self, window: Window, key: str, n: int = 1) -> Verdict:
         """Count `n` calls of `key` if all of them are within the limit, and none otherwise."""
         name = self._keys.rate(window.scope, key)
-
-        async def shared() -> tuple[bool, int, int]:
-            allowed, remaining, wait_ms = await self._window.call(
-                name, window.limit, window.window_ms * 1000, n
-            )
-            return bool(allowed), remaining, wait_ms
-
-        def alone() -> tuple[bool, int, int]:
+        counted = None
+        if self._returning is None:
+            try:
+                counted = await self._window.call(name, window.limit, window.window_ms * 1000, n)
+            except AWAY as error:
+                self._leave(error)
+        if counted is None:
             window_s = window.window_ms / 1000
-            return self._windows.check(name, window.limit, window_s, n, time.monotonic())
-
-        allowed, remaining, wait_ms = await self._either(shared, alone)
+            counted = self._windows.check(name, window.limit, window_s, n, time.monotonic())
+        allowed, remaining, wait_ms = counted
         if not allowed:
             RATE_LIMITED.labels(scope=window.scope).inc()
-        return Verdict(allowed, window.limit, remaining, wait_ms)
+        return Verdict(bool(allowed), window.limit, remaining, wait_ms)
 
     async def take(self, bucket: Bucket, *, urgent: bool = False, n: int = 1) -> int:
         """Take `n` tokens: 0 when done, otherwise the ms to wait before asking again.
@@ -121,35 +114,25 @@ class Limits:
         if n + kept_back > bucket.capacity:
             raise ValueError(f"{bucket.queue}: {n} tokens can never be there")
         name = self._keys.queue_limit(bucket.queue)
-
-        async def shared() -> int:
-            wait_ms: int = await self._bucket.call(
-                name, bucket.capacity, bucket.refill_per_s, kept_back, n
-            )
-            return wait_ms
-
-        def alone() -> int:
-            return self._buckets.take(
-                name, bucket.capacity, bucket.refill_per_s, kept_back, n, time.monotonic()
-            )
-
-        return await self._either(shared, alone)
+        figures = bucket.capacity, bucket.refill_per_s, kept_back, n
+        if self._returning is None:
+            try:
+                wait_ms: int = await self._bucket.call(name, *figures)
+                return wait_ms
+            except AWAY as error:
+                self._leave(error)
+        return self._buckets.take(name, *figures, time.monotonic())
 
     async def give_back(self, bucket: Bucket, n: int = 1) -> None:
         """Tokens that were taken and not used; the bucket never holds more than its capacity."""
         await self.take(bucket, urgent=True, n=-n)
 
-    async def _either(self, shared: Callable[[], Awaitable[T]], alone: Callable[[], T]) -> T:
-        if self._returning is not None:
-            return alone()
-        try:
-            return await shared()
-        except AWAY as error:
-            if self._returning is None:  # else: others of the same round have said so
-                self._alone.seen(kind=type(error).__name__)
-                LIMITS_ALONE.set(1)
-                self._returning = asyncio.create_task(self._return(), name="limits return")
-            return alone()
+    def _leave(self, error: BaseException) -> None:
+        """Redis is away: it is left alone, unless others of the same round have said so."""
+        if self._returning is None:
+            self._alone.seen(kind=type(error).__name__)
+            LIMITS_ALONE.set(1)
+            self._returning = asyncio.create_task(self._return(), name="limits return")
 
     async def _return(self) -> None:
         """Ends when Redis counts again, asked by a window of our own that nobody else is in."""
@@ -165,9 +148,3 @@ class Limits:
         self._windows.forget()
         self._buckets.forget()
         LIMITS_ALONE.set(0)
-
-
-def open_limits(life: Lifecycle, redis: Redis, keys: Keys) -> Limits:
-    limits = Limits(redis, keys)
-    life.on_stop("limits", limits.close)
-    return limits

@@ -12,13 +12,11 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Final, TypeVar
 from uuid import uuid4
 
 import msgspec
 import structlog
-from prometheus_client import Counter
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
@@ -93,12 +91,6 @@ class _Flight:
     stale: bool = False
 
 
-@lru_cache(maxsize=64)
-def _from_memory(family: str) -> Counter:
-    """Found once: there are no more families than the code has."""
-    return CACHE_READS.labels(family=family, outcome="memory")
-
-
 class _Away(Exception):
     """Redis did not answer in time, or was away a moment ago."""
 
@@ -137,7 +129,7 @@ class Cache:
         name = f"{family.name}:{rest}"
         kept = self._kept(name, family)
         if kept is not None:
-            _from_memory(family.name).inc()
+            CACHE_READS.count(family.name, "memory")
             if kept.ahead_at <= time.time() and name not in self._flights:
                 self._fly(family, name, form, load, anew=True)
             value: T = kept.value
@@ -250,11 +242,11 @@ class Cache:
             except msgspec.MsgspecError:  # of another version of ours
                 pass
             else:
-                CACHE_READS.labels(family=family.name, outcome="redis").inc()
+                CACHE_READS.count(family.name, "redis")
                 self._keep_found(flight, name, value, entry, ttl)
                 return value
         if not anew:
-            CACHE_READS.labels(family=family.name, outcome="miss").inc()
+            CACHE_READS.count(family.name, "miss")
         value = await load(may_lag)
         entry = _Entry(time.time(), mark or b"", msgspec.msgpack.encode(value))
         if not flight.stale:

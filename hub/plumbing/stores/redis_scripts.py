@@ -2,18 +2,21 @@
 under way, go out as one."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from hashlib import sha1
 from importlib.resources import files
 from typing import Any, Final
 
-from redis.asyncio import Redis
 from redis.exceptions import NoScriptError, RedisError
 
 from hub.plumbing.stores.redis_client import AWAY
 
 Argument = str | bytes | int | float
 Call = tuple[str, tuple[Argument, ...]]
+
+Ask = Callable[..., Awaitable[Any]]
+"""Sends the words of one command to Redis and gives its reply; raises what `redis_client.AWAY`
+names, or RedisError."""
 
 AT_ONCE: Final = 100
 """No more keys than this in one call, so that Redis serves others in between."""
@@ -23,22 +26,22 @@ class Rounds:
     """A file of `hub/plumbing/limits/lua` that is asked about single keys. It is given all keys of
     a round and the arguments of each, always as many, and gives one answer for each."""
 
-    def __init__(self, redis: Redis, file: str, answer_s: float) -> None:
+    def __init__(self, ask: Ask, file: str, answer_s: float) -> None:
         self._text = files("hub.plumbing.limits").joinpath("lua", file).read_text(encoding="utf-8")
         self._sha = sha1(self._text.encode(), usedforsecurity=False).hexdigest()
-        self._redis = redis
+        self._ask = ask
         self._answer_s = answer_s
         self._waiting: list[tuple[Call, asyncio.Future[Any]]] = []
         self._sending: asyncio.Task[None] | None = None
 
-    async def call(self, key: str, *arguments: Argument) -> Any:
-        """The script's answer. Raises what `redis_client.AWAY` names, or RedisError."""
+    def call(self, key: str, *arguments: Argument) -> "asyncio.Future[Any]":
+        """The script's answer; it ends with what `redis_client.AWAY` names, or RedisError."""
         loop = asyncio.get_running_loop()
         if self._sending is None and not self._waiting:
             loop.call_soon(self._send_off)
         answer: asyncio.Future[Any] = loop.create_future()
         self._waiting.append(((key, arguments), answer))
-        return await answer
+        return answer
 
     async def close(self) -> None:
         """End what was sent for callers who have gone: it would outlive the connections."""
@@ -74,20 +77,15 @@ class Rounds:
             self._waiting = []
 
     async def _run(self, calls: Sequence[Call]) -> list[Any]:
-        keys = [key.encode() for key, _ in calls]
-        words = [
-            word if isinstance(word, bytes) else str(word).encode()
-            for _, arguments in calls
-            for word in arguments
-        ]
+        words: list[Argument] = ["EVALSHA", self._sha, len(calls)]
+        words += [key for key, _ in calls]
+        words += [word for _, arguments in calls for word in arguments]
+        answers: list[Any]
         try:
-            return await self._ask(keys, words)
+            answers = await self._ask(*words)
         except NoScriptError:
-            await self._redis.script_load(self._text)
-            return await self._ask(keys, words)
-
-    async def _ask(self, keys: list[bytes], arguments: list[bytes]) -> list[Any]:
-        answers: list[Any] = await self._redis.evalsha(self._sha, len(keys), *keys, *arguments)
+            await self._ask("SCRIPT", "LOAD", self._text)
+            answers = await self._ask(*words)
         return answers
 
 

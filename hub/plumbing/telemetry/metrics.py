@@ -17,7 +17,7 @@ from prometheus_client import (
     generate_latest,
 )
 
-from hub.plumbing.telemetry.socket_counts import SocketEvents
+from hub.plumbing.telemetry.counts import Counts, Family, TimedCounts, UnderWay
 
 REGISTRY = CollectorRegistry()
 ProcessCollector(registry=REGISTRY)  # process_resident_memory_bytes and its sisters (S5-39)
@@ -33,22 +33,22 @@ BUILD = Info("build", "Version and environment of this process.", registry=REGIS
 
 # Requests
 
-HTTP_REQUESTS = Counter(
-    "http_requests_total",
-    "Finished requests (S1-40).",
-    ["method", "route", "status_code"],
-    registry=REGISTRY,
+_REQUEST = ("method", "route", "status_code")
+HTTP_REQUESTS = TimedCounts(
+    SECONDS,
+    Family("http_requests", "Finished requests (S1-40).", _REQUEST),
+    Family(
+        "http_request_duration_seconds",
+        "From the request's head to the end of its answer (S1-41).",
+        _REQUEST,
+    ),
 )
-HTTP_DURATION = Histogram(
-    "http_request_duration_seconds",
-    "From the request's head to the end of its answer (S1-41).",
-    ["method", "route", "status_code"],
-    buckets=SECONDS,
-    registry=REGISTRY,
-)
+REGISTRY.register(HTTP_REQUESTS)
+HTTP_UNDER_WAY = UnderWay()
 HTTP_IN_FLIGHT = Gauge(
     "http_requests_in_flight", "Requests that have no answer yet (C13).", registry=REGISTRY
 )
+HTTP_IN_FLIGHT.set_function(HTTP_UNDER_WAY.count)
 ERRORS = Counter(
     "errors_total",
     "Coded errors answered, by door (http, socket, job, event) and code.",
@@ -81,7 +81,19 @@ LIMITS_ALONE = Gauge(
 ACTIVE_CONNECTIONS = Gauge(
     "active_connections", "Live sockets of this node (C13).", ["namespace"], registry=REGISTRY
 )
-SOCKET_EVENTS = SocketEvents(SECONDS)
+SOCKET_EVENTS = TimedCounts(
+    SECONDS,
+    Family(
+        "socket_events",
+        "Events of clients, by how they were acknowledged: ok or an error code.",
+        ("namespace", "event", "outcome"),
+    ),
+    Family(
+        "socket_event_duration_seconds",
+        "From an event's arrival to its acknowledgement.",
+        ("namespace", "event"),
+    ),
+)
 REGISTRY.register(SOCKET_EVENTS)
 PUBLISH_TO_SOCKET = Histogram(
     "publish_to_socket_seconds",
@@ -115,12 +127,14 @@ REPLICA_FALLBACKS = Counter(
     "Reads that a replica did not answer and another server did.",
     registry=REGISTRY,
 )
-CACHE_READS = Counter(
-    "cache_reads_total",
-    "Reads by what is cached and where it was: memory, redis, miss (S2-009).",
-    ["family", "outcome"],
-    registry=REGISTRY,
+CACHE_READS = Counts(
+    Family(
+        "cache_reads",
+        "Reads by what is cached and where it was: memory, redis, miss (S2-009).",
+        ("family", "outcome"),
+    )
 )
+REGISTRY.register(CACHE_READS)
 
 # Outbox, jobs, providers
 

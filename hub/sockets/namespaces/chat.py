@@ -1,11 +1,12 @@
 """Namespace /chat: rooms where people talk (S5-20 … S5-24). What is said is kept, then told."""
 
-import asyncio
 from typing import Final
 
 from hub.domain import chat
+from hub.domain.chat import Said
 from hub.domain.rooms import check_room
 from hub.engine import Member
+from hub.plumbing.telemetry.trace import mark
 from hub.sockets import presence, rooms
 from hub.sockets.context import Namespace, Node
 from hub.sockets.guest import guest_of
@@ -32,7 +33,7 @@ CHAT_KIND: Final = "chat:"
 
 async def join_room(node: Node, member: Member, form: ChatRoomRef) -> ChatRoomState:
     """While Postgres is away nobody can say who is banned. Nothing can be said in a room then, and
-    whoever came in is looked after as soon as it is back (`Node.stale`).
+    whoever came in is looked after as soon as it is back (`Node.doubt`).
     """
     user_id, room = guest_of(member).user_id, chat_room(form.room_id)
     check_room(room)
@@ -47,7 +48,7 @@ async def join_room(node: Node, member: Member, form: ChatRoomRef) -> ChatRoomSt
         if error.code != Code.UNAVAILABLE:
             raise
         await rooms.ask(node, member, room)
-        node.stale[user_id] = None
+        node.doubt(user_id)
     return ChatRoomState(room=room, online=await presence.online(node, room), recent=recent)
 
 
@@ -64,13 +65,12 @@ async def leave_room(node: Node, member: Member, form: ChatRoomRef) -> Ok:
 
 async def send_message(node: Node, member: Member, form: ChatSend) -> ChatSent:
     """Messages of one socket go out in the order in which it sent them."""
-    guest = guest_of(member)
     if not rooms.has(member, chat_room(form.room_id)):
         raise forbidden("Join the room first.")
-    if guest.talking is None:
-        guest.talking = asyncio.Lock()
-    async with guest.talking, node.domain.outbox.change() as change:
-        return await chat.send(node.domain, change, guest.user_id, form)
+    answer = await node.talk(Said(guest_of(member).user_id, form, mark()))
+    if isinstance(answer, HubError):
+        raise answer
+    return answer
 
 
 async def delete_message(node: Node, member: Member, form: ChatDelete) -> Ok:

@@ -53,7 +53,7 @@ async def page(domain: Domain, settings: Settings) -> AsyncIterator[Page]:
         ) -> web.StreamResponse:
             return await handler(request.clone(remote=page.peer))
 
-        limits = Limits(domain.redis, domain.keys)
+        limits = Limits(domain.redis.execute_command, domain.keys)
         app = create_app(domain, limits, settings.web, AccessLog("off"), Vitals({}, {}))
         app.middlewares.append(from_peer)
         mount(app, domain, CATCHER)

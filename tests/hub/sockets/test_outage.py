@@ -188,6 +188,28 @@ async def test_who_is_still_coming_in_when_postgres_is_back_is_looked_after_late
         await client.close()
 
 
+async def test_a_doubt_that_comes_while_rooms_are_found_out_is_not_lost(
+    settings: Settings, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(settings) as hub:
+        client = await connect(hub, "minji")
+        node, look_around = hub.door.node, whereabouts.look_around
+
+        async def doubted_again(*given: Any) -> None:
+            await look_around(*given)
+            node.doubt("minji")
+
+        monkeypatch.setattr(whereabouts, "look_around", doubted_again)
+        node.doubt("minji")
+        behind = Lasting(structlog.get_logger(), "away", "back")
+        await whereabouts._mend(node, behind)
+        assert "minji" in node.stale
+        monkeypatch.setattr(whereabouts, "look_around", look_around)
+        await whereabouts._mend(node, behind)
+        assert "minji" not in node.stale
+        await client.close()
+
+
 async def _reached(hub: Running) -> None:
     async with asyncio.timeout(20):
         while True:

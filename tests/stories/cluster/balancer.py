@@ -46,9 +46,13 @@ class Balancer:
                 await task
         if self._server is not None:
             self._server.close()
-            for side in tuple(self._sides):
-                side.end()
+            self.cut()
             await self._server.wait_closed()
+
+    def cut(self) -> None:
+        """Every connection ends, as in a tunnel; new ones are passed on."""
+        for side in tuple(self._sides):
+            side.end()
 
     # --- who is ready ----------------------------------------------------------------------------
 

@@ -55,7 +55,7 @@ def counted(name: str, **labels: str) -> float:
 
 async def test_the_limit_is_exact_over_two_nodes(server: RedisServer, redis: Redis) -> None:
     other = client_of(server)
-    nodes = [Limits(redis, KEYS), Limits(other, KEYS)]
+    nodes = [Limits(redis.execute_command, KEYS), Limits(other.execute_command, KEYS)]
     verdicts = await asyncio.gather(
         *(node.check(window(100), "u1") for _ in range(200) for node in nodes)
     )
@@ -69,7 +69,7 @@ async def test_the_limit_is_exact_over_two_nodes(server: RedisServer, redis: Red
 
 
 async def test_keys_and_scopes_are_counted_apart(redis: Redis) -> None:
-    limits = Limits(redis, KEYS)
+    limits = Limits(redis.execute_command, KEYS)
     assert (await limits.check(window(1), "u1")).allowed
     assert (await limits.check(window(1), "u2")).allowed
     assert (await limits.check(Window("chat", 1, 60_000), "u1")).allowed
@@ -82,7 +82,7 @@ async def test_keys_and_scopes_are_counted_apart(redis: Redis) -> None:
 
 
 async def test_each_of_a_round_gets_its_own_answer(redis: Redis) -> None:
-    limits = Limits(redis, KEYS)
+    limits = Limits(redis.execute_command, KEYS)
     verdicts = await asyncio.gather(
         *(limits.check(window(number), f"u{number}", number % 7) for number in range(1, 251))
     )
@@ -92,7 +92,7 @@ async def test_each_of_a_round_gets_its_own_answer(redis: Redis) -> None:
 
 
 async def test_a_list_counts_its_length_and_is_refused_whole(redis: Redis) -> None:
-    limits = Limits(redis, KEYS)
+    limits = Limits(redis.execute_command, KEYS)
     assert (await limits.check(window(10), "s", 7)).remaining == 3
     refused = await limits.check(window(10), "s", 4)
     assert (refused.allowed, refused.remaining) == (False, 3)
@@ -100,12 +100,12 @@ async def test_a_list_counts_its_length_and_is_refused_whole(redis: Redis) -> No
 
 
 async def test_more_than_the_limit_at_once_is_never_allowed(redis: Redis) -> None:
-    verdict = await Limits(redis, KEYS).check(window(10, 5_000), "s", 11)
+    verdict = await Limits(redis.execute_command, KEYS).check(window(10, 5_000), "s", 11)
     assert (verdict.allowed, verdict.remaining, verdict.retry_after_ms) == (False, 10, 5_000)
 
 
 async def test_waiting_for_what_the_answer_says_is_enough_and_needed(redis: Redis) -> None:
-    limits = Limits(redis, KEYS)
+    limits = Limits(redis.execute_command, KEYS)
     narrow = window(3, 1000)
     for _ in range(3):
         assert (await limits.check(narrow, "u")).allowed
@@ -119,7 +119,7 @@ async def test_waiting_for_what_the_answer_says_is_enough_and_needed(redis: Redi
 
 
 async def test_the_answer_names_when_enough_of_a_list_fits_again(redis: Redis) -> None:
-    limits = Limits(redis, KEYS)
+    limits = Limits(redis.execute_command, KEYS)
     wide = window(10, 3_000)
     await limits.check(wide, "s", 4)
     await asyncio.sleep(0.2)
@@ -131,7 +131,7 @@ async def test_the_answer_names_when_enough_of_a_list_fits_again(redis: Redis) -
 
 
 async def test_a_window_slides_and_leaves_no_key_behind(redis: Redis) -> None:
-    limits = Limits(redis, KEYS)
+    limits = Limits(redis.execute_command, KEYS)
     for _ in range(20):
         await limits.check(window(5, 50), "u")
         await asyncio.sleep(0.005)
@@ -141,7 +141,7 @@ async def test_a_window_slides_and_leaves_no_key_behind(redis: Redis) -> None:
 
 async def test_no_window_of_a_long_run_holds_more_than_the_limit(redis: Redis) -> None:
     """Against a model: the times of allowed calls, in any stretch of the window's length."""
-    limits = Limits(redis, KEYS)
+    limits = Limits(redis.execute_command, KEYS)
     chance = random.Random(7)
     taken: deque[tuple[float, float, int]] = deque()
     end = time.monotonic() + 1.5
@@ -161,7 +161,7 @@ async def test_no_window_of_a_long_run_holds_more_than_the_limit(redis: Redis) -
 
 
 async def test_checks_of_one_round_are_one_call(redis: Redis) -> None:
-    limits = Limits(redis, KEYS)
+    limits = Limits(redis.execute_command, KEYS)
     await limits.check(window(1000), "warm")
     await redis.config_resetstat()
     await asyncio.gather(*(limits.check(window(1000), f"u{i}") for i in range(100)))
@@ -169,7 +169,7 @@ async def test_checks_of_one_round_are_one_call(redis: Redis) -> None:
 
 
 async def test_a_refused_call_is_counted_as_a_metric(redis: Redis) -> None:
-    limits = Limits(redis, KEYS)
+    limits = Limits(redis.execute_command, KEYS)
     before = counted("rate_limited_total", scope="counted")
     for _ in range(3):
         await limits.check(Window("counted", 1, 60_000), "u")
@@ -178,7 +178,7 @@ async def test_a_refused_call_is_counted_as_a_metric(redis: Redis) -> None:
 
 async def test_the_script_is_loaded_again_when_redis_forgot_it(redis: Redis) -> None:
     LIMITS_ALONE.set(0)  # one gauge a process: an outage of another test may have left it up
-    limits = Limits(redis, KEYS)
+    limits = Limits(redis.execute_command, KEYS)
     assert (await limits.check(window(2), "u")).remaining == 1
     await redis.script_flush()
     assert (await limits.check(window(2), "u")).remaining == 0
@@ -186,7 +186,7 @@ async def test_the_script_is_loaded_again_when_redis_forgot_it(redis: Redis) -> 
 
 
 async def test_a_caller_that_gives_up_spoils_nothing_for_the_others(redis: Redis) -> None:
-    limits = Limits(redis, KEYS)
+    limits = Limits(redis.execute_command, KEYS)
     first = asyncio.create_task(limits.check(window(5), "u"))
     second = asyncio.create_task(limits.check(window(5), "u"))
     await asyncio.sleep(0)
@@ -199,7 +199,7 @@ async def test_a_caller_that_gives_up_spoils_nothing_for_the_others(redis: Redis
 async def test_nothing_is_asked_after_the_close(server: RedisServer) -> None:
     """A caller who has gone leaves a call behind that would dial after the client was closed."""
     redis = client_of(server)
-    limits = Limits(redis, KEYS)
+    limits = Limits(redis.execute_command, KEYS)
     asks = asyncio.create_task(limits.check(window(1), "u"))
     while not named("scripts"):
         await asyncio.sleep(0)
@@ -221,7 +221,7 @@ async def test_a_close_ends_the_question_whether_redis_is_back(tmp_path: Path) -
     server = RedisServer(tmp_path)
     await server.start()
     redis = client_of(server)
-    limits = Limits(redis, KEYS)
+    limits = Limits(redis.execute_command, KEYS)
     try:
         await server.kill()
         await limits.check(window(1), "u")
@@ -240,7 +240,7 @@ async def test_each_process_counts_alone_while_redis_is_away_and_shares_again(
     server = RedisServer(tmp_path)
     await server.start()
     redis = client_of(server)
-    limits = Limits(redis, KEYS)
+    limits = Limits(redis.execute_command, KEYS)
     try:
         assert (await limits.check(window(2), "u")).remaining == 1
         await server.kill()
@@ -272,7 +272,7 @@ def bucket(capacity: int = 4, refill_per_s: float = 10.0, reserve: int = 2) -> B
 
 
 async def test_the_last_tokens_are_for_urgent_work(redis: Redis) -> None:
-    limits = Limits(redis, KEYS)
+    limits = Limits(redis.execute_command, KEYS)
     slow = bucket(refill_per_s=0.1)
     assert [await limits.take(slow) for _ in range(2)] == [0, 0]
     assert 9_000 < await limits.take(slow) <= 10_000
@@ -282,7 +282,7 @@ async def test_the_last_tokens_are_for_urgent_work(redis: Redis) -> None:
 
 
 async def test_waiting_as_told_gets_the_token(redis: Redis) -> None:
-    limits = Limits(redis, KEYS)
+    limits = Limits(redis.execute_command, KEYS)
     quick = bucket(refill_per_s=20)
     while not (wait_ms := await limits.take(quick, urgent=True)):
         pass
@@ -293,7 +293,7 @@ async def test_waiting_as_told_gets_the_token(redis: Redis) -> None:
 
 async def test_a_bucket_is_shared_by_all_workers(server: RedisServer, redis: Redis) -> None:
     other = client_of(server)
-    workers = [Limits(redis, KEYS), Limits(other, KEYS)]
+    workers = [Limits(redis.execute_command, KEYS), Limits(other.execute_command, KEYS)]
     shared = Bucket("shared", 40, 0.001, 0)
     waits = await asyncio.gather(*(one.take(shared) for one in workers for _ in range(40)))
     await other.aclose()
@@ -301,7 +301,7 @@ async def test_a_bucket_is_shared_by_all_workers(server: RedisServer, redis: Red
 
 
 async def test_more_than_the_bucket_can_hold_is_an_error(redis: Redis) -> None:
-    limits = Limits(redis, KEYS)
+    limits = Limits(redis.execute_command, KEYS)
     with pytest.raises(ValueError, match="never"):
         await limits.take(bucket(), n=3)
     assert await limits.take(bucket(), n=4, urgent=True) == 0
@@ -334,7 +334,7 @@ WINDOW_STEPS = [  # pause before, weight, allowed, remaining
 
 
 async def test_window_script_and_local_window_judge_alike(redis: Redis) -> None:
-    limits, local, now = Limits(redis, KEYS), LocalWindows(), 1000.0
+    limits, local, now = Limits(redis.execute_command, KEYS), LocalWindows(), 1000.0
     for pause, weight, allowed, remaining in WINDOW_STEPS:
         await asyncio.sleep(pause)
         now += pause
@@ -344,7 +344,7 @@ async def test_window_script_and_local_window_judge_alike(redis: Redis) -> None:
 
 
 async def test_bucket_script_and_local_bucket_judge_alike(redis: Redis) -> None:
-    limits, local = Limits(redis, KEYS), LocalBuckets()
+    limits, local = Limits(redis.execute_command, KEYS), LocalBuckets()
     one = Bucket("twin", 3, 0.5, 1)
     for urgent, expected in ((False, 0), (False, 0), (False, 2000), (True, 0), (True, 2000)):
         wait = await limits.take(one, urgent=urgent)

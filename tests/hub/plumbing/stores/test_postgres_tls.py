@@ -14,11 +14,10 @@ import asyncpg
 import pytest
 
 from hub.commands.operate import migrating
-from hub.domain.assembly import open_domain
+from hub.domain.assembly import open_domain, open_limits
 from hub.domain.context import Domain
 from hub.embedded import Postgres
 from hub.plumbing.life.lifecycle import Lifecycle
-from hub.plumbing.limits.fleet import open_limits
 from hub.plumbing.settings.settings import Settings
 from hub.plumbing.stores.migrations import migrate
 from hub.plumbing.stores.postgres import Connection
@@ -118,7 +117,7 @@ async def open_worker(given: Settings, domain: Domain) -> None:
     """The claims, and their LISTEN."""
     life = Lifecycle()
     try:
-        limits = open_limits(life, domain.redis, domain.keys)
+        limits = open_limits(life, given)
         providers = await open_providers(life, given.channels)
         runner = Runner(given, domain, providers, limits, Pace())
         await runner.open()

@@ -70,7 +70,7 @@ async def test_a_refusal_is_away_for_every_client_and_ends_by_itself(
     quickly_back: None,
     record_property: Callable[[str, object], None],
 ) -> None:
-    limits, line = Limits(redis, KEYS), Line(Server.of(server.url), "a-line")
+    limits, line = Limits(redis.execute_command, KEYS), Line(Server.of(server.url), "a-line")
     assert (await limits.check(WINDOW, "u")).remaining == 1
     await line.call("SET", "before", "1")
     await refuse(server, word)
@@ -105,7 +105,7 @@ async def test_a_server_that_cannot_save_is_still_read_over_a_new_connection(
 async def test_a_script_that_never_ends_keeps_nobody_waiting(
     server: RedisServer, redis: Redis, quickly_back: None
 ) -> None:
-    limits = Limits(redis, KEYS)
+    limits = Limits(redis.execute_command, KEYS)
     async with busy(server):
         with pytest.raises(Refused) as refused:
             await probe(redis, KEYS.probe)
@@ -120,7 +120,7 @@ async def test_a_paused_redis_costs_one_wait_and_no_caller_a_second_one(
 ) -> None:
     """CLIENT PAUSE: connections stand, nothing is answered."""
     monkeypatch.setattr(limits_module, "PAUSE_S", 0.05)
-    limits = Limits(redis, KEYS)
+    limits = Limits(redis.execute_command, KEYS)
     limits._window._answer_s = 0.2
     await tell(server, (("CLIENT", "PAUSE", "1500", "ALL"),))
     loop = asyncio.get_running_loop()

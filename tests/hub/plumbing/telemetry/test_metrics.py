@@ -2,7 +2,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.parser import text_string_to_metric_families
 
 from hub.plumbing.telemetry import metrics
-from hub.plumbing.telemetry.socket_counts import SocketEvents
+from hub.plumbing.telemetry.counts import TimedCounts
 
 # name → labels, as the documents and the dashboards name them
 NAMED = {
@@ -33,6 +33,11 @@ def test_metrics_have_the_names_and_labels_of_the_documents() -> None:
         one._name: set(one._labelnames)
         for one in vars(metrics).values()
         if isinstance(one, Counter | Gauge | Histogram)
+    } | {
+        family.name: set(family.labels)
+        for one in vars(metrics).values()
+        if isinstance(one, TimedCounts)
+        for family in (one.counter, one.duration)
     }
     assert {name: labels[name] for name in NAMED} == NAMED
 
@@ -49,7 +54,7 @@ def test_durations_keep_the_boundaries_of_the_source_and_finer_ones() -> None:
 
 
 def test_the_exposition_can_be_read_and_holds_the_memory_of_the_process() -> None:
-    metrics.HTTP_REQUESTS.labels(method="GET", route="/x", status_code="200").inc()
+    metrics.HTTP_REQUESTS.count(("GET", "/x", "200"), 0.1)
     body, content_type = metrics.exposition()
     assert content_type.startswith("text/plain; version=")
     families = {family.name: family for family in text_string_to_metric_families(body.decode())}
@@ -64,7 +69,8 @@ def test_the_exposition_can_be_read_and_holds_the_memory_of_the_process() -> Non
 def test_events_of_sockets_are_counted_as_the_library_counts() -> None:
     """Same samples of the same durations, among them some on a boundary and past the last."""
     ours, theirs = CollectorRegistry(), CollectorRegistry()
-    events = SocketEvents(metrics.SECONDS)
+    own = metrics.SOCKET_EVENTS
+    events = TimedCounts(metrics.SECONDS, own.counter, own.duration)
     ours.register(events)
     count = Counter("socket_events", "x", ["namespace", "event", "outcome"], registry=theirs)
     duration = Histogram(
@@ -77,7 +83,7 @@ def test_events_of_sockets_are_counted_as_the_library_counts() -> None:
     seconds = [0.0, 0.004, 0.005, 0.0051, 0.1, 1, 5, 5.1, 700]
     for index, took in enumerate(seconds * 3):
         event, outcome = "ab"[index % 2], ("ok", "INVALID_PAYLOAD")[index % 3 == 0]
-        events.count("/", event, outcome, took)
+        events.count(("/", event, outcome), took)
         count.labels("/", event, outcome).inc()
         duration.labels("/", event).observe(took)
     assert _samples(ours) == _samples(theirs)

@@ -3,15 +3,18 @@ import re
 import uuid
 
 import pytest
+from multidict import CIMultiDict
 
 from hub.plumbing.telemetry.trace import current, outgoing_headers, request_id, traced
 
-CALLER = {
-    "x-request-id": "app-17/a",
-    "X-B3-TraceId": "a" * 32,
-    "X-B3-SpanId": "b" * 16,
-    "X-B3-Sampled": "1",
-}
+CALLER = CIMultiDict(
+    {
+        "x-request-id": "app-17/a",
+        "X-B3-TraceId": "a" * 32,
+        "X-B3-SpanId": "b" * 16,
+        "X-B3-Sampled": "1",
+    }
+)
 
 
 def test_ids_of_the_caller_go_on_to_the_next_call() -> None:
