@@ -201,9 +201,21 @@ class Keys:
 
 @dataclass(frozen=True, slots=True)
 class Channels:
-    """Redis channels of the Socket.IO adapter, behind ADAPTER_KEY; a sid is a room."""
+    """Redis channels of the Socket.IO adapter, behind ADAPTER_KEY; a sid is a room.
+
+    On a cluster `slot` is REDIS_PREFIX: what is published in its slot has a name of its own there.
+    """
 
     key: str = "socket.io"
+    slot: str = ""
+
+    def own(self, channel: str) -> str:
+        """Where our own nodes publish and hear what others know by this channel."""
+        return self.slot + channel
+
+    def names(self, channel: str) -> tuple[str, ...]:
+        """Our own one first, then, where it is another, the one that others know."""
+        return (self.slot + channel, channel) if self.slot else (channel,)
 
     def namespace(self, namespace: str) -> str:
         return f"{self.key}#{namespace}#"
@@ -221,13 +233,17 @@ class Channels:
     def response_to(self, namespace: str, uid: str) -> str:
         return f"{self.key}-response#{namespace}#{uid}#"
 
-    def patterns(self, namespace: str = "", *, requests: bool = False) -> list[str]:
+    def patterns(
+        self, namespace: str = "", *, requests: bool = False, own: bool = False
+    ) -> list[str]:
         """For PSUBSCRIBE: every channel of a namespace, of all of them by default. PUBSUB NUMSUB
-        counts no patterns, so who listens by them is not taken for a server.
+        counts no patterns, so who listens by them is not taken for a server. With `own` by the
+        names of our own channels, for PUBSUB SHARDCHANNELS.
         """
         kinds = ("", "-request", "-response") if requests else ("",)
         behind = f"#{namespace}#" if namespace else "#"
-        return [_plain_glob(f"{self.key}{kind}{behind}") + "*" for kind in kinds]
+        before = self.slot if own else ""
+        return [_plain_glob(f"{before}{self.key}{kind}{behind}") + "*" for kind in kinds]
 
     def parts(self, channel: str) -> tuple[str, str, str]:
         """Kind (broadcast, request or response), namespace, and what stands behind it: a room,

@@ -138,6 +138,14 @@ def decode_broadcast(data: bytes) -> Broadcast:
     return broadcast
 
 
+def is_ours(data: bytes) -> bool:
+    """Whether one of our processes has published this broadcast. Raises WireError."""
+    if b"\xa3hub" not in data:
+        return False
+    message = unpack(data)
+    return isinstance(message, list) and len(message) > 2 and "hub" in _mapping(message[2])
+
+
 def decode_parts(packet: Any, opts: Any) -> Broadcast:
     """A broadcast of its packet and its options. Raises WireError."""
     broadcast = _packet(packet)

@@ -28,6 +28,7 @@ from hub.plumbing.life.lifecycle import Lifecycle
 from hub.plumbing.settings.settings import Settings
 from hub.plumbing.stores.postgres import Connection
 from tests.databases import Databases, make_template
+from tests.hub.cluster.slots import ON_A_CLUSTER, Alone
 
 FLAVOUR = cast(Prefer, os.environ.get("EMBEDDED_FLAVOUR", "wheel"))
 SECRETS = {"JWT_SECRET": "j" * 40, "LINK_SECRET": "l" * 40}
@@ -115,6 +116,11 @@ async def database_url(databases: Databases) -> AsyncIterator[str]:
 
 @pytest.fixture(scope="session")
 async def valkey_url(scratch: Path) -> AsyncIterator[str]:
+    if ON_A_CLUSTER:
+        alone = Alone()
+        yield alone.url
+        alone.close()
+        return
     server = Valkey(scratch / "valkey", durable=False, prefer=FLAVOUR)
     yield await server.start()
     await server.stop()
@@ -122,7 +128,7 @@ async def valkey_url(scratch: Path) -> AsyncIterator[str]:
 
 @pytest.fixture(scope="session")
 async def emptier(valkey_url: str) -> AsyncIterator[Redis]:
-    async with Redis.from_url(valkey_url) as client:
+    async with Redis.from_url(valkey_url.replace("+cluster", "")) as client:
         yield client
 
 

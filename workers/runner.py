@@ -15,7 +15,8 @@ import structlog
 from pgqueuer.adapters.drivers.asyncpg import AsyncpgDriver
 
 from hub.cluster.line import Line
-from hub.domain.assembly import open_limits, redis_server
+from hub.cluster.server import Server
+from hub.domain.assembly import open_limits
 from hub.domain.context import Domain
 from hub.domain.retention import Ages
 from hub.domain.rules.kinds import Channel
@@ -89,12 +90,13 @@ async def run_worker(
 
 def open_consumer(life: Lifecycle, settings: Settings, domain: Domain, pace: Pace) -> None:
     """Reading ends as soon as the process stops; the batch in hand is finished in its turn."""
-    line = Line(redis_server(settings), "dongne-events")
+    stream = settings.redis.events_stream
+    line = Line(Server(settings.redis.address.holding(stream)), "dongne-events")
     life.on_stop("events' connection", line.close)
     consumer = Consumer(
         domain,
         line,
-        settings.redis.events_stream,
+        stream,
         idle_ms=round(3000 * pace.heartbeat_s),
         stopping=life.stopping,
     )

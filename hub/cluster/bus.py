@@ -25,9 +25,16 @@ from hub.cluster.pulse import Pulse
 from hub.cluster.server import Server
 from hub.cluster.subscriptions import Subscriptions
 from hub.plumbing.life.lasting import Lasting
-from hub.plumbing.life.waiting import ended_before
+from hub.plumbing.life.waiting import came_before
 from protocol.names import Channels
-from protocol.redis_wire import OFFSET_BYTES, Broadcast, ForeignWire, WireError, decode_broadcast
+from protocol.redis_wire import (
+    OFFSET_BYTES,
+    Broadcast,
+    ForeignWire,
+    WireError,
+    decode_broadcast,
+    is_ours,
+)
 
 HELD_AT_MOST: Final = 100_000
 """Messages kept while the logs are read; with more the connection is given up and tried again."""
@@ -66,7 +73,7 @@ class Bus:
         self._lag_limit = lag_limit
         self._resumed = resumed
         self._lose = lost
-        self._subscriptions = Subscriptions()
+        self._subscriptions = Subscriptions(channels.slot)
         self._handlers: dict[bytes, Callable[[bytes], None]] = {}
         self._rooms: dict[LogName, None] = {}
         self._link: Link | None = None
@@ -95,7 +102,7 @@ class Bus:
     def serve(self, namespace: str) -> None:
         """Events to a whole namespace, or to many of its rooms at once."""
         self._rooms[namespace, None] = None
-        self.listen(self._channels.namespace(namespace), self._message)
+        self._hear(self._channels.namespace(namespace))
 
     def listen(self, channel: str, handler: Callable[[bytes], None]) -> None:
         """Any other channel. What the handler raises is counted and survived."""
@@ -105,20 +112,28 @@ class Bus:
     def join(self, namespace: str, room: str) -> None:
         """The first member of a room is on this node."""
         self._rooms[namespace, room] = None
-        self.listen(self._channels.room(namespace, room), self._message)
+        self._hear(self._channels.room(namespace, room))
 
     def leave(self, namespace: str, room: str) -> None:
         """The last one has gone."""
         self._rooms.pop((namespace, room), None)
-        channel = self._channels.room(namespace, room).encode()
-        self._handlers.pop(channel, None)
-        self._subscriptions.remove(channel)
+        for name in self._channels.names(self._channels.room(namespace, room)):
+            self._handlers.pop(name.encode(), None)
+            self._subscriptions.remove(name.encode())
+
+    def _hear(self, channel: str) -> None:
+        """On a cluster our own events come by the slot; only others use the classic channel."""
+        own, *classic = self._channels.names(channel)
+        self.listen(own, self._message)
+        for name in classic:
+            self.listen(name, self._others)
 
     async def subscribed(self, namespace: str, rooms: Iterable[str]) -> None:
         """Returns when everything published from now on to these joined rooms is heard. While
         Redis is away it waits: callers set a time-out.
         """
-        channels = [self._channels.room(namespace, room).encode() for room in rooms]
+        names = (self._channels.names(self._channels.room(namespace, room)) for room in rooms)
+        channels = [name.encode() for all_of in names for name in all_of]
         while True:
             await self._live.wait()
             await self._subscriptions.confirmed(channels)
@@ -205,13 +220,14 @@ class Bus:
         self._held = []
         self._passed = ""
         self._subscriptions.attach(link)
-        if not await _unless(gone, self._subscriptions.confirmed()):
+        if not await came_before(self._subscriptions.confirmed(), gone):
             return False
+        await self._server.still_owns(link)
         self.pulse.restart()
         missed: dict[str, Broadcast] = {}
         if self.position:
             offset, missed = await self._missed()
-            if not await _unless(gone, self._when(lambda: self._passed >= offset)):
+            if not await came_before(self._when(lambda: self._passed >= offset), gone):
                 return False
         else:
             offset = await self.pulse.send("start")
@@ -315,7 +331,7 @@ class Bus:
 
     def _push(self, push: list[Any]) -> None:
         kind, channel, payload = push
-        if kind == b"message":
+        if kind == b"message" or kind == b"smessage":
             handler = self._handlers.get(channel)
             if handler is not None:
                 self.messages += 1
@@ -323,8 +339,9 @@ class Bus:
                     handler(payload)
                 except Exception as error:
                     self._count(error)
-        elif kind in {b"subscribe", b"unsubscribe"}:
-            self._subscriptions.confirm(channel)
+        elif not self._subscriptions.confirm(channel) and kind == b"sunsubscribe" and self._link:
+            log.warning("bus_slot_moved")
+            self._link.close()
 
     def _message(self, payload: bytes) -> None:
         if self._held is not None:
@@ -335,6 +352,11 @@ class Bus:
                 self.gap("epoch")
             else:
                 self._deliver(broadcast)
+
+    def _others(self, payload: bytes) -> None:
+        """What ours say there, too (REDIS_CLASSIC_OUT), has come by the slot."""
+        if not is_ours(payload):
+            self._message(payload)
 
     def _hold(self, payload: bytes) -> None:
         assert self._held is not None
@@ -373,12 +395,3 @@ class Bus:
         else:
             self.failed += 1
             log.error("bus_handler_failed", exc_info=error)
-
-
-async def _unless(gone: asyncio.Event, wanted: Awaitable[None]) -> bool:
-    """Waits for one of the two; false when `gone` came first."""
-    want = asyncio.ensure_future(wanted)
-    try:
-        return await ended_before(want, gone)
-    finally:
-        want.cancel()

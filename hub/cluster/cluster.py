@@ -46,6 +46,8 @@ class ClusterOptions:
     channels: Channels = field(default_factory=Channels)
     namespaces: tuple[str, ...] = NAMESPACES
     limits: LogLimits = field(default_factory=LogLimits)
+    classic_out: bool = False
+    wait: int = 0
     lag_limit: float = 2.0
     presence_ttl: int = PRESENCE_TTL
     per_user: int = 10
@@ -64,7 +66,12 @@ class Cluster:
         self.node = node
         self._local = local
         self.line = Line(options.server, f"{node}-line")
-        self.emitter = Emitter(self.line, keys, channels, options.limits)
+        self._publishing = self.line
+        if options.wait:
+            self._publishing = Line(options.server, f"{node}-publish", replicas=options.wait)
+        self.emitter = Emitter(
+            self._publishing, keys, channels, options.limits, classic_out=options.classic_out
+        )
         self.presence = Presence(
             self.line, keys, node, ttl=options.presence_ttl, per_user=options.per_user
         )
@@ -128,6 +135,8 @@ class Cluster:
         except RedisError as error:  # the leases end by themselves
             log.warning("presence_not_cleared", error=type(error).__name__)
         await self.bus.stop()
+        self.requests.close()
+        await self._publishing.close()
         await self.line.close()
 
     def _resumed(self) -> None:

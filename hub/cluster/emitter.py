@@ -12,6 +12,7 @@ from redis.exceptions import NoScriptError
 from hub.cluster import scripts
 from hub.cluster.line import Argument, Command, Line, settled
 from hub.cluster.server import Server
+from hub.plumbing.settings.redis_address import CLUSTER_PREFIX
 from protocol.events import SERVER_EVENTS, Class, Emit
 from protocol.names import NAME_RULE, ROOM_NAMESPACE, Channels, Keys, is_name, room_kind
 from protocol.redis_wire import Broadcast, encode_closed, encode_open, of_emit
@@ -47,10 +48,14 @@ class Emitter:
         keys: Keys,
         channels: Channels,
         limits: LogLimits | None = None,
+        *,
+        classic_out: bool = False,
     ):
         self._line = line
         self._keys = keys
         self._channels = channels
+        self._classic_out = classic_out and bool(channels.slot)
+        self._left_out = len(channels.slot.encode()) if self._classic_out else 0
         self._limits = limits or LogLimits()
 
     @classmethod
@@ -62,15 +67,21 @@ class Emitter:
         prefix: str = "",
         adapter_key: str = "socket.io",
         limits: LogLimits | None = None,
+        classic_out: bool = False,
     ) -> AsyncIterator["Emitter"]:
         """An emitter with a connection of its own, for a service: opened when it is first used and
-        again after a loss. `url` (any that `Server.of` reads), `prefix`, `adapter_key` and `limits`
-        are REDIS_URL, REDIS_PREFIX, ADAPTER_KEY and RECOVERY_WINDOW, RECOVERY_EVENTS of the nodes:
-        with a shorter window a log would end before the sessions that need it. Raises ValueError.
+        again after a loss. `url` (any that `Server.of` reads), `prefix`, `adapter_key`, `limits`
+        and `classic_out` are REDIS_URL, REDIS_PREFIX, ADAPTER_KEY, RECOVERY_WINDOW with
+        RECOVERY_EVENTS, and REDIS_CLASSIC_OUT of the nodes: with a shorter window a log would end
+        before the sessions that need it. Raises ValueError.
         """
-        line = Line(Server.of(url), "dongne-emitter")
+        server = Server.of(url, prefix=prefix)
+        if server.slot is not None:
+            prefix = prefix or CLUSTER_PREFIX
+        channels = Channels(adapter_key, "" if server.slot is None else prefix)
+        line = Line(server, "dongne-emitter")
         try:
-            yield cls(line, Keys(prefix), Channels(adapter_key), limits)
+            yield cls(line, Keys(prefix), channels, limits, classic_out=classic_out)
         finally:
             await line.close()
 
@@ -132,7 +143,10 @@ class Emitter:
         """The reply to the last command of each message."""
         link = await self._line.link()
         replies = [[link.command(*command) for command in group] for group in commands]
-        await settled([reply for group in replies for reply in group])
+        sent = [reply for group in replies for reply in group]
+        if self._line.replicas:
+            sent.append(self._line.kept(link, self._keys.epoch))
+        await settled(sent)
         return [group[-1].result() for group in replies]
 
     def _commands(self, id_: str, broadcast: Broadcast) -> list[Command]:
@@ -141,17 +155,23 @@ class Emitter:
             raise ValueError("an event of class '-' goes to one socket, not to rooms")
         if broadcast.klass == "volatile":
             return [
-                ("PUBLISH", self._channel(broadcast.namespace, room), message)
+                command
                 for room, message in encode_closed(broadcast)
+                for command in self._told(self._channel(broadcast.namespace, room), message)
             ]
         return [self._logged(id_, broadcast)]
+
+    def _told(self, channel: str, message: bytes) -> list[Command]:
+        told: list[Command] = [(self._line.tell, self._channels.own(channel), message)]
+        return [*told, ("PUBLISH", channel, message)] if self._classic_out else told
 
     def _logged(self, id_: str, broadcast: Broadcast) -> Command:
         keys = [self._keys.epoch, self._keys.published(id_)]
         args: list[Argument] = [PUBLISHED_TTL, self._limits.ttl, self._limits.events]
+        args += (self._line.tell, self._left_out)
         for room, message in encode_open(broadcast):
             keys.append(self._log(broadcast.namespace, room))
-            args += (self._channel(broadcast.namespace, room), message)
+            args += (self._channels.own(self._channel(broadcast.namespace, room)), message)
         return ("EVALSHA", scripts.PUBLISH.sha, len(keys), *keys, *args)
 
     def _channel(self, namespace: str, room: str | None) -> str:

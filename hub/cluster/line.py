@@ -12,9 +12,13 @@ from hub.cluster.link import Link
 from hub.cluster.scripts import Script
 from hub.cluster.server import Server
 from hub.plumbing.life.waiting import backoff_s
+from hub.plumbing.stores.redis_client import Refused
 
 BACKOFF_FIRST: Final = 0.1
 BACKOFF_LAST: Final = 2.0
+
+WAIT_MS: Final = 500
+"""How long replicas are waited for (REDIS_WAIT); what they have not by then, the outbox keeps."""
 
 Argument = str | bytes | int | float
 Command = tuple[Argument, ...]
@@ -30,11 +34,17 @@ class Line:
     """Opens when it is first used and again after every loss. While Redis is away, calls fail at
     once between two tries. Every method raises `redis.exceptions.RedisError`; a call that fails
     may still have been carried out.
+
+    `tell` is the command that publishes on our own channels: on a cluster they are of our slot.
+    `replicas` must have what is published before it counts as made (REDIS_WAIT); as Redis answers
+    nothing else meanwhile, such a line is used for nothing else.
     """
 
-    def __init__(self, server: Server, name: str = "dongne-line"):
-        self._server = server
+    def __init__(self, server: Server, name: str = "dongne-line", *, replicas: int = 0):
+        self.server = server
+        self.replicas = replicas
         self._name = name
+        self.tell = "PUBLISH" if server.slot is None else "SPUBLISH"
         self._link: Link | None = None
         self._opening = asyncio.Lock()
         self._failures = 0
@@ -62,6 +72,24 @@ class Line:
             return await link.command("EVALSHA", script.sha, len(keys), *keys, *args)
         except NoScriptError:
             return await link.command("EVAL", script.source, len(keys), *keys, *args)
+
+    def kept(self, link: Link, key: str) -> "asyncio.Future[None]":
+        """Ends when `replicas` have what was written before; with Refused when they have not in
+        WAIT_MS. WAIT speaks of what its own connection wrote: who tries again may find all of it
+        written by another one, so a field of the hash `key` is written first.
+        """
+        link.command("HSET", key, "waited", 1).add_done_callback(_read_error)
+        return asyncio.ensure_future(self._kept(link.command("WAIT", self.replicas, WAIT_MS)))
+
+    async def _kept(self, counted: "asyncio.Future[Any]") -> None:
+        found = await counted
+        if found < self.replicas:
+            raise Refused("NOREPLICAS", f"{found} of {self.replicas} replicas have it")
+
+    async def listeners(self, channel: str) -> int:
+        """To one of our own channels (`tell`)."""
+        counted = "NUMSUB" if self.server.slot is None else "SHARDNUMSUB"
+        return int((await self.call("PUBSUB", counted, channel))[1])
 
     async def link(self) -> Link:
         """The open connection with every script loaded."""
@@ -92,7 +120,7 @@ class Line:
         return link
 
     async def _opened(self) -> Link:
-        link = await self._server.open(self._name)
+        link = await self.server.open(self._name)
         try:
             await _load_scripts(link)
             if self._closed:

@@ -15,8 +15,22 @@ from hub.plumbing.stores.redis_client import DEMOTED, Refused, refusal
 REPLY_TIMEOUT: Final = 3.0
 """s a reply may take before the connection is given up (a stopped Redis still accepts bytes)."""
 
-PUSHES: Final = frozenset({b"message", b"pmessage", b"subscribe", b"psubscribe", b"unsubscribe"})
-"""How a reply begins that nobody asked for on this connection (RESP2); ROLE answers a list, too."""
+PUSHES: Final = frozenset(
+    {
+        b"message",
+        b"pmessage",
+        b"smessage",
+        b"subscribe",
+        b"psubscribe",
+        b"ssubscribe",
+        b"unsubscribe",
+        b"sunsubscribe",
+    }
+)
+"""How a reply begins that nobody asked for on this connection; ROLE answers a list, too."""
+
+_LISTS: Final = (list, hiredis.PushNotification)
+"""What pushes are in RESP2 and in RESP3."""
 
 Push = Callable[[list[Any]], None]
 
@@ -79,7 +93,7 @@ class Link(asyncio.Protocol):
         try:
             self._reader.feed(data)
             while (reply := self._reader.gets()) is not False:
-                if self._on_push is not None and type(reply) is list and reply[0] in PUSHES:
+                if self._on_push is not None and _is_push(reply):
                     self._on_push(reply)
                 else:
                     self._settle(reply)
@@ -138,6 +152,10 @@ class Link(asyncio.Protocol):
             if not future.done():
                 future.set_exception(error)
         self.close()
+
+
+def _is_push(reply: Any) -> bool:
+    return type(reply) in _LISTS and bool(reply) and reply[0] in PUSHES
 
 
 _packed: Callable[[tuple[str | bytes | int | float, ...]], bytes] = cast(

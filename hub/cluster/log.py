@@ -69,6 +69,7 @@ class Log:
                 scripts.LOG_READ,
                 [self._keys.epoch, *(self._key(name) for name in batch)],
                 [
+                    self._line.tell,
                     channel,
                     "read",
                     self.limit + 1,

@@ -74,7 +74,8 @@ class Pulse:
 
         Raises redis.exceptions.RedisError.
         """
-        offset: bytes = await self._line.run(scripts.BEAT, [self._epoch_key], [self.channel, text])
+        said = (self._line.tell, self.channel, text)
+        offset: bytes = await self._line.run(scripts.BEAT, [self._epoch_key], said)
         return offset.decode()
 
     async def run(self, silent: Callable[[], None]) -> None:
@@ -124,4 +125,4 @@ async def order_drain(line: Line, keys: Keys, node: str) -> bool:
     """Tells a node to end as SIGTERM would; whoever may publish on Redis may. False when nobody
     listens under this name. Raises redis.exceptions.RedisError.
     """
-    return bool(await line.call("PUBLISH", keys.node(node), DRAIN))
+    return bool(await line.call(line.tell, keys.node(node), DRAIN))

@@ -11,6 +11,7 @@ import structlog
 from redis.exceptions import ResponseError
 
 from hub.cluster.line import Line
+from hub.cluster.listeners import Listeners
 from hub.cluster.local import Local, Rooms
 from protocol import redis_requests as wire
 from protocol.names import Channels
@@ -64,8 +65,12 @@ class Requests:
         self._channels = channels
         self._local = local
         self._timeout = timeout
+        self._listeners = Listeners(line)
         self._asked: dict[str, _Asked] = {}
         self.unanswered = 0
+
+    def close(self) -> None:
+        self._listeners.close()
 
     def channels(self, namespace: str) -> dict[str, Callable[[bytes], None]]:
         """What to listen to, and who takes it. Each node must listen exactly once to each."""
@@ -79,13 +84,14 @@ class Requests:
 
     async def server_count(self, namespace: str) -> int:
         """Servers of the cluster, this one included."""
-        channel = self._channels.request(namespace)
-        return int((await self._line.call("PUBSUB", "NUMSUB", channel))[1])
+        return await self._listeners.count(self._channels.request(namespace))
 
     async def sharded_peers(self, namespaces: Sequence[str]) -> int:
         """Servers that speak the sharded adapter under our name: neither hears the other. 0 where
-        Redis knows no sharded channels (before 7) or does not tell.
+        Redis knows no sharded channels (before 7) or does not tell, as of another slot than ours.
         """
+        if self._channels.slot:
+            return 0
         channels = [self._channels.namespace(namespace) for namespace in namespaces]
         try:
             counts = await self._line.call("PUBSUB", "SHARDNUMSUB", *channels)

@@ -1,9 +1,12 @@
-"""A connection of the cluster's own: dialled, logged in, to the master if Sentinels name one."""
+"""A connection of the cluster's own: dialled, logged in, to the master that Sentinels name or the
+owner of our slot in a Redis Cluster.
+"""
 
 import asyncio
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 from redis.asyncio.connection import SSLConnection
@@ -12,8 +15,15 @@ from redis.exceptions import RedisError
 
 from hub.cluster.link import Link, Push
 from hub.plumbing.settings.parsing import Address, parse_addresses
-from hub.plumbing.settings.redis_address import MASTER, RedisAddress
+from hub.plumbing.settings.redis_address import (
+    CLUSTER_PREFIX,
+    MASTER,
+    RedisAddress,
+    cluster_prefix,
+)
 from hub.plumbing.stores.redis_client import Refused, ask_sentinels
+from hub.plumbing.stores.redis_slot import Slot
+from protocol.names import Keys
 
 OPEN_TIMEOUT: Final = 3.0
 
@@ -25,11 +35,21 @@ class Server:
     address: RedisAddress
 
     @classmethod
-    def of(cls, url: str, sentinels: str = "", master: str = MASTER) -> "Server":
+    def of(
+        cls, url: str, sentinels: str = "", master: str = MASTER, *, prefix: str = ""
+    ) -> "Server":
         """`sentinels` as REDIS_SENTINELS has them, `host:port,host:port`; the forms of the URL are
-        those of `RedisAddress.of`. Raises ValueError.
+        those of `RedisAddress.of`. On a cluster `prefix` is REDIS_PREFIX. Raises ValueError.
         """
-        return cls(RedisAddress.of(url, parse_addresses(sentinels), master))
+        address = RedisAddress.of(url, parse_addresses(sentinels), master)
+        if address.nodes:
+            prefix = cluster_prefix(prefix or CLUSTER_PREFIX)
+        return cls(address.holding(Keys(prefix).epoch))
+
+    @cached_property
+    def slot(self) -> Slot | None:
+        """Ours, of a cluster."""
+        return Slot(self.address) if self.address.nodes else None
 
     async def open(
         self, name: str, on_push: Push | None = None, on_lost: Callable[[], None] | None = None
@@ -41,7 +61,7 @@ class Server:
         try:
             async with asyncio.timeout(OPEN_TIMEOUT):
                 link = await self._dial(await self._place(), on_push, on_lost)
-                return await self._log_in(link, name)
+                return await self._log_in(link, name, listens=on_push is not None)
         except (TimeoutError, OSError, ssl.SSLError) as error:
             raise RedisConnectionError(f"cannot reach Redis: {type(error).__name__}") from error
 
@@ -50,6 +70,8 @@ class Server:
         options = self.address.options
         if self.address.sentinels:
             return await self._master()
+        if self.slot is not None:
+            return await self.slot.owner()
         if "path" in options:
             return str(options["path"])
         return Address(options.get("host", "localhost"), options.get("port", 6379))
@@ -78,7 +100,7 @@ class Server:
         )
         return connected[1]
 
-    async def _log_in(self, link: Link, name: str) -> Link:
+    async def _log_in(self, link: Link, name: str, *, listens: bool) -> Link:
         options = self.address.options
         password, user = options.get("password", ""), options.get("username")
         try:
@@ -87,12 +109,39 @@ class Server:
             if options.get("db"):
                 await link.command("SELECT", options["db"])
             await link.command("CLIENT", "SETNAME", name)
-            if self.address.sentinels and (await link.command("ROLE"))[0] != b"master":
-                raise Refused("READONLY", "the master Sentinel named is none yet")
+            if self.address.sentinels:
+                await self._check_role(link)
+            if self.slot is not None:
+                await self._check_slot(link, listens=listens)
         except (RedisError, asyncio.CancelledError):
             link.close()
             raise
         return link
+
+    def of_node(self, node: Address) -> "Server":
+        """One node of the cluster by itself, whatever it owns."""
+        return Server(RedisAddress({**self.address.options, "host": node.host, "port": node.port}))
+
+    async def still_owns(self, link: Link) -> None:
+        """Nothing where there is no cluster. A master that has just become a replica takes
+        subscriptions like any other: only what it says of itself after them counts. Raises Refused.
+        """
+        if self.slot is not None:
+            await self._check_role(link)
+
+    async def _check_slot(self, link: Link, *, listens: bool) -> None:
+        """A key of ours is asked for, so that another owner, or a cluster that is down, says so.
+        Who listens needs RESP3, in which other commands may be sent beside.
+        """
+        await link.command("EXISTS", self.address.key)
+        await self._check_role(link)
+        if listens:
+            await link.command("HELLO", "3")
+
+    @staticmethod
+    async def _check_role(link: Link) -> None:
+        if (await link.command("ROLE"))[0] != b"master":
+            raise Refused("READONLY", "what was named as the master is none")
 
     def _tls(self) -> ssl.SSLContext | None:
         """As redis-py makes it, so that the hub's other connections trust the same."""

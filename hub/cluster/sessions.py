@@ -88,7 +88,7 @@ class Sessions:
         fields = await self._line.run(
             scripts.SESSION_CLAIM,
             [self._keys.session(pid), self._keys.sessions(user)],
-            [user, namespace, owner, self._lease, self._keys.node(""), pid],
+            [user, namespace, owner, self._lease, self._keys.node(""), pid, self._line.tell],
         )
         if not fields:
             return None

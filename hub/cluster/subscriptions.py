@@ -12,9 +12,12 @@ BATCH: Final = 1000
 
 
 class Subscriptions:
-    """Survives its connection: `attach` asks a new one for everything that is wanted."""
+    """Survives its connection: `attach` asks a new one for everything that is wanted. On a cluster
+    channels that begin with `slot` are sharded ones.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, slot: str = "") -> None:
+        self._slot = slot.encode()
         self._wanted: dict[bytes, None] = {}
         self._link: Link | None = None
         self._asked: set[bytes] = set()
@@ -57,13 +60,18 @@ class Subscriptions:
         self._changed.clear()
         self._unconfirmed.clear()
 
-    def confirm(self, channel: bytes) -> None:
-        """Redis answered a SUBSCRIBE or an UNSUBSCRIBE; it answers in the order of asking."""
+    def confirm(self, channel: bytes) -> bool:
+        """Redis answered a SUBSCRIBE or an UNSUBSCRIBE; it answers in the order of asking. False
+        when nobody had asked: the slot of the channel is no longer this server's.
+        """
+        if channel not in self._unconfirmed:
+            return False
         self._unconfirmed[channel] -= 1
         if self._unconfirmed[channel] <= 0:
             del self._unconfirmed[channel]
             if self._is_confirmed(channel):
                 self._release(channel)
+        return True
 
     def _is_confirmed(self, channel: bytes) -> bool:
         if channel not in self._wanted:
@@ -90,15 +98,23 @@ class Subscriptions:
                 self._release(channel)
 
     def _ask(self, command: str, channels: list[bytes]) -> None:
+        if self._slot:
+            sharded = dict.fromkeys(one for one in channels if one.startswith(self._slot))
+            self._send(f"S{command}", list(sharded))
+            self._send(command, [one for one in channels if one not in sharded])
+        else:
+            self._send(command, channels)
+        if command == "SUBSCRIBE":
+            self._asked.update(channels)
+        else:
+            self._asked.difference_update(channels)
+
+    def _send(self, command: str, channels: list[bytes]) -> None:
         assert self._link is not None
         for start in range(0, len(channels), BATCH):
             batch = channels[start : start + BATCH]
             self._unconfirmed.update(batch)
             self._link.push_command(command, *batch)
-        if command == "SUBSCRIBE":
-            self._asked.update(channels)
-        else:
-            self._asked.difference_update(channels)
 
     def _release(self, channel: bytes) -> None:
         waiter = self._waiters.pop(channel, None)

@@ -1,4 +1,6 @@
-"""Listening to what passes on the bus without being a server: by patterns, which nobody counts."""
+"""Listening to what passes on the bus without being a server: by patterns, which nobody counts, and
+on a cluster to the rooms that somebody listens to.
+"""
 
 import asyncio
 import time
@@ -12,6 +14,7 @@ from redis.exceptions import RedisError
 from hub.cluster.line import backoff
 from hub.cluster.link import Link
 from hub.cluster.server import Server
+from hub.plumbing.life.waiting import set_within
 from protocol.names import HIDDEN_ROOMS, PYTHON_SOCKETIO_CHANNEL, Channels, room_kind
 from protocol.python_wire import decode_order
 from protocol.redis_requests import Kind, Request, Response, decode_request, decode_response
@@ -19,6 +22,10 @@ from protocol.redis_wire import Broadcast, WireError, decode_broadcast
 
 PING_EVERY: Final = 5.0
 """s between two looks whether Redis still answers (a stopped one keeps the connection)."""
+
+
+FIND_EVERY: Final = 0.5
+"""s between two looks, on a cluster, which rooms somebody listens to."""
 
 
 class Passed(msgspec.Struct, kw_only=True):
@@ -41,7 +48,9 @@ class Passed(msgspec.Struct, kw_only=True):
 
 class Tail:
     """Gives every message to `passed`, an event that went out once for each of its rooms only
-    once. `told` gets a sentence when Redis is lost and when it is heard again. Counters only grow.
+    once; on a cluster what goes to rooms that somebody listens to, or with `classic_out`
+    (REDIS_CLASSIC_OUT) everything, too. `told` gets a sentence when Redis is lost and when it is
+    heard again. Counters only grow.
     """
 
     def __init__(
@@ -53,6 +62,7 @@ class Tail:
         *,
         namespace: str = "",
         requests: bool = False,
+        classic_out: bool = False,
     ):
         self._server = server
         self._channels = channels
@@ -60,6 +70,8 @@ class Tail:
         self._told = told
         self._namespace = namespace
         self._patterns = channels.patterns(namespace, requests=requests)
+        self._sharded = bool(channels.slot) and not classic_out
+        self._found: set[bytes] = set()
         self._last = ""
         self.messages = 0
         self.malformed = 0
@@ -73,7 +85,7 @@ class Tail:
         listening()
         try:
             while True:
-                await _until_lost(link, lost)
+                await self._until_lost(link, lost)
                 self._told("Redis was lost; trying again")
                 link, lost = await self._open_again()
                 self._told("listening again; what passed meanwhile was not seen")
@@ -85,7 +97,9 @@ class Tail:
         link = await self._server.open("dongne-tail", self._push, lost.set)
         for pattern in (*self._patterns, PYTHON_SOCKETIO_CHANNEL):
             link.push_command("PSUBSCRIBE", pattern)
+        self._found.clear()
         try:
+            await self._find(link)
             await link.command("PING")  # its answer comes after theirs: a refusal of theirs instead
         except BaseException:
             link.close()
@@ -100,12 +114,33 @@ class Tail:
                 return await self._open()
             failures += 1
 
+    async def _until_lost(self, link: Link, lost: asyncio.Event) -> None:
+        every = FIND_EVERY if self._sharded else PING_EVERY
+        while not lost.is_set():
+            with suppress(RedisError):
+                await link.command("PING")
+                await self._find(link)
+            await set_within(lost, every)
+
+    async def _find(self, link: Link) -> None:
+        """On a cluster: sharded channels know no patterns, so whichever has a listener is asked
+        for by its name.
+        """
+        if not self._sharded:
+            return
+        [pattern] = self._channels.patterns(self._namespace, own=True)
+        there = set(await link.command("PUBSUB", "SHARDCHANNELS", pattern))
+        for channel in there - self._found:
+            link.push_command("SSUBSCRIBE", channel)
+        self._found |= there
+
     # --- messages --------------------------------------------------------------------------------
 
     def _push(self, push: list[Any]) -> None:
-        if push[0] != b"pmessage":
+        if push[0] not in (b"pmessage", b"smessage"):
             return
-        channel, payload = push[2].decode(errors="replace"), push[3]
+        *_, name, payload = push
+        channel = name.decode(errors="replace").removeprefix(self._channels.slot)
         self.messages += 1
         try:
             passed = self._read(channel, payload)
@@ -187,12 +222,3 @@ def _told_rooms(rooms: Sequence[str]) -> list[str]:
     """A cell that somebody's sockets join is their position: its name stays untold."""
     kinds = ((room, room_kind(room)) for room in rooms)
     return [f"{kind}…" if kind in HIDDEN_ROOMS else room for room, kind in kinds]
-
-
-async def _until_lost(link: Link, lost: asyncio.Event) -> None:
-    while not lost.is_set():
-        with suppress(RedisError):
-            await link.command("PING")
-        with suppress(TimeoutError):
-            async with asyncio.timeout(PING_EVERY):
-                await lost.wait()

@@ -60,7 +60,7 @@ def _tell(text: str) -> None:
 
 @asynccontextmanager
 async def _line(settings: Settings) -> AsyncIterator[Line]:
-    line = Line(redis_server(settings), "dongne-command")
+    line = Line(redis_server(settings), "dongne-command", replicas=settings.redis.wait)
     try:
         yield line
     finally:
@@ -88,7 +88,8 @@ async def emit(
     part = settings.redis
     limits = LogLimits(part.recovery_window_s, part.recovery_events)
     async with _line(settings) as line:
-        emitter = Emitter(line, Keys(part.prefix), Channels(part.adapter_key), limits)
+        channels = Channels(part.adapter_key, part.slot)
+        emitter = Emitter(line, Keys(part.prefix), channels, limits, classic_out=part.classic_out)
         [offset] = await emitter.broadcast([(told.id, of_emit(told, time.time()))])
     typer.echo(f"{told.id} {offset or '-'}")
     if not offset and told.klass != "volatile":
@@ -128,9 +129,15 @@ async def tail(
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             end.set()
 
-    channels = Channels(settings.redis.adapter_key)
+    channels = Channels(settings.redis.adapter_key, settings.redis.slot)
     heard = Tail(
-        redis_server(settings), channels, passed, _tell, namespace=namespace, requests=requests
+        redis_server(settings),
+        channels,
+        passed,
+        _tell,
+        namespace=namespace,
+        requests=requests,
+        classic_out=settings.redis.classic_out,
     )
     listening = asyncio.create_task(heard.run(lambda: _tell("listening")))
     if await ended_before(listening, end):
@@ -148,8 +155,8 @@ async def list_nodes(settings: Settings) -> None:
     keys = Keys(settings.redis.prefix)
     async with _line(settings) as line:
         for node in await Census(line, keys).nodes():
-            listeners = (await line.call("PUBSUB", "NUMSUB", keys.node(node)))[1]
-            typer.echo(f"{node} {'listens' if int(listeners) else 'silent'}")
+            listeners = await line.listeners(keys.node(node))
+            typer.echo(f"{node} {'listens' if listeners else 'silent'}")
 
 
 async def drain(settings: Settings, node: str) -> None:

@@ -55,8 +55,10 @@ async def connect_domain(life: Lifecycle, settings: Settings, clock: Clock | Non
     line = Line(redis_server(settings), "dongne-emitter")
     life.on_stop("emitter", line.close)
     limits = LogLimits(settings.redis.recovery_window_s, settings.redis.recovery_events)
-    channels = Channels(settings.redis.adapter_key)
-    publisher = Publisher(Emitter(line, keys, channels, limits), line, keys, channels)
+    channels = Channels(settings.redis.adapter_key, settings.redis.slot)
+    publishing = publishing_line(life, settings, line)
+    emitter = Emitter(publishing, keys, channels, limits, classic_out=settings.redis.classic_out)
+    publisher = Publisher(emitter, publishing, keys, channels)
     cache = open_cache(life, settings, redis)
     return Domain(
         pool=pool,
@@ -77,6 +79,15 @@ async def connect_domain(life: Lifecycle, settings: Settings, clock: Clock | Non
         policy=policy(settings),
         shards=Shards(settings.database.shard_urls, settings.database.default_region),
     )
+
+
+def publishing_line(life: Lifecycle, settings: Settings, line: Line) -> Line:
+    """One of its own where replicas are waited for: what is asked beside must not wait, too."""
+    if not settings.redis.wait:
+        return line
+    own = Line(redis_server(settings), "dongne-publisher", replicas=settings.redis.wait)
+    life.on_stop("publisher", own.close)
+    return own
 
 
 def open_cache(life: Lifecycle, settings: Settings, redis: Redis) -> Cache:

@@ -37,6 +37,8 @@ class Publisher:
             await move(self._line, self._channels, moves)
         if events:
             await tell_services(self._line, self._keys, events)
+        if self._line.replicas and (revoked or events):
+            await self._line.kept(await self._line.link(), self._keys.epoch)
 
     async def unreplayed(self) -> int | None:
         """Raises redis.exceptions.RedisError."""

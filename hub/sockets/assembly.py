@@ -6,6 +6,7 @@ import secrets
 import socket
 from collections.abc import Awaitable, Callable, Hashable
 from functools import partial
+from time import monotonic
 from typing import Final
 
 from aiohttp import web
@@ -48,6 +49,10 @@ TELLING_S: Final = 1
 """Leases end so much before PRESENCE_TTL, as the other nodes look once a second: after a node has
 died, counts are right and told within PRESENCE_TTL."""
 
+PATIENCE_S: Final = 10
+"""For so long a node of a cluster stays ready without its master: node-timeout 3 s, the election,
+and some to listen again."""
+
 PLACES_AT_ONCE: Final = 20
 """Whose open questions are asked for together: the cells around each may have to be worked out, 2
 ms."""
@@ -63,6 +68,7 @@ class Door:
         self.node = node
         self._life = life
         self._settings = settings
+        self._well_at = float("-inf")
 
     @property
     def needed(self) -> dict[str, Check]:
@@ -73,9 +79,18 @@ class Door:
         return {"database": self._database}
 
     async def _redis(self) -> None:
-        if not self.node.bus.ready:
-            raise ConnectionError("the bus does not listen, or is late")
-        await redis_client.probe(self.node.domain.redis, self.node.domain.keys.probe)
+        """Where a cluster replaces a master, all nodes lose it at once: were none of them ready,
+        nobody would be led anywhere, and each says for itself to new sockets that it is away.
+        """
+        try:
+            if not self.node.bus.ready:
+                raise ConnectionError("the bus does not listen, or is late")
+            await redis_client.probe(self.node.domain.redis, self.node.domain.keys.probe)
+        except (ConnectionError, *redis_client.AWAY):
+            if self._settings.redis.slot and monotonic() - self._well_at < PATIENCE_S:
+                return
+            raise
+        self._well_at = monotonic()
 
     async def _database(self) -> None:
         await self.node.domain.pool.fetchval("SELECT 1", timeout=2)
@@ -161,9 +176,11 @@ def _options(life: Lifecycle, settings: Settings, domain: Domain) -> ClusterOpti
     return ClusterOptions(
         redis_server(settings),
         domain.keys,
-        Channels(redis.adapter_key),
+        Channels(redis.adapter_key, redis.slot),
         namespaces=tuple(SERVED),
         limits=LogLimits(redis.recovery_window_s, redis.recovery_events),
+        classic_out=redis.classic_out,
+        wait=redis.wait,
         lag_limit=redis.bus_lag_limit_s,
         presence_ttl=max(1, sockets.presence_ttl_s - TELLING_S),
         per_user=sockets.max_per_user,

@@ -14,7 +14,7 @@ from hub.domain import intake
 from hub.domain.people.sessions import ALL_SCOPES
 from hub.domain.rooms import ROOM_KINDS
 from hub.domain.rules.reasons import Reason
-from hub.plumbing.settings.settings import UNSUPPORTED, Settings, variables
+from hub.plumbing.settings.settings import Settings, variables
 from hub.plumbing.stores import outbox
 from protocol.errors import Code
 from protocol.names import HIDDEN_ROOMS
@@ -131,7 +131,7 @@ NO_VARIABLE: Final = {
 def test_every_variable_of_the_page_is_there_with_its_default() -> None:
     there = {row.name: row for row in variables()}
     told = {row["name"]: row for row in CONTRACT["configuration"]}
-    assert set(told) - set(there) == {*UNSUPPORTED, *NO_VARIABLE}
+    assert set(told) - set(there) == NO_VARIABLE
     assert set(there) - set(told) == STANDARD
     for name, row in there.items():
         if row.default is not None and name in told:

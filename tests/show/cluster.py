@@ -3,7 +3,7 @@
 import asyncio
 import re
 import tempfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from tests.show.main_job import pytest_passes
 from tests.show.stores import fresh_stores
 from tests.stories.cluster import faults, idle, kills, presence, rolling
 from tests.stories.cluster.nodes import Nodes, open_nodes
-from tests.stories.cluster.stores import Alone, Watched
+from tests.stories.cluster.stores import Alone, Store, Watched
 
 FROZEN_S = 10
 KINDS = NODE, HUB, LOGGED = ["node-redis", "hub-cluster", "hub-cluster-logged"]
@@ -36,8 +36,8 @@ PUBLISHED = 5000
 async def installation(
     count: int,
     settings: Mapping[str, str] | None = None,
-    store: type[Alone | Watched] | None = None,
-) -> AsyncIterator[tuple[Nodes, Alone | Watched | None]]:
+    store: Callable[[Path], Store] | None = None,
+) -> AsyncIterator[tuple[Nodes, Store | None]]:
     """Nodes and a worker on durable stores of their own; with `store` on one that may die."""
     async with fresh_stores() as stores:
         dying = store(stores.folder) if store is not None else None

@@ -1,5 +1,5 @@
 -- Sends a node a message through its own channel, with where the log stands.
--- KEYS: epoch. ARGV: channel, text.
+-- KEYS: epoch. ARGV: the command that tells, channel, text.
 local offset = current_offset(KEYS[1])
-redis.call('PUBLISH', ARGV[1], ARGV[2] .. ' ' .. offset)
+redis.call(ARGV[1], ARGV[2], ARGV[3] .. ' ' .. offset)
 return offset

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections.abc import Awaitable
 from typing import Any
 
 
@@ -16,6 +17,15 @@ async def ended_before(task: asyncio.Future[Any], event: asyncio.Event) -> bool:
     finally:
         bell.cancel()
     return task.done()
+
+
+async def came_before(wanted: Awaitable[Any], event: asyncio.Event) -> bool:
+    """Returns when either has come; false when the event did first, and the other is given up."""
+    task = asyncio.ensure_future(wanted)
+    try:
+        return await ended_before(task, event)
+    finally:
+        task.cancel()
 
 
 async def set_within(event: asyncio.Event, seconds: float) -> bool:

@@ -22,7 +22,15 @@ from hub.plumbing.settings.parsing import (
     by_environment,
     env,
 )
-from hub.plumbing.settings.redis_address import MASTER, RedisAddress, RedisUrl
+from hub.plumbing.settings.redis_address import (
+    CLUSTER_PREFIX,
+    MASTER,
+    RedisAddress,
+    RedisUrl,
+    cluster_prefix,
+    names_cluster,
+)
+from protocol.names import Keys
 from protocol.tokens import ALGORITHMS, LONGEST_LIFE_S, TokenKeys
 
 LogLevel = Literal["debug", "info", "warn", "error"]
@@ -142,7 +150,8 @@ class Redis(Part):
     url: RedisUrl | None = env(
         "REDIS_URL",
         None,
-        "redis://, rediss://, unix://, redis-sentinel://h:p,h:p; embedded in development",
+        "redis://, rediss://, unix://, redis-sentinel://h:p,h:p, redis+cluster://h:p,h:p; embedded"
+        " in development",
     )
     redis_host: str | None = env("REDIS_HOST", None, "parts, read when REDIS_URL is absent")
     redis_port: int = env("REDIS_PORT", 6379, "part", ge=1, le=65535)
@@ -157,17 +166,37 @@ class Redis(Part):
         MASTER,
         "the name the Sentinels know; ?master= in REDIS_URL is stronger",
     )
-    prefix: str = env("REDIS_PREFIX", "", "before our own keys; the same on every node")
+    prefix: str = env(
+        "REDIS_PREFIX",
+        "",
+        "before our own keys; the same on every node; on a cluster with one tag, else {hub}:",
+    )
     adapter_key: str = env(
         "ADAPTER_KEY", "socket.io", "names the adapter's channels; the same on every node"
     )
     events_stream: str = env(
         "EVENTS_STREAM", "events", "stream of incoming domain events; no prefix stands before it"
     )
+    wait: int = env(
+        "REDIS_WAIT", 0, "replicas that must have a publish before it counts as made", ge=0, le=10
+    )
+    classic_out: bool = env(
+        "REDIS_CLASSIC_OUT",
+        "false",
+        "on a cluster: what we publish also goes by PUBLISH, for servers with the classic adapter",
+    )
     recovery_window_s: int = env("RECOVERY_WINDOW", 120, "s a broken socket may come back", ge=1)
     recovery_events: int = env("RECOVERY_EVENTS", 1000, "events kept in one log", ge=1)
     replay_s: int = env("REDIS_REPLAY_S", 10, "s of outbox published again on a new epoch", ge=0)
     bus_lag_limit_s: float = env("BUS_LAG_LIMIT", 2, "s of bus lag that end readiness", gt=0)
+
+    @field_validator("prefix")
+    @classmethod
+    def _in_one_slot(cls, value: str, info: ValidationInfo) -> str:
+        url = info.data.get("url")
+        if url is not None and names_cluster(url.get_secret_value()):
+            return cluster_prefix(value or CLUSTER_PREFIX)
+        return value
 
     @field_validator("sentinels")
     @classmethod
@@ -186,11 +215,18 @@ class Redis(Part):
         if self.url is not None or self.sentinels:
             url = self.url.get_secret_value() if self.url else "redis://"
             found = RedisAddress.of(url, self.sentinels, self.master_name)
-            return found.with_password(password) if password and found.sentinels else found
+            found = found.holding(Keys(self.prefix).epoch)
+            many = found.sentinels or found.nodes
+            return found.with_password(password) if password and many else found
         if self.redis_host is None:
             raise ValueError("no address of Redis is given")
         found = RedisAddress({"host": self.redis_host, "port": self.redis_port})
         return found.with_password(password) if password else found
+
+    @property
+    def slot(self) -> str:
+        """What stands before the names of our own channels on a cluster; elsewhere nothing."""
+        return self.prefix if self.address.nodes else ""
 
 
 class Auth(Part):

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final, NamedTuple, get_type_hints
+from typing import NamedTuple, get_type_hints
 
 from pydantic import AliasChoices, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
@@ -22,6 +22,7 @@ from hub.plumbing.settings.database import Database
 from hub.plumbing.settings.parsing import Environment, Part
 from hub.plumbing.settings.process import Auth, Process, Redis, Web
 from hub.plumbing.settings.product import Cached, Channels, Jobs, Questions, Retention, Sockets
+from hub.plumbing.settings.redis_address import cluster_prefix, names_cluster
 from hub.plumbing.settings.telemetry import Telemetry
 
 NEEDED = (
@@ -34,14 +35,6 @@ NEEDED = (
 
 _SAME = (("JWT_EXPIRATION", "JWT_EXPIRES_IN"),)
 """C03: two names of one thing, both given and different, are a start-up error."""
-
-
-UNSUPPORTED: Final[Mapping[str, str]] = {
-    "REDIS_WAIT": "0",
-    "REDIS_CLASSIC_OUT": "false",
-}
-"""Variables of the product that this version cannot obey, and the value that asks for nothing:
-any other is a start-up error, for whoever sets one relies on it."""
 
 
 class SettingsError(Exception):
@@ -169,14 +162,21 @@ def _conflicts(values: Mapping[str, str]) -> list[str]:
         for name, alias in _SAME
         if name in values and alias in values and values[name] != values[alias]
     ]
-    problems += [
-        f"{name}: is not supported by this version"
-        for name, nothing in UNSUPPORTED.items()
-        if values.get(name, nothing) != nothing
-    ]
+    if names_cluster(values.get("REDIS_CACHE_URL", "")):
+        problems += _in_no_slot(values)
     if "SMTP_URL" in values and "PUBLIC_BASE_URL" not in values:
         problems.append("PUBLIC_BASE_URL: is needed with SMTP_URL, for the links in mails")
     return problems
+
+
+def _in_no_slot(values: Mapping[str, str]) -> list[str]:
+    """A cluster for the cache alone asks the same of the prefix, which then has no default."""
+    if not names_cluster(values.get("REDIS_URL", "")):
+        try:
+            cluster_prefix(values.get("REDIS_PREFIX", ""))
+        except ValueError as error:
+            return [f"REDIS_PREFIX: {error}"]
+    return []
 
 
 def _absent(values: Mapping[str, str], complete: bool) -> list[str]:

@@ -1,4 +1,4 @@
-"""Our way to Redis: one pool from plain, TLS, unix and Sentinel addresses.
+"""Our way to Redis: one pool from plain, TLS, unix, Sentinel and cluster addresses.
 
 The server keeps no state of ours that a second try could spoil: a command is sent again once when
 its connection turns out to be dead, never after a time-out, because then it may have run.
@@ -8,15 +8,17 @@ import re
 from typing import Any, Final
 
 from redis.asyncio import BlockingConnectionPool, ConnectionPool, Redis
+from redis.asyncio.connection import AbstractConnection, Connection, SSLConnection
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import ResponseError
+from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from hub.plumbing.settings.process import Redis as RedisPart
 from hub.plumbing.settings.redis_address import RedisAddress
+from hub.plumbing.stores.redis_slot import Slot
 
 REFUSALS: Final = frozenset(
     {
@@ -42,9 +44,11 @@ REFUSALS: Final = frozenset(
 it is full, cannot save, is no master, has too few replicas, loads, is busy, or lets us do nothing.
 """
 
-DEMOTED: Final = frozenset({"LOADING", "MASTERDOWN", "MOVED", "READONLY", "UNBLOCKED"})
-"""Those of a server that is no master (any more), or just loads another one's data: its address
-must be asked for again.
+DEMOTED: Final = frozenset(
+    {"CLUSTERDOWN", "LOADING", "MASTERDOWN", "MOVED", "READONLY", "UNBLOCKED"}
+)
+"""Those of a server that is no master (any more), sees too little of its cluster to be one, or just
+loads another one's data: its address must be asked for again.
 """
 
 _TOO_MANY: Final = "max number of clients reached"
@@ -103,6 +107,8 @@ class _Client(Redis):
 
 
 async def _leave(pool: ConnectionPool) -> None:
+    if isinstance(pool, _SlotPool):
+        pool.slot.doubt()
     await pool.update_active_connections_for_reconnect()  # type: ignore[no-untyped-call]
     await pool.disconnect(inuse_connections=False)
 
@@ -123,6 +129,40 @@ class _SentinelPool(SentinelConnectionPool, BlockingConnectionPool):
         await self.sentinel_manager.aclose()
 
 
+class _InSlot(AbstractConnection):
+    """Dials whoever owns the slot of its pool just then."""
+
+    def __init__(self, *, slot: Slot, **options: Any) -> None:
+        self._slot = slot
+        super().__init__(**options)
+
+    async def connect_check_health(self, *args: Any, **options: Any) -> None:
+        if self.is_connected:
+            return
+        self.host, self.port = await self._slot.current()
+        try:
+            await super().connect_check_health(*args, **options)
+        except (RedisError, OSError, TimeoutError):
+            self._slot.doubt()
+            raise
+
+
+class _SlotConnection(_InSlot, Connection):
+    pass
+
+
+class _SecureSlotConnection(_InSlot, SSLConnection):
+    pass
+
+
+class _SlotPool(BlockingConnectionPool):
+    """Of a cluster: all our keys are in one slot, so its owner is our server."""
+
+    def __init__(self, slot: Slot, **options: Any) -> None:
+        self.slot = slot
+        super().__init__(slot=slot, **options)
+
+
 def connect(
     part: RedisPart,
     *,
@@ -139,6 +179,8 @@ def connect(
     options = _options(name, max_connections, answer_timeout_s)
     if address.sentinels:
         return _by_sentinels(address, options)
+    if address.nodes:
+        return _by_slot(address, options)
     return _Client.from_pool(BlockingConnectionPool(**options, **address.options))
 
 
@@ -182,3 +224,10 @@ def _by_sentinels(address: RedisAddress, options: dict[str, Any]) -> Redis:
         **own,
     )
     return client
+
+
+def _by_slot(address: RedisAddress, options: dict[str, Any]) -> Redis:
+    """The owner of our slot, asked for again once it is no more."""
+    own = {**options, **address.options}
+    own["connection_class"] = _SecureSlotConnection if address.tls else _SlotConnection
+    return _Client.from_pool(_SlotPool(Slot(address), **own))

@@ -1,106 +1,32 @@
-"""A Valkey of the test session on a free port, and what every cluster test needs of it."""
+"""A Redis of the test session on free ports, and what every cluster test needs of it.
 
-import ctypes
-import os
-import shutil
-import signal
-import socket
-import subprocess
-import tempfile
-import time
-import uuid
+REDIS_OF_TESTS=cluster takes a Redis Cluster instead of a single server for the same tests: of three
+masters and three replicas where it lasts, of one node where a test kills or stops it.
+"""
+
 from collections.abc import AsyncIterator, Iterator
-from contextlib import suppress
-from pathlib import Path
-from typing import cast
 
 import pytest
 
 from hub.cluster.emitter import Emitter
 from hub.cluster.line import Line
 from hub.cluster.server import Server
-from hub.embedded import Prefer
-from hub.embedded.account import account
-from hub.embedded.programs import find_valkey
-from hub.embedded.supervisor import free_port
 from protocol.names import Channels, Keys
+from tests.hub.cluster.slots import ON_A_CLUSTER, Alone, Slots, fresh_names
+from tests.hub.cluster.valkey import Valkey
 
 
-def server_program() -> str:
-    """The wheel's Valkey, or with EMBEDDED_FLAVOUR=system what the machine has (Redis 7)."""
-    prefer = cast(Prefer, os.environ.get("EMBEDDED_FLAVOUR", "wheel"))
-    return str(find_valkey(account(), prefer).path)
-
-
-def _die_with_parent() -> None:
-    """PR_SET_PDEATHSIG, so that a killed test run leaves no server behind."""
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
-
-
-class Valkey:
-    """One real server process that a test may stop, kill and start again."""
-
-    def __init__(self, *options: str, config: str = ""):
-        self.program = server_program()
-        self.port = free_port()
-        self.directory = tempfile.mkdtemp(prefix="valkey-")
-        self.options = options
-        self.config = config
-        self.process: subprocess.Popen[bytes] | None = None
-        self.start()
-
-    @property
-    def url(self) -> str:
-        return f"redis://127.0.0.1:{self.port}"
-
-    def start(self) -> None:
-        self.process = subprocess.Popen(
-            [self.program, *self._arguments()],
-            stdout=subprocess.DEVNULL,
-            preexec_fn=_die_with_parent,
-        )  # fmt: skip
-        self._await_port()
-
-    def _arguments(self) -> list[str]:
-        """A server is told by options; a Sentinel by a file, which it writes itself later on."""
-        common = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", self.directory]
-        if not self.config:
-            return [*common, "--save", "", *self.options]
-        file = Path(self.directory) / "sentinel.conf"
-        if not file.exists():
-            file.write_text(self.config)
-        return [str(file), "--sentinel", *common]
-
-    def _await_port(self) -> None:
-        until = time.monotonic() + 10
-        while time.monotonic() < until:
-            with socket.socket() as probe, suppress(OSError):
-                probe.settimeout(1)
-                probe.connect(("127.0.0.1", self.port))
-                probe.sendall(b"PING\r\n")  # who answers has opened its other doors, too
-                if probe.recv(1):
-                    return
-            time.sleep(0.01)
-        raise TimeoutError("valkey-server does not listen")
-
-    def kill(self) -> None:
-        assert self.process is not None
-        self.process.kill()
-        self.process.wait()
-
-    def signal(self, number: int) -> None:
-        assert self.process is not None
-        self.process.send_signal(number)
-
-    def close(self) -> None:
-        if self.process is not None and self.process.poll() is None:
-            self.kill()
-        shutil.rmtree(self.directory, ignore_errors=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What is about a single server, or about Sentinels, says so."""
+    if ON_A_CLUSTER:
+        for item in items:
+            if item.get_closest_marker("single_server") is not None:
+                item.add_marker(pytest.mark.skip(reason="about a server outside of a cluster"))
 
 
 @pytest.fixture(scope="session")
-def valkey() -> Iterator[Valkey]:
-    server = Valkey()
+def valkey() -> Iterator[Valkey | Slots]:
+    server = Slots() if ON_A_CLUSTER else Valkey()
     yield server
     server.close()
 
@@ -108,7 +34,8 @@ def valkey() -> Iterator[Valkey]:
 @pytest.fixture
 def own_valkey() -> Iterator[Valkey]:
     """A server of this test alone, to be killed or stopped."""
-    server = Valkey("--appendonly", "yes", "--appendfsync", "always")
+    kept = ("--appendonly", "yes", "--appendfsync", "always")
+    server = Alone(*kept) if ON_A_CLUSTER else Valkey(*kept)
     yield server
     server.close()
 
@@ -116,8 +43,7 @@ def own_valkey() -> Iterator[Valkey]:
 @pytest.fixture
 def names() -> tuple[Keys, Channels]:
     """Keys and channels no other test uses."""
-    mark = uuid.uuid4().hex[:8]
-    return Keys(f"{mark}:"), Channels(f"sio-{mark}")
+    return fresh_names()
 
 
 @pytest.fixture
@@ -129,4 +55,5 @@ async def line(valkey: Valkey) -> AsyncIterator[Line]:
 
 @pytest.fixture
 def emitter(line: Line, names: tuple[Keys, Channels]) -> Emitter:
-    return Emitter(line, *names)
+    """On a cluster also to those who know no sharded channels; our own hear nothing twice."""
+    return Emitter(line, *names, classic_out=True)

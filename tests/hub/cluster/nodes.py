@@ -17,7 +17,7 @@ class Node:
     def __init__(self, url: str, names: Names, *, sockets: Sockets | None = None, **more: Any):
         more.setdefault("limits", LogLimits(window=30, events=100))
         keys, channels = names
-        self.options = ClusterOptions(Server.of(url), keys, channels, **more)
+        self.options = ClusterOptions(Server.of(url, prefix=keys.prefix), keys, channels, **more)
         self.sockets = sockets or Sockets()
         self.cluster = Cluster(self.options, self.sockets)
         self.sockets.opened = self.cluster.bus.join

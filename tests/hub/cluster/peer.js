@@ -6,7 +6,7 @@ const readline = require("readline");
 const { Server } = require("socket.io");
 const { createAdapter, createShardedAdapter } = require("@socket.io/redis-adapter");
 const { Emitter } = require("@socket.io/redis-emitter");
-const { createClient } = require("redis");
+const { createClient, createCluster } = require("redis");
 const { io: connect } = require("socket.io-client");
 
 const [url, key, kind] = process.argv.slice(2);
@@ -27,7 +27,10 @@ const decode = (value) => {
 };
 
 (async () => {
-  const pub = createClient({ url });
+  const nodes = url.startsWith("redis+cluster://") && url.split("//")[1].split(",");
+  const pub = nodes
+    ? createCluster({ rootNodes: nodes.map((node) => ({ url: `redis://${node}` })) })
+    : createClient({ url });
   const sub = pub.duplicate();
   await Promise.all([pub.connect(), sub.connect()]);
   const http = createServer();
@@ -108,7 +111,7 @@ const decode = (value) => {
   }).on("close", () => process.exit(0));
   // The adapter subscribes without telling when it is done; the requests come last.
   const requests = `${key}-request#/#`, shard = `${key}#/#`;
-  const listening = async () => kind === "sharded"
+  const listening = async () => nodes ? io.of("/").adapter.serverCount() : kind === "sharded"
     ? (await pub.pubSubShardNumSub([shard]))[shard]
     : (await pub.pubSubNumSub(requests))[requests];
   while (!(await listening())) await new Promise(setImmediate);

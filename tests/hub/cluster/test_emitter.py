@@ -14,7 +14,7 @@ from protocol.events import Emit
 from protocol.names import Channels, Keys
 from protocol.redis_wire import Broadcast, decode_broadcast
 from protocol.stock import Untellable
-from tests.hub.cluster.conftest import Valkey
+from tests.hub.cluster.valkey import Valkey
 
 
 class Listener:

@@ -15,8 +15,8 @@ from hub.cluster.line import Line
 from hub.cluster.pulse import Pulse
 from hub.cluster.server import Server
 from protocol.events import Emit
-from tests.hub.cluster.conftest import Valkey
 from tests.hub.cluster.nodes import Names, Node, until
+from tests.hub.cluster.valkey import Valkey
 from tests.hub.cluster.vip import Vip
 
 pytestmark = pytest.mark.fault(7)
@@ -60,6 +60,7 @@ async def deaf_for_a_beat(vip: Vip, node: Node, emitter: Emitter, *ids: str) -> 
     vip.deaf = False
 
 
+@pytest.mark.single_server
 async def test_a_beat_that_never_came_is_a_gap_and_the_logs_mend_it(
     vip: Vip, node: Node, emitter: Emitter, record_property: Record
 ) -> None:
@@ -75,6 +76,7 @@ async def test_a_beat_that_never_came_is_a_gap_and_the_logs_mend_it(
     record_property("seen", "three events lost on a standing connection, mended in order")
 
 
+@pytest.mark.single_server
 async def test_who_was_handed_something_later_is_told_that_it_missed_something(
     vip: Vip, node: Node, emitter: Emitter, line: Line, names: Names
 ) -> None:
@@ -138,6 +140,7 @@ async def in_step(replica: Line) -> None:
             await asyncio.sleep(0.02)
 
 
+@pytest.mark.single_server
 async def test_a_failover_that_keeps_connections_loses_nothing(
     pair: Pair, names: Names, record_property: Record
 ) -> None:
@@ -172,6 +175,7 @@ async def test_a_failover_that_keeps_connections_loses_nothing(
     record_property("seen", "1–7 in order over a failover that kept its connection")
 
 
+@pytest.mark.single_server
 async def test_a_refused_subscription_is_asked_for_until_it_is_taken(names: Names) -> None:
     """Nothing tells later that the channel is deaf: the connection stands and beats."""
     server = Valkey("--user", "boss", "on", "nopass", "~*", "&*", "+@all")

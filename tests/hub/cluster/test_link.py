@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 from hub.cluster.server import Server
-from tests.hub.cluster.conftest import Valkey
+from tests.hub.cluster.valkey import Valkey
 
 
 async def test_a_list_is_a_reply_unless_it_is_a_message(valkey: Valkey) -> None:

@@ -14,7 +14,7 @@ from hub.cluster.server import Server
 from hub.cluster.sessions import Sessions
 from protocol.events import Emit
 from protocol.names import Channels, Keys
-from tests.hub.cluster.conftest import Valkey
+from tests.hub.cluster.valkey import Valkey
 
 Names = tuple[Keys, Channels]
 EVENTS = 1000
@@ -62,6 +62,7 @@ async def test_the_log_of_a_room_is_bounded(
     assert 0 < ttl <= 120 + 240
 
 
+@pytest.mark.single_server
 async def test_what_ids_cost(own_valkey: Valkey) -> None:
     """Remembered for an hour, whatever the window: at many events a second the most of all."""
     count = 20_000

@@ -9,9 +9,9 @@ import pytest
 
 from protocol.events import Emit
 from protocol.redis_wire import Broadcast
-from tests.hub.cluster.conftest import Valkey
 from tests.hub.cluster.node_peer import NodePeer
 from tests.hub.cluster.nodes import Names, Node, until
+from tests.hub.cluster.valkey import Valkey
 
 BYTES = b"\x00\xff\x01"
 
@@ -33,7 +33,7 @@ class Peers(NamedTuple):
 @pytest.fixture
 async def peers(valkey: Valkey, names: Names) -> AsyncIterator[Peers]:
     node = await NodePeer.start(valkey.url, names[1].key)
-    a, b = await Node(valkey.url, names).start(), await Node(valkey.url, names).start()
+    a, b = [await Node(valkey.url, names, classic_out=True).start() for _ in range(2)]
     yield Peers(a, b, node)
     await a.stop()
     await b.stop()

@@ -12,8 +12,8 @@ from hub.cluster.sessions import PER_USER, Session
 from protocol.events import Emit
 from protocol.names import Keys
 from protocol.redis_wire import Broadcast, encode_open
-from tests.hub.cluster.conftest import Valkey
 from tests.hub.cluster.nodes import Names, Node, until
+from tests.hub.cluster.valkey import Valkey
 
 
 @pytest.fixture

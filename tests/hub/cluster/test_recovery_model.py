@@ -3,15 +3,14 @@ and nodes against a real Valkey.
 """
 
 import asyncio
-import uuid
 from typing import Any
 
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
-from protocol.names import Channels, Keys
 from tests.conftest import examples
-from tests.hub.cluster.conftest import Valkey
+from tests.hub.cluster.slots import fresh_names
+from tests.hub.cluster.valkey import Valkey
 from tests.hub.cluster.world import ROOMS, Operation, World, play
 
 room = st.sampled_from(ROOMS)
@@ -45,8 +44,7 @@ operations = st.lists(
 
 
 async def live(url: str, story: list[Operation]) -> None:
-    mark = uuid.uuid4().hex[:8]
-    world = await World(url, (Keys(f"{mark}:"), Channels(f"sio-{mark}"))).start()
+    world = await World(url, fresh_names()).start()
     try:
         async with asyncio.timeout(60):
             for client in range(3):

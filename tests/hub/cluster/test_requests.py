@@ -19,8 +19,8 @@ from protocol.redis_requests import (
     encode_request,
 )
 from protocol.redis_wire import Broadcast, WireError, unpack
-from tests.hub.cluster.conftest import Valkey
 from tests.hub.cluster.nodes import Names, Node, until
+from tests.hub.cluster.valkey import Valkey
 
 Pair = tuple[Node, Node]
 

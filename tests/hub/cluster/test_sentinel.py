@@ -3,14 +3,11 @@ while events are published.
 """
 
 import asyncio
-import contextlib
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
-from redis.exceptions import RedisError
 
 from hub.cluster.emitter import Emitter, LogLimits
 from hub.cluster.line import Line
@@ -18,9 +15,9 @@ from hub.cluster.link import Link
 from hub.cluster.recovery import Replay
 from hub.cluster.replay import Refusal
 from hub.cluster.server import Server
-from protocol.events import Emit
-from tests.hub.cluster.conftest import Valkey
 from tests.hub.cluster.nodes import Names, Node, until
+from tests.hub.cluster.outbox import Outbox
+from tests.hub.cluster.valkey import Valkey
 
 PASSWORD = "sesame"
 HASTE = ("info-period", "500", "publish-period", "200")
@@ -83,6 +80,7 @@ def sentinels() -> Iterator[Sentinels]:
     servers.close()
 
 
+@pytest.mark.single_server
 async def test_a_failover_is_survived(sentinels: Sentinels, names: Names) -> None:
     await sentinels.ready()
     a, b = await Node(sentinels.url, names).start(), await Node(sentinels.url, names).start()
@@ -126,6 +124,7 @@ async def test_a_failover_is_survived(sentinels: Sentinels, names: Names) -> Non
     await line.close()
 
 
+@pytest.mark.single_server
 async def test_a_manual_switch_loses_nothing_either(sentinels: Sentinels, names: Names) -> None:
     """The old master lives on as a replica: nobody may go on writing to it or listening to it."""
     await sentinels.ready()
@@ -150,48 +149,3 @@ async def test_a_manual_switch_loses_nothing_either(sentinels: Sentinels, names:
     assert isinstance(await a.cluster.recovery.replay(fresh, None, ["r"]), Replay)
     await a.stop()
     await line.close()
-
-
-class Outbox:
-    """What a table of unpublished rows and its sweeper do, in small: everything is kept, and after
-    a new epoch everything of late is published again.
-    """
-
-    def __init__(self, emitter: Emitter):
-        self._emitter = emitter
-        self.all: list[str] = []
-        self.failed: set[str] = set()
-        self.swept: set[str] = set()
-        self.epoch = ""
-
-    async def publish(self) -> None:
-        id_ = str(len(self.all))
-        self.all.append(id_)
-        try:
-            await self._publish(id_)
-        except RedisError:
-            self.failed.add(id_)
-
-    async def _publish(self, id_: str) -> None:
-        await self._emitter.publish([Emit(id=id_, event="x", rooms=("r",), data={"id": id_})])
-        self.epoch = await self._emitter.epoch()
-
-    async def publish_for(self, seconds: float) -> None:
-        until = time.monotonic() + seconds
-        await self.publish_until(lambda: time.monotonic() > until)
-
-    async def publish_until(self, true: Callable[[], Any]) -> None:
-        async with asyncio.timeout(60):
-            while not true():
-                await self.publish()
-                await asyncio.sleep(0.01)
-
-    async def sweep(self) -> None:
-        for id_ in self.all:
-            async with asyncio.timeout(10):
-                while True:
-                    with contextlib.suppress(RedisError):
-                        await self._publish(id_)
-                        break
-                    await asyncio.sleep(0.1)
-            self.swept.add(id_)

@@ -13,7 +13,7 @@ from hub.cluster.server import Server
 from hub.embedded.supervisor import free_port
 from hub.plumbing.settings.settings import Settings
 from hub.plumbing.stores.redis_client import connect
-from tests.hub.cluster.conftest import Valkey
+from tests.hub.cluster.valkey import Valkey
 from tests.tls import behind_tls, self_signed
 
 
@@ -25,6 +25,7 @@ async def answers(url: str) -> bool:
         await line.close()
 
 
+@pytest.mark.single_server
 async def test_users_and_databases(valkey: Valkey, line: Line) -> None:
     await line.call("ACL", "SETUSER", "hub", "on", ">p@ss word", "~*", "&*", "+@all")
     host = f"127.0.0.1:{valkey.port}"
@@ -40,6 +41,7 @@ async def test_users_and_databases(valkey: Valkey, line: Line) -> None:
     assert "wrong-secret" not in str(refused.value)
 
 
+@pytest.mark.single_server
 async def test_unix_sockets(tmp_path: Path) -> None:
     path = tmp_path / "valkey.sock"
     server = Valkey("--unixsocket", str(path))
@@ -73,6 +75,7 @@ async def tls(valkey: Valkey, tmp_path: Path) -> AsyncIterator[tuple[int, Path]]
         yield port, certificate
 
 
+@pytest.mark.single_server
 async def test_tls_is_verified_unless_told_otherwise(tls: tuple[int, Path]) -> None:
     port, certificate = tls
     assert await answers(f"rediss://127.0.0.1:{port}?ssl_ca_certs={certificate}")
@@ -124,6 +127,7 @@ async def reached(**environ: str) -> tuple[int, int]:
         await line.close()
 
 
+@pytest.mark.single_server
 async def test_a_sentinel_with_a_password_of_its_own(guarded: Guarded) -> None:
     login = "sentinel_password=watch-word"
     url = f"redis-sentinel://:sesame@{guarded.where}?master=main&{login}"
@@ -141,6 +145,7 @@ async def test_a_sentinel_with_a_password_of_its_own(guarded: Guarded) -> None:
     )
 
 
+@pytest.mark.single_server
 @pytest.mark.parametrize("login", ["", "&sentinel_password=wrong-secret"])
 async def test_a_sentinel_that_refuses_is_an_error(guarded: Guarded, login: str) -> None:
     url = f"redis-sentinel://:sesame@{guarded.where}?master=main{login}"
@@ -159,6 +164,7 @@ async def refusals(url: str) -> list[str]:
     return [str(one.value), str(other.value)]
 
 
+@pytest.mark.single_server
 async def test_the_master_of_sentinels_behind_tls(valkey: Valkey, tls: tuple[int, Path]) -> None:
     """The Sentinel itself cannot speak TLS with it, but takes its time to give it up."""
     port, certificate = tls
@@ -171,3 +177,19 @@ async def test_the_master_of_sentinels_behind_tls(valkey: Valkey, tls: tuple[int
         await refusals(url)
     finally:
         sentinel.close()
+
+
+@pytest.mark.single_server
+async def test_sentinels_behind_tls_themselves(valkey: Valkey, tmp_path: Path) -> None:
+    certificate, key = self_signed(tmp_path, "127.0.0.1")
+    async with behind_tls(valkey.port, certificate, key) as port:
+        watch = f"sentinel monitor main 127.0.0.1 {port} 1"
+        sentinel = Valkey(config=f"{watch}\nsentinel down-after-milliseconds main 60000")
+        try:
+            async with behind_tls(sentinel.port, certificate, key) as where:
+                url = f"rediss-sentinel://127.0.0.1:{where}?master=main&ssl_ca_certs={certificate}"
+                both = (valkey.port, valkey.port)
+                assert await reached(REDIS_URL=f"{url}&sentinel_ssl=true") == both
+                await refusals(url)
+        finally:
+            sentinel.close()

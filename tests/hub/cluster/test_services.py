@@ -12,8 +12,8 @@ from hub.cluster.line import Line
 from hub.embedded.supervisor import free_port
 from protocol.names import Channels, Keys
 from protocol.redis_wire import WireError
-from tests.hub.cluster.conftest import Valkey
 from tests.hub.cluster.nodes import Node, ids
+from tests.hub.cluster.valkey import Valkey
 
 Names = tuple[Keys, Channels]
 

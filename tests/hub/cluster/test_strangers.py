@@ -10,9 +10,9 @@ from structlog.typing import EventDict
 from hub.cluster.emitter import Emitter, free_emit
 from hub.cluster.line import Line
 from protocol.names import PYTHON_SOCKETIO_CHANNEL
-from tests.hub.cluster.conftest import Valkey
 from tests.hub.cluster.node_peer import NodePeer
 from tests.hub.cluster.nodes import Names, Node, until
+from tests.hub.cluster.valkey import Valkey
 
 pytestmark = pytest.mark.fault(23)
 
@@ -53,6 +53,7 @@ async def test_a_python_socketio_that_pickles_is_named_once(
     record_property("seen", said(logs)[0])
 
 
+@pytest.mark.single_server
 async def test_a_server_on_the_sharded_adapter_is_named_once(
     valkey: Valkey, names: Names, record_property: Record
 ) -> None:

@@ -19,8 +19,8 @@ from hub.cluster.tail import Passed, Tail
 from hub.embedded.supervisor import free_port
 from protocol.events import Move
 from protocol.names import Channels, Keys
-from tests.hub.cluster.conftest import Valkey
 from tests.hub.cluster.nodes import Node
+from tests.hub.cluster.valkey import Valkey
 
 Names = tuple[Keys, Channels]
 
@@ -55,7 +55,8 @@ class Heard:
 @asynccontextmanager
 async def listening(url: str, channels: Channels, **more: Any) -> AsyncIterator[tuple[Tail, Heard]]:
     heard = Heard()
-    one = Tail(Server.of(url), channels, heard.messages.put_nowait, heard.told.put_nowait, **more)
+    given = (heard.messages.put_nowait, heard.told.put_nowait)
+    one = Tail(Server.of(url), channels, *given, classic_out=True, **more)
     began = asyncio.Event()
     task = asyncio.create_task(one.run(began.set))
     try:
@@ -98,7 +99,7 @@ async def test_the_official_emitters_and_python_socketios_own_pass(
     async with listening(valkey.url, channels) as (_, heard):
         await line.call("PUBLISH", channels.namespace("/"), EMITTED)
         official = await heard.next()
-        stock = socketio.RedisManager(valkey.url, write_only=True)
+        stock = socketio.RedisManager(valkey.classic_url, write_only=True)
         await asyncio.to_thread(stock.emit, "ev", {"a": 1}, room="r", namespace="/chat")
         python = await heard.next()
         while python.namespace != "/chat":  # the channel has one name for everybody
@@ -214,6 +215,7 @@ async def test_a_redis_that_stops_answering_is_lost_too(
         assert "listening again" in await heard.sentence()
 
 
+@pytest.mark.single_server
 async def test_what_it_may_not_hear_is_an_error_at_once(
     valkey: Valkey, line: Line, names: Names
 ) -> None:

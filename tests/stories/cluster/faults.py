@@ -123,7 +123,7 @@ async def play(nodes: Nodes, fault: Fault, plan: Plan) -> Result:
     people = await _connected(nodes, questions, plan.clients)
     stock = StockPython(nodes.url, nodes.token("s"), recovery=True, questions=questions[:1])
     await stock.connect()
-    direct, stored = Service(nodes.redis, questions), Stored(nodes.domain, questions)
+    direct, stored = Service(nodes.redis, questions, nodes.names), Stored(nodes.domain, questions)
     away = people[:RETURNING]
     done = asyncio.Event()
     async with asyncio.TaskGroup() as group:

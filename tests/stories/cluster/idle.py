@@ -72,7 +72,7 @@ async def play(nodes: Nodes, plan: Plan) -> Result:
     connects = len(people) / (monotonic() - begin)
     await asyncio.sleep(1)
     idle = await _load(pids, asyncio.sleep(min(10.0, plan.seconds)))
-    service = Service(nodes.redis, questions)
+    service = Service(nodes.redis, questions, nodes.names)
     busy = await _load(pids, _traffic(service, plan))
     await asyncio.sleep(1)
     talking = people[: plan.talking]

@@ -108,7 +108,7 @@ async def play(nodes: Nodes, plan: Plan) -> Result:
     repairing = _people(nodes, "repairs", plan.repairing, plan.stock, False, questions, room)
     for one in (*python, *repairing):
         await one.connect()
-    service = Service(nodes.redis, questions)
+    service = Service(nodes.redis, questions, nodes.names)
     alerts: dict[str, list[str]] = {}
     await _kill_under_traffic(nodes, service, plan, alerts)
     expected = {one.name: service.expected(one.questions) for one in javascript}

@@ -66,6 +66,11 @@ class Nodes:
     def redis(self) -> Server:
         return redis_server(self.settings)
 
+    @property
+    def names(self) -> tuple[Keys, Channels]:
+        part = self.settings.redis
+        return Keys(part.prefix), Channels(part.adapter_key, part.slot)
+
     def token(self, user_id: str) -> str:
         keys, now = self.domain.tokens, datetime.now(UTC)
         return sign_access(keys, user_id, "user", now=now, ttl_s=7200, jti=str(uuid4()))
@@ -108,16 +113,19 @@ async def _end(door: Door) -> None:
         await door.kill()
 
 
-async def make_questions(domain: Domain, count: int) -> list[str]:
-    """Questions of somebody, whose rooms clients may join."""
+async def make_questions(domain: Domain, count: int, askers: int = 1) -> list[str]:
+    """Questions of so many people in turn, whose rooms clients may join."""
     ids = [str(uuid4()) for _ in range(count)]
+    people = [f"asker-{number % askers}" for number in range(count)]
     async with domain.pool.acquire() as conn:
-        await members.ensure(domain, conn, "asker")
+        for one in people[:askers]:
+            await members.ensure(domain, conn, one)
         await conn.execute(
             "INSERT INTO questions (id, user_id, title, content, region_code, urgency, created_at,"
-            " updated_at) SELECT id, 'asker', 'A', 'B', 'default', 'normal', now(), now()"
-            " FROM unnest($1::text[]) AS q (id)",
+            " updated_at) SELECT id, asker, 'A', 'B', 'default', 'normal', now(), now()"
+            " FROM unnest($1::text[], $2::text[]) AS q (id, asker)",
             ids,
+            people,
         )
     return ids
 
@@ -133,6 +141,7 @@ class Service:
 
     redis: Server
     questions: Sequence[str]
+    names: tuple[Keys, Channels] = (Keys(), Channels())
     sent: dict[str, list[int]] = field(default_factory=dict)
     to_all: list[int] = field(default_factory=list)
     urgent: set[int] = field(default_factory=set)
@@ -155,7 +164,7 @@ class Service:
     async def run(self, rate: float, rate_to_all: float, until: asyncio.Event) -> None:
         """Events a second to single rooms, and to everybody."""
         line = Line(self.redis, "story")
-        emitter = Emitter(line, Keys(), Channels())
+        emitter = Emitter(line, *self.names)
         begin = monotonic()
         rooms, everybody = 0, 0
         try:

@@ -61,7 +61,7 @@ async def play(nodes: Nodes, plan: Plan) -> Result:
         Person(f"r-{n}", nodes.token(f"r-{n}"), (questions[n % plan.rooms],))
         for n in range(plan.sockets)
     ]
-    service = Service(nodes.redis, questions)
+    service = Service(nodes.redis, questions, nodes.names)
     done = asyncio.Event()
     busiest: list[int] = []
     codes: list[int] = []

@@ -30,7 +30,7 @@ PLAIN: list[tuple[str, dict[str, Any]]] = [
     ),
 ]
 
-OF_SENTINELS: list[tuple[str, Hosts, str, dict[str, Any], dict[str, str]]] = [
+OF_SENTINELS: list[tuple[str, Hosts, str, dict[str, Any], dict[str, Any]]] = [
     ("redis-sentinel://a:1,b", (("a", 1), ("b", 26379)), "mymaster", {}, {}),
     ("redis+sentinel://:p@a:1/2/main", (("a", 1),), "main", {"password": "p", "db": 2}, {}),
     ("redis-sentinel://a/main/2", (("a", 26379),), "main", {"db": 2}, {}),
@@ -45,6 +45,25 @@ OF_SENTINELS: list[tuple[str, Hosts, str, dict[str, Any], dict[str, str]]] = [
     ),
     ("rediss-sentinel://a?ssl_ca_certs=c", (("a", 26379),), "mymaster", {"ssl_ca_certs": "c"}, {}),
     ("rediss+sentinel://a?sentinel_password=", (("a", 26379),), "mymaster", {}, {}),
+    (
+        "rediss-sentinel://a?sentinel_ssl=true&ssl_ca_certs=c",
+        (("a", 26379),),
+        "mymaster",
+        {"ssl_ca_certs": "c"},
+        {"ssl": True, "ssl_ca_certs": "c"},
+    ),
+]
+
+
+OF_A_CLUSTER: list[tuple[str, Hosts, dict[str, Any]]] = [
+    ("redis+cluster://a:1,b", (("a", 1), ("b", 6379)), {}),
+    (
+        "redis+cluster://u:p%40@a:1,[::1]:7/",
+        (("a", 1), ("::1", 7)),
+        {"username": "u", "password": "p@"},
+    ),
+    ("redis+cluster://a/0", (("a", 6379),), {"db": 0}),
+    ("rediss+cluster://a?ssl_ca_certs=c", (("a", 6379),), {"ssl_ca_certs": "c"}),
 ]
 
 
@@ -70,7 +89,7 @@ def test_one_server(url: str, options: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(("url", "sentinels", "master", "options", "login"), OF_SENTINELS)
 def test_sentinels(
-    url: str, sentinels: Hosts, master: str, options: dict[str, Any], login: dict[str, str]
+    url: str, sentinels: Hosts, master: str, options: dict[str, Any], login: dict[str, Any]
 ) -> None:
     part = part_of(REDIS_URL=url)
     address = part.address
@@ -84,7 +103,48 @@ def test_sentinels(
     assert pool.service_name == master
     asked = [one.connection_pool.connection_kwargs for one in pool.sentinel_manager.sentinels]
     assert tuple((one["host"], one["port"]) for one in asked) == sentinels
-    assert all(one.items() >= login.items() for one in asked)
+    given = {name: value for name, value in login.items() if name != "ssl"}
+    assert all(one.items() >= given.items() for one in asked)
+    assert all(("ssl_ca_certs" in one) == ("ssl" in login) for one in asked)
+
+
+@pytest.mark.parametrize(("url", "nodes", "options"), OF_A_CLUSTER)
+def test_a_cluster(url: str, nodes: Hosts, options: dict[str, Any]) -> None:
+    part = part_of(REDIS_URL=url)
+    address = part.address
+    assert Server.of(url).address == address
+    assert (address.nodes, address.key) == (nodes, "{hub}:epoch")
+    assert (options_of(address), address.sentinels) == (options, ())
+    assert (part.prefix, part.slot, address.tls) == ("{hub}:", "{hub}:", url.startswith("rediss"))
+    kwargs = connect(part).connection_pool.connection_kwargs
+    assert kwargs.items() >= options.items()
+    assert "host" not in kwargs
+
+
+def test_the_prefix_says_the_slot() -> None:
+    url = "redis+cluster://a"
+    part = part_of(REDIS_URL=url, REDIS_PREFIX="hub:{jeju}:", REDIS_PASSWORD="p")
+    assert (part.slot, part.address.key) == ("hub:{jeju}:", "hub:{jeju}:epoch")
+    assert part.address.options == {"password": "p"}
+    assert Server.of(url, prefix="hub:{jeju}:").address.key == part.address.key
+    assert part_of(REDIS_URL="redis://a", REDIS_PREFIX="{jeju}:").slot == ""
+
+
+@pytest.mark.parametrize("prefix", ["jeju:", "{}:", "{a}{b}:", "{a:", "a}:", "{{a}}:"])
+def test_a_prefix_without_one_tag_is_refused_on_a_cluster(prefix: str) -> None:
+    for environ in (
+        {"REDIS_URL": "redis+cluster://a"},
+        {"REDIS_URL": "redis://a", "REDIS_CACHE_URL": "redis+cluster://a"},
+    ):
+        with pytest.raises(SettingsError) as refused:
+            part_of(REDIS_PREFIX=prefix, **environ)
+        assert refused.value.problems == [
+            "REDIS_PREFIX: must hold one tag in braces on a cluster, as {hub}:"
+        ]
+        part_of(REDIS_PREFIX="{jeju}:", **environ)
+    part_of(REDIS_URL="redis://a", REDIS_PREFIX=prefix)
+    with pytest.raises(ValueError, match="one tag"):
+        Server.of("redis+cluster://a", prefix=prefix)
 
 
 def test_sentinels_of_a_setting() -> None:
@@ -136,6 +196,11 @@ def test_the_password_of_the_parts_is_that_of_a_sentinel_url_without_one() -> No
         "rediss://:hidden@a?ssl_keyfile=k",
         "unix://:hidden@",
         "unix://hidden/run/r.sock",
+        "redis+cluster://",
+        "redis+cluster://:hidden@a/1",
+        "redis+cluster://:hidden@a/name",
+        "redis+cluster://:hidden@a:b",
+        "redis+cluster://:hidden@a?ssl_ca_certs=c",
         "redis-sentinel://",
         "redis-sentinel://:5",
         "redis-sentinel://:hidden@",
@@ -144,6 +209,7 @@ def test_the_password_of_the_parts_is_that_of_a_sentinel_url_without_one() -> No
         "redis-sentinel://:hidden@[a",
         "redis-sentinel://:hidden@[hidden]:1",
         "redis-sentinel://:hidden@a?sentinel_port=1",
+        "rediss-sentinel://:hidden@a?sentinel_ssl=perhaps",
     ],
 )
 def test_other_urls_are_refused_without_being_repeated(url: str) -> None:
@@ -163,6 +229,8 @@ def test_other_urls_are_refused_without_being_repeated(url: str) -> None:
     [
         ("redis-sentinel://a", "b"),
         ("unix:///run/r.sock", "b"),
+        ("redis+cluster://a", "b"),
+        ("redis+cluster://a?master=main", ""),
         ("redis://h?master=main", ""),
         ("redis://h?sentinel_password=hidden", ""),
     ],

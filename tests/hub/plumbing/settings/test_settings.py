@@ -13,7 +13,6 @@ from pydantic import ValidationError
 
 from hub.domain.context import Policy
 from hub.plumbing.settings.settings import (
-    UNSUPPORTED,
     Settings,
     SettingsError,
     example,
@@ -331,14 +330,6 @@ def test_every_variable_is_read_by_somebody(record_property: Any) -> None:
     read = attributes_read()
     assert {row.name for row in variables() if not read[row.attribute]} == set()
     record_property("seen", f"{len(variables())} variables, each read")
-
-
-@pytest.mark.parametrize("name", sorted(UNSUPPORTED))
-def test_a_variable_that_would_do_nothing_is_refused_by_name(name: str) -> None:
-    assert name not in {row.name for row in variables()}
-    with pytest.raises(SettingsError, match=f"{name}: is not supported"):
-        load(**{name: "1"})
-    load(**{name: UNSUPPORTED[name]})
 
 
 @pytest.mark.fault(18)

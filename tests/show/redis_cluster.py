@@ -1,0 +1,139 @@
+"""One Redis Cluster under the whole hub: what it must show, on servers of the wheel."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from statistics import median
+from time import monotonic
+
+from tests.hub.cluster.slots import TAG, Slots
+from tests.hub.cluster.valkey import Valkey
+from tests.show import Item, Verdict
+from tests.show.cluster import installation
+from tests.show.main_job import pytest_passes
+from tests.show.redis_cost import EVENTS, Cost, Names, cost
+from tests.stories.cluster import faults
+from tests.stories.cluster.clustered import Clustered
+from tests.stories.cluster.faults import Fault, Result
+
+FROZEN_S = 10.0
+PLAN = faults.Plan(clients=300, rate=480, stored=20, before_s=3, after_s=10)
+AFTER_A_LOSS_S = 5.0
+AFTER_A_SWITCH_S = 0.5
+"""s until everybody hears again: of an owner that was lost, and of a planned switch or move."""
+
+
+REPS = 3
+DEARER_AT_MOST = 1.15
+ALIKE = 1.1
+TAGS = [f"{{region{number}}}:" for number in range(100)]
+
+
+def _faults(store: Clustered) -> dict[str, tuple[Fault, float]]:
+    """Seven, one after the other, and the time each may take."""
+    kills = {f"killed -9 ({n})": (store.kill, AFTER_A_LOSS_S) for n in (1, 2, 3)}
+    return {
+        **kills,
+        "frozen": (lambda: store.freeze(FROZEN_S), AFTER_A_LOSS_S),
+        "CLUSTER FAILOVER": (store.switch, AFTER_A_SWITCH_S),
+        "slot moved": (store.move, AFTER_A_SWITCH_S),
+        "slot moved on": (store.move, AFTER_A_SWITCH_S),
+    }
+
+
+async def owner_lost() -> Verdict:
+    """Three hub nodes, a worker, 300 clients, 500 events a second; each fault with clients of its
+    own, so that what they heard can be added up."""
+    figures: list[str] = []
+    passed = True
+    async with installation(3, store=Clustered) as (nodes, store):
+        assert isinstance(store, Clustered)
+        for name, (fault, within_s) in _faults(store).items():
+            begin = monotonic()
+            result = await faults.play(nodes, fault, PLAN)
+            right = _right(result, within_s)
+            passed = passed and right
+            figures.append(f"[{name}{'' if right else ': WRONG'}] {result}")
+            await store.mend()
+            print(f"    {figures[-1]} ({monotonic() - begin:.0f} s)", flush=True)
+    return Verdict(passed, f"{len(figures)} faults, as told above")
+
+
+def _right(result: Result, within_s: float) -> bool:
+    return result.adds_up(new_epoch=True) and not result.dropped and result.hearing_s <= within_s
+
+
+async def costs() -> Verdict:
+    """The same events on a single server and on a cluster, the kinds in turn, REPS times."""
+    single, slots = Valkey(), Slots()
+    alone = Names(single.url, "hub:", "one", False)
+    inside = Names(slots.url, TAG, "many", True)
+    ports = [member.port for member in slots.members]
+    kinds: dict[str, Callable[[], Awaitable[Cost]]] = {
+        "single": lambda: cost(alone, [single.port]),
+        "cluster": lambda: cost(inside, ports),
+        "classic out": lambda: cost(inside, ports, classic_out=True),
+        "wait 1": lambda: cost(inside, ports, replicas=1),
+    }
+    try:
+        found: dict[str, list[Cost]] = {kind: [] for kind in kinds}
+        for _ in range(REPS):
+            for kind, measure in kinds.items():
+                found[kind].append(await measure())
+    finally:
+        single.close()
+        slots.close()
+    middle = {
+        kind: sorted(runs, key=lambda one: one.redis + one.node)[REPS // 2]
+        for kind, runs in found.items()
+    }
+    ratio = (middle["cluster"].redis + middle["cluster"].node) / (
+        middle["single"].redis + middle["single"].node
+    )
+    figures = "; ".join(f"{kind}: {one}" for kind, one in middle.items())
+    return Verdict(ratio <= DEARER_AT_MOST, f"{figures}; cluster {ratio:.2f} of single")
+
+
+async def regions() -> Verdict:
+    """Two installations whose slots are on different masters: alone and together."""
+    slots = Slots()
+    first = Names(slots.url, TAG, "one", True)
+    other = next(tag for tag in TAGS if slots.owner(tag) is not slots.owner(TAG))
+    second = Names(slots.url, other, "two", True)
+    owners = [slots.owner(TAG).port], [slots.owner(other).port]
+    try:
+        alone: list[list[Cost]] = [[], []]
+        beside: list[list[Cost]] = [[], []]
+        for _ in range(REPS):
+            for place, (names, owner) in enumerate(zip((first, second), owners, strict=True)):
+                alone[place].append(await cost(names, owner))
+            both = await asyncio.gather(cost(first, owners[0]), cost(second, owners[1]))
+            for place, one in enumerate(both):
+                beside[place].append(one)
+    finally:
+        slots.close()
+    pairs = [
+        (median(one.redis for one in here), median(one.redis for one in there))
+        for here, there in zip(alone, beside, strict=True)
+    ]
+    rate = EVENTS / median(one.took_s for one in beside[0])
+    told = "; ".join(f"{one:.1f}us alone, {two:.1f}us beside" for one, two in pairs)
+    passed = all(two <= ALIKE * one for one, two in pairs)
+    return Verdict(passed, f"each master an event: {told}; at {rate:.0f} events/s each")
+
+
+def same_tests() -> Verdict:
+    """Those of a single server, on three masters with replicas and on one node that dies."""
+    return pytest_passes("tests/hub/cluster", "-n", "2", REDIS_OF_TESTS="cluster")
+
+
+def peers() -> Verdict:
+    return pytest_passes("tests/hub/cluster/test_node_peers.py", REDIS_OF_TESTS="cluster")
+
+
+ITEMS = [
+    Item("1", "the slot's owner killed, frozen, switched, the slot moved", owner_lost),
+    Item("2", "the tests of tests/hub/cluster on a cluster", same_tests),
+    Item("3", "CPU a message: single server, cluster, classic out, REDIS_WAIT=1", costs),
+    Item("4", "two regions on two masters", regions),
+    Item("5", "official emitter and Node server, both ways, on a cluster", peers),
+]
