@@ -13,6 +13,7 @@ CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 
 PROGRAMS = {
     "nginx": "stories and configurations of nginx",
+    "pgbouncer": "an api and a worker that pool transactions",
     "haproxy": "story and configuration of HAProxy",
     "promtool": "rules of alerts, and the tests of each",
     "prometheus": "the dashboards' queries against a live hub",

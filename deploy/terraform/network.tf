@@ -67,14 +67,15 @@ resource "aws_lb" "this" {
   xff_header_processing_mode = "append"
 }
 
+# Two of each, blue and green: a release goes to the one that the rule does not send to (S3-09).
 resource "aws_lb_target_group" "this" {
-  for_each             = toset(["hub", "api"])
+  for_each             = { for pair in setproduct(["hub", "api"], ["blue", "green"]) : join("-", pair) => pair[0] }
   name                 = "${var.name}-${each.key}"
-  port                 = local.ports[each.key]
+  port                 = local.ports[each.value]
   protocol             = "HTTP"
   target_type          = "ip"
   vpc_id               = var.vpc_id
-  deregistration_delay = each.key == "hub" ? 35 : 10
+  deregistration_delay = each.value == "hub" ? 35 : 10
   health_check {
     path                = "/health/ready"
     interval            = 5
@@ -83,7 +84,7 @@ resource "aws_lb_target_group" "this" {
     unhealthy_threshold = 3
   }
   dynamic "stickiness" { # C48
-    for_each = each.key == "hub" ? [1] : []
+    for_each = each.value == "hub" ? [1] : []
     content {
       type            = "lb_cookie"
       cookie_duration = 86400
@@ -110,22 +111,38 @@ resource "aws_lb_listener" "https" {
   protocol          = "HTTPS"
   ssl_policy        = "ELBSecurityPolicy-TLS13-1-2-2021-06"
   certificate_arn   = var.certificate_arn
+  # Every path has a rule below.
   default_action {
-    type             = "forward"
-    target_group_arn = aws_lb_target_group.this["api"].arn
+    type = "fixed-response"
+    fixed_response {
+      content_type = "text/plain"
+      status_code  = "404"
+    }
   }
 }
 
-resource "aws_lb_listener_rule" "sockets" {
+# ECS moves the weights when it releases, so what stands here is only where it begins.
+resource "aws_lb_listener_rule" "roles" {
+  for_each     = { hub = 20, api = 30 }
   listener_arn = aws_lb_listener.https.arn
-  priority     = 20
+  priority     = each.value
   condition {
-    path_pattern { values = ["/socket.io/*", "/socket.io-msgpack/*"] }
+    path_pattern { values = each.key == "hub" ? ["/socket.io/*", "/socket.io-msgpack/*"] : ["/*"] }
   }
   action {
-    type             = "forward"
-    target_group_arn = aws_lb_target_group.this["hub"].arn
+    type = "forward"
+    forward {
+      target_group {
+        arn    = aws_lb_target_group.this["${each.key}-blue"].arn
+        weight = 1
+      }
+      target_group {
+        arn    = aws_lb_target_group.this["${each.key}-green"].arn
+        weight = 0
+      }
+    }
   }
+  lifecycle { ignore_changes = [action] }
 }
 
 resource "aws_lb_listener_rule" "figures" {

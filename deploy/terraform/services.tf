@@ -43,6 +43,27 @@ resource "aws_iam_role_policy" "secrets" {
   })
 }
 
+# As which ECS moves the balancer's weights.
+data "aws_iam_policy_document" "assume_ecs" {
+  statement {
+    actions = ["sts:AssumeRole"]
+    principals {
+      type        = "Service"
+      identifiers = ["ecs.amazonaws.com"]
+    }
+  }
+}
+
+resource "aws_iam_role" "balancer" {
+  name_prefix        = "${var.name}-balancer-"
+  assume_role_policy = data.aws_iam_policy_document.assume_ecs.json
+}
+
+resource "aws_iam_role_policy_attachment" "balancer" {
+  role       = aws_iam_role.balancer.name
+  policy_arn = "arn:aws:iam::aws:policy/AmazonECSInfrastructureRolePolicyForLoadBalancers"
+}
+
 # S3-03, C42: one definition for each role.
 resource "aws_ecs_task_definition" "this" {
   for_each                 = local.roles
@@ -76,6 +97,12 @@ resource "aws_ecs_service" "this" {
   deployment_minimum_healthy_percent = 100
   deployment_maximum_percent         = 200
   health_check_grace_period_seconds  = each.key == "worker" ? null : 60
+  # Sockets and requests change to the new tasks at once, and the old ones are kept five minutes, so that
+  # the way back is as short (S3-09, C49); workers one after the other.
+  deployment_configuration {
+    strategy             = each.key == "worker" ? "ROLLING" : "BLUE_GREEN"
+    bake_time_in_minutes = each.key == "worker" ? null : 5
+  }
   # What does not get ready is taken back by itself.
   deployment_circuit_breaker {
     enable   = true
@@ -88,13 +115,18 @@ resource "aws_ecs_service" "this" {
   dynamic "load_balancer" {
     for_each = each.key == "worker" ? [] : [1]
     content {
-      target_group_arn = aws_lb_target_group.this[each.key].arn
+      target_group_arn = aws_lb_target_group.this["${each.key}-blue"].arn
       container_name   = each.key
       container_port   = local.ports[each.key]
+      advanced_configuration {
+        alternate_target_group_arn = aws_lb_target_group.this["${each.key}-green"].arn
+        production_listener_rule   = aws_lb_listener_rule.roles[each.key].arn
+        role_arn                   = aws_iam_role.balancer.arn
+      }
     }
   }
   lifecycle { ignore_changes = [desired_count] }
-  depends_on = [aws_lb_listener.https]
+  depends_on = [aws_iam_role_policy_attachment.balancer]
 }
 
 # S3-15, C44.

@@ -58,6 +58,9 @@ def test_the_figures_of_the_sources() -> None:
         "publicly_accessible = false", "backup_retention_period = 30",
         # C42, S3-03
         "cpu = 1024", "memory = 2048", 'network_mode = "awsvpc"',
+        # S3-09, C49
+        'strategy = each.key == "worker" ? "ROLLING" : "BLUE_GREEN"',
+        'bake_time_in_minutes = each.key == "worker" ? null : 5',
         # S3-15, C44
         "min_capacity = 2", "max_capacity = 10", "target_value = 75",
         "scale_out_cooldown = 60", "scale_in_cooldown = 60",

@@ -23,6 +23,9 @@ EVERYTHING = {
     "pgbouncer.enabled": "true",
     "pgbouncer.host": "database",
     "podMonitor.enabled": "true",
+    "backup.enabled": "true",
+    "backup.claim": "backups",
+    "backup.bucket": "s3://backups",
     "autoscaling.customMetrics": "true",
     "roles.colour": "green",
     "front.live": "blue",
@@ -111,6 +114,27 @@ def test_every_switch_renders_what_is_valid(files: tuple[str, ...], tmp_path: Pa
     assert environment["DATABASE_URL_FILE"].endswith("database-pooled-url")  # C34
     assert environment["DATABASE_DIRECT_URL_FILE"].endswith("database-url")
     assert environment["DB_STATEMENT_CACHE"] == "0"
+
+
+@needs_helm
+def test_backups_are_made_when_the_sources_say() -> None:
+    given = {"backup.enabled": "true", "backup.claim": "backups"}
+    jobs = of_kind(objects(rendered(given)), "CronJob")
+    scripts = (DEPLOY / "backup" / "backup.sh").read_text("utf-8")
+    plans = {}
+    for one in jobs.values():
+        (container,) = one["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
+        (kind,) = container["args"]
+        assert f"\n{kind}() {{" in scripts
+        environment = {row["name"] for row in container["env"]}
+        assert environment == {"BACKUP_DIR", "DATABASE_URL", "REDIS_URL"}
+        plans[kind] = one["spec"]["schedule"], one["spec"]["timeZone"]
+    assert plans == {  # S2-102
+        "full": ("0 2 * * *", "Asia/Seoul"),
+        "snapshot": ("0 */6 * * *", "Asia/Seoul"),
+        "redis": ("30 2 * * *", "Asia/Seoul"),
+    }
+    assert not of_kind(objects(shipped()), "CronJob")  # a managed database has its own
 
 
 def scaling() -> dict[str, Any]:
@@ -229,6 +253,8 @@ def test_metrics_are_asked_from_inside_alone() -> None:
         ("hub.autoscaling.min", 0),
         ("secrets.keys", {"DATABASE_URL": "database-url"}),
         ("ingres", {}),
+        ("backup.schedules", {"full": "daily"}),
+        ("backup.bucket", "/mnt"),
     ],
 )
 def test_the_schema_of_values_refuses(path: str, value: object) -> None:

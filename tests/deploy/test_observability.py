@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,18 @@ from hub.commands import processes  # noqa: F401 - registers what the parent of 
 from hub.engine.session.telemetry import Counters, EngineCollector
 from hub.plumbing.telemetry.metrics import REGISTRY, SOCKET_EVENTS
 from tests.deploy.tree import DEPLOY, ROOT, program, read_yaml
+from tests.hub.plumbing.telemetry.test_logs import lines_of
 
 PROMETHEUS = DEPLOY / "prometheus"
 PROMTOOL = program("promtool")
 needs_promtool = pytest.mark.skipif(PROMTOOL is None, reason="no promtool on this machine")
 
-BESIDE = {"up", "dongne_backup_success_timestamp_seconds"}
-"""What is not the hub's: Prometheus's own, and what deploy/backup writes."""
+BESIDE = {
+    "up",
+    "dongne_backup_success_timestamp_seconds",
+    "kube_cronjob_status_last_successful_time",
+}
+"""What is not the hub's: Prometheus's own, of deploy/backup's files, of Kubernetes' jobs."""
 
 SUFFIXES = {"counter": ("_total",), "histogram": ("_bucket", "_count", "_sum"), "info": ("_info",)}
 LANGUAGE = {
@@ -145,3 +151,14 @@ def test_the_cloudwatch_dashboard() -> None:
         ("AWS/RDS", "CPUUtilization"),
         ("AWS/RDS", "FreeableMemory"),
     }
+
+
+def test_the_shipper_of_logs_reads_the_lines_as_they_are_written() -> None:
+    shipped = read_yaml(DEPLOY / "logs" / "fluent-bit.yaml")
+    (parser,) = shipped["parsers"]
+    assert [one["parser"] for one in shipped["pipeline"]["filters"]] == [parser["name"]]
+    (line,) = lines_of('log.warning("something happened")')
+    seconds, _, rest = parser["time_format"].partition(".")
+    assert rest == "%LZ"
+    told = datetime.fromisoformat(line[parser["time_key"]])
+    assert line[parser["time_key"]].startswith(told.strftime(f"{seconds}."))

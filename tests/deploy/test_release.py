@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import stat
 import subprocess
 from pathlib import Path
@@ -166,14 +167,18 @@ def test_the_unit(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(ANALYZE is None, reason="no systemd-analyze on this machine")
-def test_the_unit_by_systemd(tmp_path: Path) -> None:
-    """But for the program, which is not installed here."""
+def test_the_units_by_systemd(tmp_path: Path) -> None:
+    """But for the programs, which are not installed here."""
     assert ANALYZE is not None
-    own = tmp_path / UNIT.name
-    own.write_text(UNIT.read_text("utf-8").replace("/opt/dongne/bin/dongne", "/bin/true"))
-    said = subprocess.run([ANALYZE, "verify", "--man=no", own], capture_output=True, text=True)
+    for unit in (*UNIT.parent.glob("*.service"), *UNIT.parent.glob("*.timer")):
+        text = re.sub(r"/opt/dongne/(bin/dongne|backup/backup.sh)", "/bin/true", unit.read_text())
+        (tmp_path / unit.name).write_text(text.replace("User=postgres", "User=root"))
+    units = sorted(tmp_path.iterdir())
+    assert len(units) == 5
+    said = subprocess.run([ANALYZE, "verify", "--man=no", *units], capture_output=True, text=True)
     assert said.returncode == 0, said.stderr
     assert "Unknown" not in said.stderr
+    assert "Failed to parse" not in said.stderr
 
 
 def test_istio_has_every_route_and_the_figures_of_the_sources() -> None:

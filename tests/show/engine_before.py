@@ -1,6 +1,6 @@
 """The engine and the cluster beside an earlier revision of themselves, in one interleaved run.
 
-    python -m tests.show.engine_before S1 [--reps 7] [--revision 134d940]
+    python -m tests.show.engine_before S1 [--hub] [--reps 7] [--revision 134d940]
 
 The earlier tree is taken from git's history into a folder of its own and runs in the same Python
 with the same libraries; both check the same people's tokens. Needs what ``make bench`` needs.
@@ -31,9 +31,12 @@ ROOT: Final = Path(__file__).parents[2]
 REVISION: Final = "134d940"
 """The last one before the house was redrawn."""
 
+UNTRACED: Final = "5803550"
+"""The last one that could not trace."""
+
 SLOWER: Final = 1.03
 
-
+HUB: Final = ("hub", "hub-before")
 ENGINE: Final = ("engine", "engine-before")
 CLUSTER: Final = ("hub-cluster", "hub-cluster-before")
 SCENARIOS: Final[dict[str, tuple[tuple[str, str], list[tuple[str, Figure]]]]] = {
@@ -56,9 +59,17 @@ def _unpack(revision: str, folder: Path) -> None:
         tree.extractall(folder, filter="data")
 
 
-def show(scenario: str, reps: int = 7, revision: str = REVISION) -> Verdict:
-    """Each figure of one scenario, today's and its ratio to the earlier one's."""
-    (now, before), figures = SCENARIOS[scenario]
+def show(
+    scenario: str,
+    reps: int = 7,
+    revision: str = REVISION,
+    kinds: tuple[str, str] | None = None,
+) -> Verdict:
+    """Each figure of one scenario, today's and its ratio to the earlier one's. `kinds` are of
+    kinds.json: today's, before; by default those of the scenario.
+    """
+    usual, figures = SCENARIOS[scenario]
+    now, before = kinds or usual
     with tempfile.TemporaryDirectory() as folder:
         _unpack(revision, Path(folder))
         os.environ["BENCH_BEFORE"] = folder
@@ -71,13 +82,22 @@ def show(scenario: str, reps: int = 7, revision: str = REVISION) -> Verdict:
     return Verdict(passed, f"{scenario} n={reps}: {', '.join(said)}")
 
 
+def untraced(reps: int = 7) -> Verdict:
+    """What events cost the shipped hub that traces nothing, beside the one that could not: from
+    Redis to a thousand sockets, and from a client and back.
+    """
+    verdicts = [show(scenario, reps, UNTRACED, HUB) for scenario in ("S1", "S6")]
+    return Verdict(all(one.passed for one in verdicts), "; ".join(one.figures for one in verdicts))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("scenario", choices=sorted(SCENARIOS))
+    parser.add_argument("--hub", action="store_true", help="the shipped hub, not the engine alone")
     parser.add_argument("--reps", type=int, default=7)
     parser.add_argument("--revision", default=REVISION)
     args = parser.parse_args()
-    print(show(args.scenario, args.reps, args.revision))
+    print(show(args.scenario, args.reps, args.revision, HUB if args.hub else None))
 
 
 if __name__ == "__main__":

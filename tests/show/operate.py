@@ -7,6 +7,8 @@ from hub.commands.plan import Passport
 from tests.deploy.proxies import NGINX
 from tests.deploy.tree import program
 from tests.show import Item, Verdict
+from tests.show.commits import commits
+from tests.show.engine_before import untraced
 from tests.show.image import image
 from tests.show.live_prometheus import every_panel
 from tests.show.main_job import pytest_passes
@@ -42,7 +44,7 @@ def manifests() -> Verdict:
     verdict = pytest_passes(
         "tests/deploy", "--deselect=tests/deploy/test_backup.py", "-p", "no:randomly"
     )
-    wanted = ("nginx", "haproxy", "promtool", "helm", "terraform", "shellcheck")
+    wanted = ("nginx", "haproxy", "pgbouncer", "promtool", "helm", "terraform", "shellcheck")
     missing = [name for name in wanted if program(name) is None]
     said = f"; not here: {', '.join(missing)}" if missing else ""
     return Verdict(verdict.passed, verdict.figures + said)
@@ -80,6 +82,8 @@ ITEMS = [
     Item("4", "each alert fires and names its runbook", alerts),
     Item("4b", "each dashboard, by a Prometheus that scrapes", every_panel),
     Item("5", "one question is one trace", traces),
+    Item("5b", "tracing that is off costs nothing in S1 and S6", untraced),
     Item("6", f"{LARGE} sockets predicted from {SMALL}, within {WITHIN:.0%}", sizing),
+    Item("6b", "changes a second, with NOTIFY and without", commits),
     Item("7", "the image, built and run without Docker", image),
 ]

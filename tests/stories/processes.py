@@ -95,12 +95,12 @@ class Door:
         self._process.kill()
         await self._process.wait()
 
-    async def stop(self) -> int:
+    async def stop(self, timeout: float = STOP_S) -> int:
         """SIGTERM and wait; the exit code."""
         assert self._process is not None
         if self._process.returncode is None:
             self._process.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(STOP_S):
+        async with asyncio.timeout(timeout):
             return await self._process.wait()
 
     async def wait(self, timeout: float = STOP_S) -> int:

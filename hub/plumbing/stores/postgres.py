@@ -66,6 +66,23 @@ class PoolOptions:
 
 KEEP_ALIVE_S: Final = 10
 
+ARRAYS: Final = {
+    "bool": (1000, 16),
+    "bytea": (1001, 17),
+    "int4": (1007, 23),
+    "text": (1009, 25),
+    "int8": (1016, 20),
+    "float8": (1022, 701),
+    "timestamptz": (1185, 1184),
+    "interval": (1187, 1186),
+    "uuid": (2951, 2950),
+    "jsonb": (3807, 3802),
+}
+"""Of an element's name: the numbers of its array's type and its own, the same on all servers."""
+
+FREE_S: Final = 5.0
+"""How long work waits for a connection of its pool."""
+
 DIAL_S: Final = 60.0
 """asyncpg's own patience, for who names none (migrations)."""
 
@@ -92,11 +109,29 @@ async def dial(
         ssl=tls(url, verify),
         server_settings={"application_name": application_name},
     )
-    await keep_alive(conn)
+    await begin(conn)
     return conn
 
 
-async def keep_alive(conn: Any) -> None:
+async def begin(conn: Any) -> None:
+    """What every new connection is told."""
+    keep_alive(conn)
+    know_arrays(conn)
+
+
+def know_arrays(conn: Any) -> None:
+    """Of arrays asyncpg asks each server on each connection, type by type: three round trips and
+    some 10 ms of its processor, while the first transactions hold what others wait for.
+    """
+    none = dict.fromkeys(("basetype", "range_subtype", "attrtypoids", "attrnames"))
+    conn._protocol.get_settings().register_data_types(  # as its own answer to itself
+        {**none, "oid": oid, "ns": "pg_catalog", "name": f"_{name}", "kind": b"b"}
+        | {"elemtype": element, "elemtype_name": name, "elemdelim": ","}
+        for name, (oid, element) in ARRAYS.items()
+    )
+
+
+def keep_alive(conn: Any) -> None:
     """S2-124: the kernel asks a silent peer after 10 s, so that a host which vanished is noticed by
     who only waits for its word (LISTEN), too; not on a unix socket."""
     found = conn._transport.get_extra_info("socket")  # asyncpg has no option for it
@@ -174,7 +209,7 @@ async def open_pool(options: PoolOptions, name: str) -> Pool:
         statement_cache_size=options.statement_cache,
         ssl=tls(options.url, options.verify),
         server_settings=said,
-        init=_logged if options.log_queries else keep_alive,
+        init=_logged if options.log_queries else begin,
     )
     assert pool is not None
     _measure(pool, name)
@@ -190,7 +225,7 @@ async def close_pool(pool: Pool) -> None:
 
 async def _logged(conn: Any) -> None:
     """S2-152: statements without their values, and how long they took, at level debug."""
-    await keep_alive(conn)
+    await begin(conn)
 
     def tell(done: asyncpg.connection.LoggedQuery) -> None:
         error = type(done.exception).__name__ if done.exception else None
@@ -210,10 +245,17 @@ async def reached() -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def acquire(pool: Pool, verb: str = "read") -> AsyncIterator[Connection]:
-    """A connection of the pool; raises HubError UNAVAILABLE when Postgres is away."""
+    """A connection of the pool; raises HubError UNAVAILABLE when Postgres is away, or all of them
+    are in use for too long.
+    """
     async with reached():
         with _WAITING.track_inprogress():
-            conn = await pool.acquire(timeout=5)
+            try:
+                conn = await pool.acquire(timeout=FREE_S)
+            except TimeoutError as error:
+                if pool.get_size() < pool.get_max_size():
+                    raise
+                raise unavailable("All connections to the database are in use.") from error
         try:
             with DB_QUERY_DURATION.labels(verb=verb).time():
                 yield conn

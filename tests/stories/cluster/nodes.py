@@ -113,16 +113,19 @@ async def _end(door: Door) -> None:
         await door.kill()
 
 
-async def make_questions(domain: Domain, count: int) -> list[str]:
-    """Questions of somebody, whose rooms clients may join."""
+async def make_questions(domain: Domain, count: int, askers: int = 1) -> list[str]:
+    """Questions of so many people in turn, whose rooms clients may join."""
     ids = [str(uuid4()) for _ in range(count)]
+    people = [f"asker-{number % askers}" for number in range(count)]
     async with domain.pool.acquire() as conn:
-        await members.ensure(domain, conn, "asker")
+        for one in people[:askers]:
+            await members.ensure(domain, conn, one)
         await conn.execute(
             "INSERT INTO questions (id, user_id, title, content, region_code, urgency, created_at,"
-            " updated_at) SELECT id, 'asker', 'A', 'B', 'default', 'normal', now(), now()"
-            " FROM unnest($1::text[]) AS q (id)",
+            " updated_at) SELECT id, asker, 'A', 'B', 'default', 'normal', now(), now()"
+            " FROM unnest($1::text[], $2::text[]) AS q (id, asker)",
             ids,
+            people,
         )
     return ids
 
