@@ -93,8 +93,9 @@ class Link(asyncio.Protocol):
         try:
             self._reader.feed(data)
             while (reply := self._reader.gets()) is not False:
-                if self._on_push is not None and _is_push(reply):
-                    self._on_push(reply)
+                push = self._on_push if type(reply) in _LISTS and reply else None
+                if push is not None and reply[0] in PUSHES:
+                    push(reply)
                 else:
                     self._settle(reply)
         except RedisConnectionError:
@@ -152,10 +153,6 @@ class Link(asyncio.Protocol):
             if not future.done():
                 future.set_exception(error)
         self.close()
-
-
-def _is_push(reply: Any) -> bool:
-    return type(reply) in _LISTS and bool(reply) and reply[0] in PUSHES
 
 
 _packed: Callable[[tuple[str | bytes | int | float, ...]], bytes] = cast(
