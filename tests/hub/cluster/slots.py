@@ -9,7 +9,7 @@ from typing import Any
 
 from redis import Redis
 from redis.crc import key_slot
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from hub.embedded.supervisor import free_port
 from protocol.names import Channels, Keys
@@ -162,12 +162,27 @@ class Slots:
         return dead, heir
 
     def move(self, key: str = TAG) -> Member:
-        """The slot goes to another master, as Valkey 9 moves it: at one moment."""
+        """The slot goes to another master: as Valkey 9 moves it, at one moment, or key by key where
+        the servers know only that.
+        """
         number, owner = key_slot(key.encode()), self.owner(key)
         target = next(one for one in self.members if one is not owner and one.role() == "master")
-        owner.ask("CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", number, number, "NODE", target.id)
+        try:
+            owner.ask("CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", number, number, "NODE", target.id)
+        except ResponseError as error:
+            if "unknown subcommand" not in str(error):
+                raise
+            self._move_keys(number, owner, target)
         until(lambda: self._owns(target, number), "the slot was not moved")
         return target
+
+    def _move_keys(self, number: int, owner: Member, target: Member) -> None:
+        target.ask("CLUSTER", "SETSLOT", number, "IMPORTING", owner.id)
+        owner.ask("CLUSTER", "SETSLOT", number, "MIGRATING", target.id)
+        while keys := owner.ask("CLUSTER", "GETKEYSINSLOT", number, 100):
+            owner.ask("MIGRATE", "127.0.0.1", target.port, "", 0, 5000, "KEYS", *keys)
+        for member in (target, owner):
+            member.ask("CLUSTER", "SETSLOT", number, "NODE", target.id)
 
     def _owns(self, member: Member, number: int) -> bool:
         return any(
