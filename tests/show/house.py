@@ -81,10 +81,17 @@ def _forbidden(contract: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield contract["source_modules"][0], contract["forbidden_modules"][0]
 
 
+def _protected(contract: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """An import of each of them by somebody outside."""
+    for module in contract["protected_modules"]:
+        yield "api.gate", module
+
+
 WAYS: Final[dict[str, Callable[[dict[str, Any]], Iterator[tuple[str, str]]]]] = {
     "layers": _upwards,
     "acyclic_siblings": _back,
     "forbidden": _forbidden,
+    "protected": _protected,
 }
 
 
