@@ -14,7 +14,7 @@ def address_of(request: web.BaseRequest, hops: int) -> str:
     return _address(request.remote or "", tuple(forwarded), hops)
 
 
-_address = lru_cache(maxsize=16_384)(client_address)
+_address = lru_cache(maxsize=1024)(client_address)  # what is kept may be headers of 8 KiB
 
 
 def is_secure(request: web.BaseRequest, hops: int) -> bool:

@@ -22,7 +22,7 @@ class Listeners:
         """Raises redis.exceptions.RedisError when no server says."""
         slot = self._line.server.slot
         if slot is None:
-            return int((await self._line.call("PUBSUB", "NUMSUB", channel))[1])
+            return await self._line.listeners(channel)
         counts = [self._of(node, channel) for node in await slot.nodes()]
         return sum(await asyncio.gather(*counts))
 

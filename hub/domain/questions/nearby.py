@@ -42,13 +42,12 @@ async def open_in(d: Domain, rooms: Sequence[str]) -> list[list[Emit]]:
     found: dict[str, list[Emit]] = {room: [] for room in rooms}
     async with acquire(d.pool) as conn:
         rows = await _open(d, conn, found)
-        askers = {row["user_id"] for row in rows}
-        deaf = {asker: await blocks.deaf_to(conn, asker) for asker in askers}
+        deaf = await blocks.deaf_to_each(conn, list({row["user_id"] for row in rows}))
     for row in rows:
         question, wave = Question.of(row), Wave.of(row)
         told = [room for room in wave.rooms(question) if room in found]
         if told:
-            one = broadcast(question, author_of(row), wave, deaf[question.user_id])
+            one = broadcast(question, author_of(row), wave, deaf.get(question.user_id, ()))
             for room in told:
                 found[room].append(one)
     return [found[room][:MOST] for room in rooms]
