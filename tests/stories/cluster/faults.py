@@ -150,8 +150,7 @@ async def play(nodes: Nodes, fault: Fault, plan: Plan) -> Result:
         done.set()
     left = await swept(nodes.domain)
     everybody: list[Client | StockPython] = [*people, stock]
-    await _settled(everybody, direct, stored)
-    books = Books(direct, stored, everybody)
+    books = await _settled(direct, stored, everybody)
     made = direct.during(begin, back) | stored.during(begin, back)
     errors = made & direct.failed
     result = Result(
@@ -269,15 +268,11 @@ async def swept(domain: Domain) -> int:
     return left
 
 
-async def _settled(people: Sequence[Client | StockPython], direct: Service, stored: Stored) -> None:
-    """Until everybody has heard the last event of theirs, or the time is up: the books tell."""
+async def _settled(
+    direct: Service, stored: Stored, people: Sequence[Client | StockPython]
+) -> Books:
+    """Once nobody lacks anything, or the time is up: the books tell."""
     until = monotonic() + PATIENCE_S
-    while monotonic() < until:
-        if all(_has_last(one, of) for one in people for of in (direct, stored)):
-            return
+    while (books := Books(direct, stored, people)).lacking and monotonic() < until:
         await asyncio.sleep(0.2)
-
-
-def _has_last(one: Client | StockPython, of: Service | Stored) -> bool:
-    expected = of.expected(one.questions)
-    return not expected or expected[-1] in one.heard
+    return books
