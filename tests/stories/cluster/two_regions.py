@@ -96,7 +96,7 @@ async def open_country(
             await conn.close()
             own = {"REDIS_PREFIX": f"{{{code}}}:", "ADAPTER_KEY": code}
             own |= {"EVENTS_STREAM": f"events-{code}", "DB_SHARDS": held, "DB_POOL_MIN": "1"}
-            env = environment(url, redis_url, **own, LOG_LEVEL="warning")
+            env = environment(url, redis_url, **own, LOG_LEVEL="warn")
             hub = Door("hub", env, folder / f"hub-{code}.log")
             worker = Door("worker", env, folder / f"worker-{code}.log", work=work)
             regions[code] = Region(await open_domain(life, Settings.load(env)), hub, worker)
