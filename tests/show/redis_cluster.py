@@ -27,7 +27,7 @@ AFTER_A_SWITCH_S = 0.5
 """s until everybody hears again: of an owner that was lost, and of a planned switch or move."""
 
 
-REPS = 5
+REPS = 3
 DEARER_AT_MOST = 1.15
 BEFORE = "6794feb"
 """The last one that knew no Redis Cluster."""
