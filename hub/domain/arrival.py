@@ -3,12 +3,14 @@
 from dataclasses import dataclass
 from datetime import timedelta
 
+from hub.domain import homes
 from hub.domain.context import Domain
+from hub.domain.notifications import inbox
 from hub.domain.notifications.inbox import UNREAD
 from hub.domain.people import members
 from hub.domain.people.standing import STANDING, Standing
 from hub.plumbing.stores.postgres import acquire
-from protocol.errors import forbidden
+from protocol.errors import Code, HubError, forbidden
 from protocol.names import question_room, user_room
 
 
@@ -47,4 +49,15 @@ async def arrive(d: Domain, user_id: str) -> Arrival:
         )
     rooms = [user_room(user_id), *Standing.of(row).rooms()]
     rooms += [question_room(question["id"]) for question in questions]
-    return Arrival(tuple(dict.fromkeys(rooms)), row["unread"] or 0)
+    return Arrival(tuple(dict.fromkeys(rooms)), await _unread(d, user_id, row["unread"] or 0))
+
+
+async def _unread(d: Domain, user_id: str, here: int) -> int:
+    """Where their inbox is; while that region is away nobody is kept out for it."""
+    try:
+        home = await homes.of(d, user_id)
+        return here if home is d else (await inbox.unread_count(home, user_id)).count
+    except HubError as error:
+        if error.code is not Code.UNAVAILABLE:
+            raise
+        return 0
