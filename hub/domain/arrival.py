@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
+from hub.domain import homes
 from hub.domain.context import Domain
+from hub.domain.notifications import inbox
 from hub.domain.notifications.inbox import UNREAD
 from hub.domain.people import members
 from hub.domain.people.standing import STANDING, Standing
 from hub.plumbing.stores.postgres import Connection, Row, acquire
-from protocol.errors import forbidden
+from protocol.errors import Code, HubError, forbidden
 from protocol.names import question_room, user_room
 
 STANDINGS: Final = (
@@ -58,16 +60,35 @@ async def arrive(d: Domain, people: Sequence[str]) -> list[Arrival]:
         if any(row["deleted_at"] is not None for row in standings.values()):
             raise forbidden("This person is erased.")
         told = await conn.fetch(QUESTIONS, people, d.now() - timedelta(days=1))
+        elsewhere = await homes.of_people(d, conn, people) if d.elsewhere else {}
     questions: dict[str, list[str]] = {}
     for row in told:
         questions.setdefault(row["user_id"], []).append(question_room(row["id"]))
-    return [_arrival(user_id, standings[user_id], questions.get(user_id, ())) for user_id in people]
+    unread = {user_id: row["unread"] or 0 for user_id, row in standings.items()}
+    for region in sorted(set(elsewhere.values())):
+        users = [user_id for user_id, home in elsewhere.items() if home == region]
+        unread |= await _unread(d.elsewhere[region], users)
+    return [
+        Arrival(_rooms(user_id, standings[user_id], questions.get(user_id, ())), unread[user_id])
+        for user_id in people
+    ]
 
 
 async def _standings(d: Domain, conn: Connection, people: Sequence[str]) -> dict[str, Row]:
     return {row["id"]: row for row in await conn.fetch(STANDINGS, people, d.now())}
 
 
-def _arrival(user_id: str, row: Row, questions: Sequence[str]) -> Arrival:
-    rooms = [user_room(user_id), *Standing.of(row).rooms(), *questions]
-    return Arrival(tuple(dict.fromkeys(rooms)), row["unread"] or 0)
+def _rooms(user_id: str, row: Row, questions: Sequence[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((user_room(user_id), *Standing.of(row).rooms(), *questions)))
+
+
+async def _unread(home: Domain, users: Sequence[str]) -> dict[str, int]:
+    """Where their inboxes are; while that region is away nobody is kept out for it."""
+    try:
+        async with acquire(home.pool) as conn:
+            counts = await inbox.count_unread(conn, users, home.now())
+        return {user_id: found.count for user_id, found in counts.items()}
+    except HubError as error:
+        if error.code is not Code.UNAVAILABLE:
+            raise
+        return dict.fromkeys(users, 0)

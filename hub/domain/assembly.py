@@ -1,6 +1,8 @@
 """Puts the domain together from the settings: stores, emitter, outbox, figures of the rules."""
 
 from dataclasses import replace
+from functools import partial
+from typing import Final
 
 from redis.asyncio import Redis
 
@@ -27,6 +29,9 @@ from hub.plumbing.stores.postgres import Pool
 from hub.plumbing.stores.replicas import Reads, Replica
 from protocol.names import ATLAS, Channels, Keys
 from protocol.web_push import public_text, read_vapid_key
+
+MOST_ELSEWHERE: Final = 4
+"""Connections of a process to the database of each other region, whose people are few here."""
 
 
 async def open_domain(
@@ -65,7 +70,7 @@ async def connect_domain(
     emitter = Emitter(publishing, keys, channels, limits, classic_out=settings.redis.classic_out)
     publisher = Publisher(emitter, publishing, keys, channels)
     cache = open_cache(life, settings, redis)
-    return Domain(
+    domain = Domain(
         pool=pool,
         redis=redis,
         outbox=Outbox(
@@ -84,6 +89,21 @@ async def connect_domain(
         policy=policy(settings),
         shards=Shards(settings.database.shard_urls, settings.database.default_region),
     )
+    return replace(domain, elsewhere=await _elsewhere(life, settings, domain, publisher))
+
+
+async def _elsewhere(
+    life: Lifecycle, settings: Settings, here: Domain, publisher: Publisher
+) -> dict[str, Domain]:
+    """By region; their databases are dialled when they are first asked."""
+    found = {}
+    for region, url in here.shards.urls.items():
+        options = replace(pool_options(settings), url=url, min_size=0, max_size=MOST_ELSEWHERE)
+        pool = await postgres.open_pool(options, region)
+        life.on_stop(f"postgres of {region}", partial(postgres.close_pool, pool))
+        outbox = Outbox(pool, publisher.publish, here.clock, leaves=True)
+        found[region] = replace(here, pool=pool, outbox=outbox, shards=Shards())
+    return found
 
 
 async def _atlas(pool: Pool, *, patient: bool) -> Atlas:

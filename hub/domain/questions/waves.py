@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import NAMESPACE_URL, uuid5
 
+from hub.domain import homes
 from hub.domain.context import Domain
 from hub.domain.notifications import wakes
 from hub.domain.notifications.case import quiet_hours_of
@@ -24,6 +25,7 @@ from hub.domain.rules.reasons import Cause, Reason, Verdict, verdict_of
 from hub.plumbing.stores.outbox import Change
 from hub.plumbing.stores.postgres import Connection, Row, acquire
 from hub.plumbing.telemetry.metrics import URGENT_RECIPIENTS
+from protocol.between_regions import PersonShown
 from protocol.events import Emit, emit
 from protocol.events.questions import Author, QuestionUrgent, QuestionWave
 from protocol.names import region_room, user_room
@@ -272,6 +274,7 @@ async def _tell(
         users,
         ids,
     )
+    await _tell_elsewhere(d, change, question, wave, users)
     # who acknowledged the broadcast before this row was written needs no push
     await conn.execute(
         "UPDATE notifications n SET acknowledged_at = r.acknowledged_at"
@@ -296,6 +299,28 @@ async def _tell(
     return len(written)
 
 
+async def _tell_elsewhere(
+    d: Domain, change: Change, question: Question, wave: Wave, users: Sequence[str]
+) -> None:
+    """Those whose home is another region may have their sockets there, where nobody hears this
+    region's rooms; of what they have shown here already, their home hears as well."""
+    elsewhere = await homes.of_people(d, change.conn, users)
+    if not elsewhere:
+        return
+    who = await members.author(change.conn, question.user_id)
+    event = broadcast(question, who, wave, ())
+    await homes.tell(d, change, event, elsewhere, by=question.user_id)
+    rows = await change.conn.fetch(
+        "SELECT user_id, notification_id FROM question_recipients WHERE question_id = $1"
+        " AND user_id = ANY($2::text[]) AND acknowledged_at IS NOT NULL ORDER BY user_id",
+        question.id,
+        list(elsewhere),
+    )
+    for row in rows:
+        shown = PersonShown(user_id=row["user_id"], notification_ids=(row["notification_id"],))
+        await homes.send(d, change, elsewhere[row["user_id"]], shown)
+
+
 def _news(question: Question, one: Candidate, locale: str) -> News:
     return News.of_ours(
         one.user_id,
@@ -305,6 +330,7 @@ def _news(question: Question, one: Candidate, locale: str) -> News:
         question_id=question.id,
         dedup_key=f"urgent:{question.id}",
         expires_at=question.deadline_at,
+        by=question.user_id,
     )
 
 
@@ -348,5 +374,6 @@ async def _conclude(
             next_at=row["next_at"],
         )
         id = str(uuid5(NAMESPACE_URL, f"question:wave:{question_id}:{wave.number}"))
-        rooms = (user_room(row["user_id"]),)
-        change.tell(question_id, emit("question:wave", message, id=id, rooms=rooms))
+        event = emit("question:wave", message, id=id, rooms=(user_room(row["user_id"]),))
+        change.tell(question_id, event)
+        await homes.tell(d, change, event, [row["user_id"]])

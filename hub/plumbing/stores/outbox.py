@@ -55,7 +55,6 @@ for other services."""
 Publish = Callable[[Sequence[Told]], Awaitable[None]]
 """Hands messages to Redis in order. Raises when Redis did not take them."""
 
-
 Invalidate = Callable[[Iterable[str]], Awaitable[None]]
 """Says that what is cached under these names has changed. Raises nothing."""
 
@@ -160,7 +159,7 @@ class Change:
 
 
 class Outbox:
-    """Runs changes and publishes what they told; one a process.
+    """Runs changes and publishes what they told, or `leaves` it to the sweepers; one a process.
 
     `replay_s` (REDIS_REPLAY_S) should cover what a master that lost its place still took: with
     Sentinel more than its down-after-milliseconds.
@@ -174,6 +173,7 @@ class Outbox:
         epochs: Epochs | None = None,
         replay_s: float = 10.0,
         invalidate: Invalidate | None = None,
+        leaves: bool = False,
     ) -> None:
         self._pool = pool
         self._publish = publish
@@ -181,6 +181,7 @@ class Outbox:
         self._epochs = epochs
         self._replay = timedelta(seconds=replay_s)
         self._invalidate = invalidate
+        self._leaves = leaves
         self._failing = Lasting(log, "outbox.publish_failed", "outbox.publishes_again")
 
     @asynccontextmanager
@@ -216,13 +217,13 @@ class Outbox:
             "INSERT INTO outbox (kind, key, payload, available_at)"
             " SELECT *, $4 FROM unnest($1::text[], $2::text[], $3::bytea[]) RETURNING id",
             *zip(*rows, strict=True),
-            self._clock.now() + FRESH_FOR,
+            self._clock.now() + (timedelta(0) if self._leaves else FRESH_FOR),
         )
         return [row["id"] for row in written[: len(change.told)]]
 
     async def _publish_own(self, conn: Connection, ids: list[int], told: list[Told]) -> None:
         try:
-            overtaking = await conn.fetchval(
+            overtaking = self._leaves or await conn.fetchval(
                 "SELECT EXISTS (SELECT FROM outbox mine JOIN outbox older USING (key)"
                 " WHERE mine.id = ANY($1::bigint[]) AND older.published_at IS NULL"
                 " AND older.id < $2)",
@@ -271,7 +272,6 @@ class Outbox:
 
     async def _publish_rows(self, rows: Sequence[Record]) -> None:
         """All at once; where one cannot be told, each by itself, so that it holds up nobody else.
-
         What no try can ever tell is dropped, counted and named in the log.
         """
         try:
