@@ -12,7 +12,7 @@ from hub.cluster.link import Link
 from hub.cluster.scripts import Script
 from hub.cluster.server import Server
 from hub.plumbing.life.waiting import backoff_s
-from hub.plumbing.stores.redis_client import Refused
+from hub.plumbing.stores.redis_client import DEMOTED, Refused
 
 BACKOFF_FIRST: Final = 0.1
 BACKOFF_LAST: Final = 2.0
@@ -67,6 +67,17 @@ class Line:
         return await settled([link.command(*command) for command in commands])
 
     async def run(self, script: Script, keys: Sequence[str], args: Sequence[Argument]) -> Any:
+        """A server that is no master any more has done nothing: its successor is asked at once,
+        or whoever listens there already would be told that Redis is away.
+        """
+        try:
+            return await self._run(script, keys, args)
+        except Refused as refused:
+            if refused.word not in DEMOTED:
+                raise
+        return await self._run(script, keys, args)
+
+    async def _run(self, script: Script, keys: Sequence[str], args: Sequence[Argument]) -> Any:
         link = await self.link()
         try:
             return await link.command("EVALSHA", script.sha, len(keys), *keys, *args)

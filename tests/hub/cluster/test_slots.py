@@ -11,6 +11,7 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from hub.cluster import scripts
 from hub.cluster.emitter import Emitter, LogLimits
 from hub.cluster.line import Line
 from hub.cluster.presence import Census
@@ -92,6 +93,20 @@ async def test_the_owner_is_followed_wherever_it_goes(
     for member in slots.members:
         if member.process is not None and member.process.poll() is not None:
             await asyncio.to_thread(member.start)
+    await asyncio.to_thread(slots.await_whole)
+
+
+async def test_a_script_is_asked_of_the_successor_at_once(
+    slots: Slots, names: Names, line: Line
+) -> None:
+    """Whoever was switched off has done nothing: nobody is told that Redis is away."""
+    before = await line.run(scripts.WHERE, [names[0].epoch], ())
+    for move in (slots.fail_over, slots.move):
+        await asyncio.to_thread(move)
+        await until(lambda: len({tuple(one.owners().items()) for one in slots.members}) == 1)
+        after = await line.run(scripts.WHERE, [names[0].epoch], ())
+        assert after > before, "another server, another epoch"
+        before = after
     await asyncio.to_thread(slots.await_whole)
 
 
