@@ -183,7 +183,7 @@ class Bus:
                 if caught_up:
                     failures = 0
                     self._away.over(position=self.position)
-                await gone.wait()
+                await self._server.until_lost(self._link, gone)
                 self._away.seen(position=self.position)
             except (RedisError, TimeoutError) as error:
                 self._away.seen(error=type(error).__name__, failures=failures)

@@ -5,6 +5,7 @@ owner of our slot in a Redis Cluster.
 import asyncio
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
@@ -14,6 +15,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from hub.cluster.link import Link, Push
+from hub.plumbing.life.waiting import set_within
 from hub.plumbing.settings.parsing import Address, parse_addresses
 from hub.plumbing.settings.redis_address import (
     CLUSTER_PREFIX,
@@ -26,6 +28,12 @@ from hub.plumbing.stores.redis_slot import Slot
 from protocol.names import Keys
 
 OPEN_TIMEOUT: Final = 3.0
+OPEN_IN_SLOT_TIMEOUT: Final = 1.5
+"""s. An owner that stands still takes connections and answers nothing; by then it may have a
+successor, which is asked for anew."""
+
+ASK_EVERY: Final = 1.0
+"""s between two questions to the owner of a slot whether it still answers."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +67,7 @@ class Server:
         Raises redis.exceptions.RedisError; never hangs over OPEN_TIMEOUT.
         """
         try:
-            async with asyncio.timeout(OPEN_TIMEOUT):
+            async with asyncio.timeout(OPEN_TIMEOUT if self.slot is None else OPEN_IN_SLOT_TIMEOUT):
                 link = await self._dial(await self._place(), on_push, on_lost)
                 return await self._log_in(link, name, listens=on_push is not None)
         except (TimeoutError, OSError, ssl.SSLError) as error:
@@ -128,6 +136,18 @@ class Server:
         """
         if self.slot is not None:
             await self._check_role(link)
+
+    async def until_lost(self, link: Link, lost: asyncio.Event) -> None:
+        """Returns once a connection that listens is lost. On a cluster an owner that stands still
+        has a successor long before three beats are missed: so the connection itself is asked, which
+        gives itself up where nothing is answered.
+        """
+        if self.slot is None:
+            await lost.wait()
+        while not lost.is_set():
+            with suppress(RedisError):
+                await link.command("PING")
+            await set_within(lost, ASK_EVERY)
 
     async def _check_slot(self, link: Link, *, listens: bool) -> None:
         """A key of ours is asked for, so that another owner, or a cluster that is down, says so.

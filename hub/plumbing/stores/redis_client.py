@@ -4,6 +4,7 @@ The server keeps no state of ours that a second try could spoil: a command is se
 its connection turns out to be dead, never after a time-out, because then it may have run.
 """
 
+import asyncio
 import re
 from typing import Any, Final
 
@@ -83,9 +84,20 @@ def refusal(reply: str) -> Refused | None:
     return None
 
 
+PROBE_S = 2.0
+"""s. Less than readiness gives a check: what is said of a frozen Redis is to be our own answer."""
+
+
 async def probe(client: Redis, key: str) -> None:
-    """Returns when Redis takes a write; an answer to PING says less. Raises what AWAY names."""
-    await client.set(key, "1", ex=60)
+    """Returns when Redis takes a write; an answer to PING says less. Raises what AWAY names, at the
+    latest after PROBE_S.
+    """
+    try:
+        async with asyncio.timeout(PROBE_S):
+            await client.set(key, "1", ex=60)
+    except TimeoutError:
+        await _leave_frozen(client.connection_pool)
+        raise
 
 
 class _Client(Redis):
@@ -96,6 +108,9 @@ class _Client(Redis):
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         try:
             return await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
+        except RedisTimeoutError:
+            await _leave_frozen(self.connection_pool)
+            raise
         except ResponseError as error:
             word = error.status_code  # redis-py cuts the words it knows off the text
             refused = refusal(f"{word} {error}" if word else str(error))
@@ -111,6 +126,14 @@ async def _leave(pool: ConnectionPool) -> None:
         pool.slot.doubt()
     await pool.update_active_connections_for_reconnect()  # type: ignore[no-untyped-call]
     await pool.disconnect(inuse_connections=False)
+
+
+async def _leave_frozen(pool: ConnectionPool) -> None:
+    """In a cluster whoever stands still has a successor, before each connection to it would have
+    been found out.
+    """
+    if isinstance(pool, _SlotPool):
+        await _leave(pool)
 
 
 class _SentinelPool(SentinelConnectionPool, BlockingConnectionPool):

@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from hub.cluster import scripts
+from hub.cluster.bus import Bus
 from hub.cluster.emitter import Emitter, LogLimits
 from hub.cluster.line import Line
 from hub.cluster.presence import Census
@@ -107,6 +108,30 @@ async def test_a_script_is_asked_of_the_successor_at_once(
         after = await line.run(scripts.WHERE, [names[0].epoch], ())
         assert after > before, "another server, another epoch"
         before = after
+    await asyncio.to_thread(slots.await_whole)
+
+
+async def test_an_owner_that_stands_still_is_left_before_beats_are_missed(
+    slots: Slots, names: Names, line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which would take 8 s, where its successor is there after 3."""
+    missed: list[bool] = []
+    monkeypatch.setattr(Bus, "_silent", lambda bus: missed.append(bus._live.is_set()))
+    node = await Node(slots.url, names).start()
+    socket = await node.join("s1", "r")
+    owner, heir = slots.owner(), slots.replica()
+    before = node.cluster.bus.reconnects
+    owner.signal(signal.SIGSTOP)
+    try:
+        await asyncio.to_thread(heir.await_master)
+        await until(lambda: node.cluster.bus.reconnects > before and node.cluster.bus.ready)
+    finally:
+        owner.signal(signal.SIGCONT)
+    assert not any(missed)
+    emitter = Emitter(line, *names, LogLimits())
+    await emitter.emit("x", {"id": "1"}, room="r")
+    await until(lambda: socket.ids == ["1"])
+    await node.stop()
     await asyncio.to_thread(slots.await_whole)
 
 

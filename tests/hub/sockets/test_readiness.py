@@ -1,12 +1,14 @@
 """How long a hub of a Redis Cluster stays ready while a master is replaced."""
 
 import asyncio
+import signal
 from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 from pydantic import SecretStr
 
+from hub.plumbing.http.health import examine
 from hub.plumbing.settings.settings import Settings
 from hub.plumbing.stores.redis_client import AWAY
 from hub.sockets import assembly
@@ -23,13 +25,16 @@ def own_cluster() -> Iterator[Alone]:
     server.close()
 
 
+def on_it(settings: Settings, server: Alone) -> Settings:
+    where = {"url": SecretStr(server.url), "prefix": TAG}
+    return replace(settings, redis=settings.redis.model_copy(update=where))
+
+
 async def test_it_stays_ready_until_its_patience_ends(
     settings: Settings, own_cluster: Alone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All nodes lose a master at once; one that it does not come back to is not ready."""
-    where = {"url": SecretStr(own_cluster.url), "prefix": TAG}
-    own = replace(settings, redis=settings.redis.model_copy(update=where))
-    async with running(own) as hub:
+    async with running(on_it(settings, own_cluster)) as hub:
         bus, check = hub.door.node.bus, hub.door.needed["redis"]
         now = 1000.0
         monkeypatch.setattr(assembly, "monotonic", lambda: now)
@@ -44,3 +49,15 @@ async def test_it_stays_ready_until_its_patience_ends(
         await asyncio.to_thread(own_cluster.start)
         await until(lambda: bus.ready)
         await check()
+
+
+async def test_it_stays_ready_while_a_master_stands_still(
+    settings: Settings, own_cluster: Alone
+) -> None:
+    """Who is asked for readiness has to answer in time, and a frozen Redis gives no word."""
+    async with running(on_it(settings, own_cluster)) as hub:
+        assert (await examine(hub.door.needed)).ready
+        own_cluster.signal(signal.SIGSTOP)
+        assert (await examine(hub.door.needed)).ready
+        own_cluster.signal(signal.SIGCONT)
+        await hub.domain.redis.ping()
