@@ -11,7 +11,7 @@ from hub.cluster.line import Line
 from hub.cluster.presence import Census
 from hub.cluster.server import Server
 from hub.domain.context import Domain, Policy
-from hub.domain.places.atlas import keep_current, load_atlas
+from hub.domain.places.atlas import Atlas, keep_current, load_atlas
 from hub.domain.publishing import Publisher
 from hub.domain.rules.audience import PlannedWave
 from hub.domain.service_keys import ServiceKeys
@@ -34,27 +34,32 @@ MOST_ELSEWHERE: Final = 4
 """Connections of a process to the database of each other region, whose people are few here."""
 
 
-async def open_domain(life: Lifecycle, settings: Settings, clock: Clock | None = None) -> Domain:
+async def open_domain(
+    life: Lifecycle, settings: Settings, clock: Clock | None = None, *, patient: bool = False
+) -> Domain:
     """What the doors share, and it hears what other processes change; closed with the process.
 
     Raises as `connect_domain`.
     """
-    domain = await connect_domain(life, settings, clock)
+    domain = await connect_domain(life, settings, clock, patient=patient)
     life.spawn("cache", domain.cache.listen())
     bell = domain.cache.bell(ATLAS)
     life.spawn("atlas", keep_current(domain.atlas, domain.pool, bell))
     return domain
 
 
-async def connect_domain(life: Lifecycle, settings: Settings, clock: Clock | None = None) -> Domain:
+async def connect_domain(
+    life: Lifecycle, settings: Settings, clock: Clock | None = None, *, patient: bool = False
+) -> Domain:
     """Connect to Postgres and Redis and assemble the domain; closed with the process. As it is, it
-    serves a command that does one thing and ends: nothing runs beside.
+    serves a command that does one thing and ends: nothing runs beside. Who is `patient` can do some
+    of its work without Postgres, and begins while that is away.
 
     Raises asyncpg or OS errors when Postgres cannot be reached; Redis is dialled when first used.
     """
     clock = clock or SystemClock()
     keys = Keys(settings.redis.prefix)
-    pool = await life.enter("postgres", postgres.connect(pool_options(settings)))
+    pool = await life.enter("postgres", postgres.connect(pool_options(settings), patient=patient))
     redis = redis_client.connect(settings.redis)
     life.on_stop("redis", redis.aclose)
     line = Line(redis_server(settings), "dongne-emitter")
@@ -73,7 +78,7 @@ async def connect_domain(life: Lifecycle, settings: Settings, clock: Clock | Non
         ),
         presence=Census(line, keys),
         clock=clock,
-        atlas=await load_atlas(pool),
+        atlas=await _atlas(pool, patient=patient),
         cache=cache,
         reads=open_reads(life, settings, pool, redis),
         tokens=settings.auth.token_keys,
@@ -99,6 +104,15 @@ async def _elsewhere(
         outbox = Outbox(pool, publisher.publish, here.clock, leaves=True)
         found[region] = replace(here, pool=pool, outbox=outbox, shards=Shards())
     return found
+
+
+async def _atlas(pool: Pool, *, patient: bool) -> Atlas:
+    try:
+        return await load_atlas(pool)
+    except postgres.AWAY:
+        if not patient:
+            raise
+        return Atlas()
 
 
 def publishing_line(life: Lifecycle, settings: Settings, line: Line) -> Line:

@@ -236,7 +236,7 @@ async def test_the_inbox_at_home_is_read_and_marked_from_there(country: Country)
     (written,) = await verbs.notify(jeju, News("dora", "other", "t", "b"))
     home = await homes.of(busan, "dora")
     assert await homes.of(busan, "bada") is busan
-    assert (await arrival.arrive(busan, "dora")).unread == 1
+    assert (await arrival.arrive(busan, ["dora"]))[0].unread == 1
     page = await inbox.page(home, "dora", after=None, limit=10, unread_only=True, kind=None)
     assert [item.id for item in page.items] == [str(written.id)]
     assert await verbs.mark_read(home, "dora", [str(written.id)]) == 0

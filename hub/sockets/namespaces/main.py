@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from hub.domain import homes
 from hub.domain import rooms as domain_rooms
-from hub.domain.arrival import arrive
+from hub.domain.arrival import Arrival
 from hub.domain.notifications import attention, inbox
 from hub.domain.people import positions, preferences
 from hub.domain.questions import claiming, nearby
@@ -183,6 +183,11 @@ async def presence_get(node: Node, member: Member, form: RoomRef) -> Count:
     return Count(count=await presence.online(node, form.room))
 
 
+async def _welcome(node: Node, user_id: str) -> Arrival:
+    """Raises FORBIDDEN for somebody erased."""
+    return await node.arrivals(user_id)
+
+
 def _greet(node: Node, member: Member, entrance: Entrance) -> None:
     """`ready` first, then the open urgent questions of its places, then what was held back."""
     guest, welcome = guest_of(member), entrance.welcome
@@ -229,7 +234,7 @@ MAIN: Final = Namespace(
         "notification:seen": notification_seen,
         "notification:read": notification_read,
     },
-    welcome=arrive,
+    welcome=_welcome,
     greet=_greet,
     counted=COUNTED,
     told=COUNTED | {presence.STREAM},  # whose people are the viewers, in /streaming
