@@ -83,16 +83,12 @@ class _RevocationRow(msgspec.Struct, tag="revocation"):
     revocation: Revocation
 
 
-class _EventRow(msgspec.Struct, tag="event"):
-    envelope: Envelope
-
-
 class _EventsRow(msgspec.Struct, tag="events"):
     envelopes: list[Envelope]
 
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(_EmitRow | _MoveRow | _RevocationRow | _EventRow | _EventsRow)
+_decoder = msgspec.msgpack.Decoder(_EmitRow | _MoveRow | _RevocationRow | _EventsRow)
 
 
 def _encode(told: Told) -> bytes:
@@ -102,7 +98,7 @@ def _encode(told: Told) -> bytes:
         return _encoder.encode(_MoveRow(told))
     if isinstance(told, Revocation):
         return _encoder.encode(_RevocationRow(told))
-    return _encoder.encode(_EventRow(told))
+    return _encoder.encode(_EventsRow([told]))
 
 
 def _decode(payload: bytes) -> Sequence[Told]:
