@@ -25,7 +25,7 @@ from hub.plumbing.telemetry.metrics import exposition
 from protocol.rest.operation import Rate
 
 
-def _yes() -> bool:
+async def _yes() -> bool:
     return True
 
 
@@ -37,7 +37,7 @@ class Vitals:
 
     needed: Mapping[str, Check]
     reported: Mapping[str, Check] = field(default_factory=dict)
-    started: Callable[[], bool] = _yes
+    started: Callable[[], Awaitable[bool]] = _yes
     leaving: Callable[[], bool] = lambda: False
     clock: Clock = field(default_factory=SystemClock)
     latest: Callable[[], Awaitable[Health]] = field(init=False)
@@ -54,7 +54,7 @@ class Vitals:
         return _json(ready_body(health, self.clock.now()))
 
     async def startup(self, _: object) -> web.Response:
-        return _json(startup_body(self.started()))
+        return _json(startup_body(await self.started()))
 
 
 def _json(answer: tuple[int, dict[str, Any]]) -> web.Response:

@@ -194,6 +194,11 @@ class Keys:
         """Sorted set of the living nodes, scored by expiry."""
         return f"{self.prefix}nodes"
 
+    @property
+    def leaving(self) -> str:
+        """Sorted set of the nodes that go away, scored by expiry."""
+        return f"{self.prefix}leaving"
+
     def sessions(self, user_id: str) -> str:
         """Sorted set of a person's pids, scored by expiry."""
         return f"{self.prefix}sessions:{user_id}"

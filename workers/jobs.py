@@ -164,7 +164,7 @@ async def hand_over(desk: Desk, job: HandOverJob, this: Attempt) -> Ending:
         return Again(this.retry_s, "shard_away", counts=False)
     try:
         async with acquire(desk.domain.pool) as here:
-            await shards.take_over(here, there, job)
+            await shards.take_over(here, there, job, partial(looks.online, desk.domain))
     finally:
         await there.close(timeout=SHARD_S)
     return Done()

@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from api.route import Call
+from hub.domain import homes
 from hub.domain.notifications import attention, inbox, notices
 from hub.plumbing.stores.outbox import Change
 from protocol.rest.notifications import (
@@ -19,10 +20,10 @@ from protocol.rest.notifications import (
 
 async def listed(call: Call[None, InboxQuery]) -> InboxList:
     """A person's inbox, newest first."""
-    query = call.query
+    query, user_id = call.query, call.path["userId"]
     return await inbox.page(
-        call.domain,
-        call.path["userId"],
+        await homes.of(call.domain, user_id),
+        user_id,
         after=query.after,
         limit=query.limit,
         unread_only=query.unread,
@@ -32,7 +33,8 @@ async def listed(call: Call[None, InboxQuery]) -> InboxList:
 
 async def unread_count(call: Call[None, None]) -> UnreadCount:
     """How many are unread, in all and by kind."""
-    return await inbox.unread_count(call.domain, call.path["userId"])
+    user_id = call.path["userId"]
+    return await inbox.unread_count(await homes.of(call.domain, user_id), user_id)
 
 
 async def tell(call: Call[Notify, None]) -> Accepted:
@@ -49,11 +51,13 @@ async def ack(call: Call[Acks, None]) -> UnreadNow:
         if body.state == "acknowledged":
             shown = attention.Shown(user_id, body.ids, body.question_ids)
             await attention.acknowledge(d, change, [shown])
-            counts = await inbox.count_unread(change.conn, [user_id], d.now())
-            return UnreadNow(unread=counts[user_id].count)
-        ids = [*body.ids, *await attention.about_questions(change, user_id, body.question_ids)]
-        mark_all = attention.mark_seen if body.state == "seen" else attention.mark_read
-        return UnreadNow(unread=await mark_all(d, change, user_id, ids))
+        async with homes.change(d, user_id, change) as (home, its):
+            if body.state == "acknowledged":
+                counts = await inbox.count_unread(its.conn, [user_id], d.now())
+                return UnreadNow(unread=counts[user_id].count)
+            ids = [*body.ids, *await attention.about_questions(its, user_id, body.question_ids)]
+            mark_all = attention.mark_seen if body.state == "seen" else attention.mark_read
+            return UnreadNow(unread=await mark_all(home, its, user_id, ids))
 
     return await call.change(UnreadNow, mark)
 
@@ -65,9 +69,10 @@ async def read(call: Call[None, None]) -> UnreadNow:
 
 async def remove(call: Call[None, None]) -> None:
     """Delete one notification; it leaves every screen."""
-    d, user_id, id = call.domain, call.person.user_id, call.path["id"]
-    async with d.outbox.change() as change:
-        await attention.delete(d, change, user_id, id)
+    user_id, id = call.person.user_id, call.path["id"]
+    home = await homes.of(call.domain, user_id)
+    async with home.outbox.change() as change:
+        await attention.delete(home, change, user_id, id)
 
 
 async def read_all(call: Call[ReadAll, None]) -> UnreadNow:
@@ -81,6 +86,8 @@ async def _read(
     d, user_id = call.domain, call.person.user_id
 
     async def mark(change: Change) -> UnreadNow:
-        return UnreadNow(unread=await attention.mark_read(d, change, user_id, ids, before=before))
+        async with homes.change(d, user_id, change) as (home, its):
+            unread = await attention.mark_read(home, its, user_id, ids, before=before)
+            return UnreadNow(unread=unread)
 
     return await call.change(UnreadNow, mark)

@@ -43,7 +43,7 @@ now=$(kubectl --namespace "$NAMESPACE" get service dongne-hub \
 [ "$now" = "$next" ] || fail "rolled back meanwhile; nothing is removed"
 if [ -n "$live" ]; then
   # Its hubs drain: their people come back to the new colour, DRAIN_RATE a second.
-  helm uninstall "dongne-$live" --namespace "$NAMESPACE" --wait --timeout 120s
+  helm uninstall "dongne-$live" --namespace "$NAMESPACE" --wait --timeout "${STOP_S}s"
 fi
 helm upgrade "dongne-$next" "$CHART" --namespace "$NAMESPACE" --reuse-values \
   --set migrations.after=true --wait --timeout "${WAIT_S}s"

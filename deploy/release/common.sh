@@ -7,6 +7,8 @@ CHART=${CHART:-$(dirname "${BASH_SOURCE[0]}")/../helm/dongne}
 WAIT_S=${WAIT_S:-240}
 # How long the old colour stays after the switch: so long a rollback is a change of labels.
 KEEP_S=${KEEP_S:-300}
+# How long the old colour may then take to go: over SHUTDOWN_TIMEOUT.
+STOP_S=${STOP_S:-120}
 
 say() { printf '%s %s\n' "$(date -u +%FT%TZ)" "$*"; }
 

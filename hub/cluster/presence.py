@@ -56,9 +56,16 @@ class Census:
         return [person.decode() for person in found]
 
     async def nodes(self) -> list[str]:
-        """The living nodes."""
+        """The living nodes, those that go away among them."""
+        return await self._listed(self._keys.nodes)
+
+    async def leaving(self) -> list[str]:
+        """The nodes that go away: nobody comes back to one of them."""
+        return await self._listed(self._keys.leaving)
+
+    async def _listed(self, key: str) -> list[str]:
         now = int((await self._line.call("TIME"))[0])
-        found = await self._line.call("ZRANGEBYSCORE", self._keys.nodes, f"({now}", "+inf")
+        found = await self._line.call("ZRANGEBYSCORE", key, f"({now}", "+inf")
         return sorted(node.decode() for node in found)
 
     async def _living(self, keys: list[str]) -> list[int]:
@@ -87,6 +94,7 @@ class Presence(Census):
         self._per_user = per_user
         self._sockets: dict[str, tuple[str, str]] = {}  # by sid: key and member
         self._places: dict[str, Counter[str]] = {}
+        self._leaves = False
 
     async def connect(self, user: str, sid: str, namespace: str = "/") -> list[str]:
         """Notes a socket. Returns the sids in that namespace, on whatever node, that the person
@@ -141,6 +149,8 @@ class Presence(Census):
         now = int((await self._line.call("TIME"))[0])
         await self._line.call("ZREMRANGEBYSCORE", self._keys.nodes, "-inf", now)
         await self._line.call("ZADD", self._keys.nodes, now + self._ttl, self._node)
+        if self._leaves:
+            await self.leave_soon()
         held = list(self._sockets.values())
         for start in range(0, len(held), BATCH):
             batch = held[start : start + BATCH]
@@ -152,6 +162,13 @@ class Presence(Census):
             for start in range(0, len(here), BATCH):
                 await self._assert(place, here[start : start + BATCH])
 
+    async def leave_soon(self) -> None:
+        """Others that leave at the same time count this one among them."""
+        self._leaves = True
+        key, now = self._keys.leaving, int((await self._line.call("TIME"))[0])
+        await self._line.call("ZADD", key, now + self._ttl, self._node)
+        await self._line.call("EXPIRE", key, self._ttl)
+
     async def clear(self) -> None:
         """The node goes: its people are out at once, not after their leases."""
         for sid in list(self._sockets):
@@ -160,7 +177,8 @@ class Presence(Census):
             for user, sockets in list(people.items()):
                 people[user] = min(sockets, 1)
                 await self.leave(place, user)
-        await self._line.call("ZREM", self._keys.nodes, self._node)
+        for key in (self._keys.nodes, self._keys.leaving):
+            await self._line.call("ZREM", key, self._node)
 
     async def _assert(self, place: str, people: list[str]) -> Headcount:
         count, fresh = await self._line.run(

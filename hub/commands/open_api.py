@@ -11,13 +11,14 @@ from hub.domain.assembly import open_domain, open_limits
 from hub.domain.context import Domain
 from hub.plumbing.life.lifecycle import Lifecycle
 from hub.plumbing.settings.settings import Settings
+from hub.plumbing.stores.migrations import schema_of
 from hub.plumbing.telemetry.logs import AccessLog
 
 
 async def open_api_alone(life: Lifecycle, settings: Settings, environ: object) -> None:
     domain = await open_domain(life, settings)
     database, redis = checks(domain)
-    vitals = Vitals(database, redis, leaving=life.stopping.is_set)
+    vitals = Vitals(database, redis, schema_of(domain.pool), leaving=life.stopping.is_set)
     await serve_metrics(life, settings, vitals)
     port = await listen(
         life, "api", api_app(life, domain, settings, vitals), settings, settings.web.api_port

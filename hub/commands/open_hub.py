@@ -10,6 +10,7 @@ from hub.domain.assembly import open_domain
 from hub.engine import freeze_start, watch_lag
 from hub.plumbing.life.lifecycle import Lifecycle
 from hub.plumbing.settings.settings import Settings
+from hub.plumbing.stores.migrations import schema_of
 from hub.sockets.assembly import Door, open_hub
 
 
@@ -41,6 +42,7 @@ def settle(life: Lifecycle, door: Door) -> None:
 
 
 async def hub_door(life: Lifecycle, settings: Settings) -> tuple[Door, Vitals]:
-    domain = await open_domain(life, settings)
+    domain = await open_domain(life, settings, patient=True)
     door = await open_hub(life, settings, domain)
-    return door, Vitals(door.needed, door.reported, leaving=life.stopping.is_set)
+    schema = schema_of(domain.pool)
+    return door, Vitals(door.needed, door.reported, schema, leaving=life.stopping.is_set)

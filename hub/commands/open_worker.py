@@ -7,6 +7,7 @@ from hub.commands.ports import checks, plain_address, serve_metrics
 from hub.domain.assembly import open_domain
 from hub.plumbing.life.lifecycle import Lifecycle
 from hub.plumbing.settings.settings import Settings
+from hub.plumbing.stores.migrations import schema_of
 from workers.channels.provider import open_providers
 from workers.runner import Pace, run_worker
 
@@ -19,7 +20,7 @@ async def open_worker_alone(
     providers = await open_providers(life, settings.channels)
     await run_worker(life, settings, domain, providers, pace or Pace())
     database, redis = checks(domain)
-    port = await serve_metrics(
-        life, settings, Vitals({**database, **redis}, leaving=life.stopping.is_set)
-    )
+    schema = schema_of(domain.pool)
+    vitals = Vitals({**database, **redis}, started=schema, leaving=life.stopping.is_set)
+    port = await serve_metrics(life, settings, vitals)
     echo(f"dongne worker ready on {plain_address(settings, port)}")

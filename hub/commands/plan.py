@@ -8,6 +8,8 @@ from typing import Final
 import msgspec
 from typer import echo
 
+from hub.sockets.drain import DRAIN_SHARE
+
 LOAD: Final = 0.6
 """Share of a core that events may take: bursts and returns need the rest."""
 
@@ -16,6 +18,9 @@ MEMORY: Final = 0.75
 
 RETURN_S: Final = 10.0
 """Within so long everybody of a node that died connects again, on the others."""
+
+STOP_S: Final = 15.0
+"""Of a stop: before and after its people are sent away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +57,15 @@ class Need:
     node_mib: float = 512
     node_sockets: int = 20_000
     """CONN_MAX_NODE."""
+    drain_rate: float = 100
+    """DRAIN_RATE."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`nodes` with one to spare: the others carry everybody when one goes. Shares of one core."""
+    """`nodes` with one to spare: the others carry everybody when one goes. Shares of one core.
+    `stop_s`: of a node whose people come back to one other node, as in a blue/green release.
+    """
 
     nodes: int
     node_sockets: int
@@ -64,6 +73,7 @@ class Plan:
     node_load: float
     return_load: float
     redis_load: float
+    stop_s: float
     bound_by: str
 
 
@@ -92,6 +102,7 @@ def plan(passport: Passport, need: Need) -> Plan:
         node_load=need.deliveries_s * passport.delivery_us / 1e6 / carrying,
         return_load=returning_us / 1e6 / (carrying + 1) / carrying,
         redis_load=need.events_s * passport.redis_event_us / 1e6,
+        stop_s=on_one / (need.drain_rate * DRAIN_SHARE) + STOP_S,
         bound_by=bound_by,
     )
 
@@ -108,6 +119,8 @@ def plan_command(file: str, need: Need) -> int:
     echo(f"a node        {found.node_sockets} sockets, {found.node_mib:.0f} MiB")
     echo(f"  events      {found.node_load:.0%} of a core")
     echo(f"  returns     {found.return_load:.0%} of a core for {RETURN_S:.0f} s when a node died")
+    stop_ms = math.ceil(found.stop_s) * 1000
+    echo(f"  stop        {stop_ms // 1000} s at DRAIN_RATE (SHUTDOWN_TIMEOUT={stop_ms})")
     echo(f"Redis         {found.redis_load:.0%} of a core for events")
     echo(f"measured      {passport.at} on {passport.machine}, version {passport.version}")
     return 0

@@ -99,7 +99,8 @@ class Parent:
         self._life = life
         web_part = self._settings.web
         port = _reserve(life, web_part.host, web_part.port)
-        self._environ |= {"PORT": str(port), **self._shares()}
+        own_ms = max(100, int((self._timeout_s - self._reserve_s) * 1000))
+        self._environ |= {"PORT": str(port), "SHUTDOWN_TIMEOUT": str(own_ms)}
         self._http = await life.enter("questions", aiohttp.ClientSession())
         await serve_metrics(life, self._settings, self._vitals(), self._metrics)
         self._keepers = [
@@ -111,12 +112,6 @@ class Parent:
         self._started = True
         count = len(self._places)
         echo(f"dongne hub ready on {address(self._settings, port)} ({count} processes)")
-
-    def _shares(self) -> dict[str, str]:
-        """Of what is meant for all together: they end at the same time."""
-        own_ms = int((self._timeout_s - self._reserve_s) * 1000)
-        rate = self._settings.sockets.drain_rate // len(self._places)
-        return {"SHUTDOWN_TIMEOUT": str(max(100, own_ms)), "DRAIN_RATE": str(max(1, rate))}
 
     # --- the processes
 
@@ -211,9 +206,12 @@ class Parent:
         """Ready when each of them is."""
         return Vitals(
             {f"process{one.number}": partial(self._check, one) for one in self._places},
-            started=lambda: self._started,
+            started=self._have_started,
             leaving=self._life.stopping.is_set,
         )
+
+    async def _have_started(self) -> bool:
+        return self._started
 
     async def _check(self, place: Place) -> None:
         if not place.url:

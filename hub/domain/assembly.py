@@ -1,6 +1,8 @@
 """Puts the domain together from the settings: stores, emitter, outbox, figures of the rules."""
 
 from dataclasses import replace
+from functools import partial
+from typing import Final
 
 from redis.asyncio import Redis
 
@@ -9,7 +11,7 @@ from hub.cluster.line import Line
 from hub.cluster.presence import Census
 from hub.cluster.server import Server
 from hub.domain.context import Domain, Policy
-from hub.domain.places.atlas import keep_current, load_atlas
+from hub.domain.places.atlas import Atlas, keep_current, load_atlas
 from hub.domain.publishing import Publisher
 from hub.domain.rules.audience import PlannedWave
 from hub.domain.service_keys import ServiceKeys
@@ -28,28 +30,36 @@ from hub.plumbing.stores.replicas import Reads, Replica
 from protocol.names import ATLAS, Channels, Keys
 from protocol.web_push import public_text, read_vapid_key
 
+MOST_ELSEWHERE: Final = 4
+"""Connections of a process to the database of each other region, whose people are few here."""
 
-async def open_domain(life: Lifecycle, settings: Settings, clock: Clock | None = None) -> Domain:
+
+async def open_domain(
+    life: Lifecycle, settings: Settings, clock: Clock | None = None, *, patient: bool = False
+) -> Domain:
     """What the doors share, and it hears what other processes change; closed with the process.
 
     Raises as `connect_domain`.
     """
-    domain = await connect_domain(life, settings, clock)
+    domain = await connect_domain(life, settings, clock, patient=patient)
     life.spawn("cache", domain.cache.listen())
     bell = domain.cache.bell(ATLAS)
     life.spawn("atlas", keep_current(domain.atlas, domain.pool, bell))
     return domain
 
 
-async def connect_domain(life: Lifecycle, settings: Settings, clock: Clock | None = None) -> Domain:
+async def connect_domain(
+    life: Lifecycle, settings: Settings, clock: Clock | None = None, *, patient: bool = False
+) -> Domain:
     """Connect to Postgres and Redis and assemble the domain; closed with the process. As it is, it
-    serves a command that does one thing and ends: nothing runs beside.
+    serves a command that does one thing and ends: nothing runs beside. Who is `patient` can do some
+    of its work without Postgres, and begins while that is away.
 
     Raises asyncpg or OS errors when Postgres cannot be reached; Redis is dialled when first used.
     """
     clock = clock or SystemClock()
     keys = Keys(settings.redis.prefix)
-    pool = await life.enter("postgres", postgres.connect(pool_options(settings)))
+    pool = await life.enter("postgres", postgres.connect(pool_options(settings), patient=patient))
     redis = redis_client.connect(settings.redis)
     life.on_stop("redis", redis.aclose)
     line = Line(redis_server(settings), "dongne-emitter")
@@ -60,7 +70,7 @@ async def connect_domain(life: Lifecycle, settings: Settings, clock: Clock | Non
     emitter = Emitter(publishing, keys, channels, limits, classic_out=settings.redis.classic_out)
     publisher = Publisher(emitter, publishing, keys, channels)
     cache = open_cache(life, settings, redis)
-    return Domain(
+    domain = Domain(
         pool=pool,
         redis=redis,
         outbox=Outbox(
@@ -68,7 +78,7 @@ async def connect_domain(life: Lifecycle, settings: Settings, clock: Clock | Non
         ),
         presence=Census(line, keys),
         clock=clock,
-        atlas=await load_atlas(pool),
+        atlas=await _atlas(pool, patient=patient),
         cache=cache,
         reads=open_reads(life, settings, pool, redis),
         tokens=settings.auth.token_keys,
@@ -79,6 +89,30 @@ async def connect_domain(life: Lifecycle, settings: Settings, clock: Clock | Non
         policy=policy(settings),
         shards=Shards(settings.database.shard_urls, settings.database.default_region),
     )
+    return replace(domain, elsewhere=await _elsewhere(life, settings, domain, publisher))
+
+
+async def _elsewhere(
+    life: Lifecycle, settings: Settings, here: Domain, publisher: Publisher
+) -> dict[str, Domain]:
+    """By region; their databases are dialled when they are first asked."""
+    found = {}
+    for region, url in here.shards.urls.items():
+        options = replace(pool_options(settings), url=url, min_size=0, max_size=MOST_ELSEWHERE)
+        pool = await postgres.open_pool(options, region)
+        life.on_stop(f"postgres of {region}", partial(postgres.close_pool, pool))
+        outbox = Outbox(pool, publisher.publish, here.clock, leaves=True)
+        found[region] = replace(here, pool=pool, outbox=outbox, shards=Shards())
+    return found
+
+
+async def _atlas(pool: Pool, *, patient: bool) -> Atlas:
+    try:
+        return await load_atlas(pool)
+    except postgres.AWAY:
+        if not patient:
+            raise
+        return Atlas()
 
 
 def publishing_line(life: Lifecycle, settings: Settings, line: Line) -> Line:

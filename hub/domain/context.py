@@ -1,5 +1,6 @@
 """What every verb needs, handed in once."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -84,6 +85,9 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Domain:
+    """`elsewhere`: the same on the database of another region, by its code: for the inboxes there.
+    What changes by it is published by that region's own workers."""
+
     pool: Pool
     redis: Redis
     outbox: Outbox
@@ -99,6 +103,7 @@ class Domain:
     public_keys: PublicKeys | None = None
     policy: Policy = field(default_factory=Policy)
     shards: Shards = field(default_factory=Shards)
+    elsewhere: Mapping[str, "Domain"] = field(default_factory=dict)
 
     def now(self) -> datetime:
         return self.clock.now()

@@ -11,8 +11,8 @@ import structlog
 
 from hub.domain import erasure, shards
 from hub.domain.context import Domain, Known
-from hub.domain.notifications import welcome
-from hub.domain.people import members, revocation, standing
+from hub.domain.notifications import from_elsewhere, welcome
+from hub.domain.people import members, positions, revocation, standing
 from hub.domain.people.sessions import Service
 from hub.domain.places import geometry
 from hub.domain.questions import accepting, answering, asking, closing, editing
@@ -21,6 +21,14 @@ from hub.plumbing.stores import redis_client
 from hub.plumbing.stores.outbox import Change
 from hub.plumbing.stores.postgres import AWAY, Row, from_json, to_json
 from hub.plumbing.telemetry.metrics import ERRORS
+from protocol.between_regions import (
+    BETWEEN_REGIONS,
+    AlertOver,
+    PeopleHeard,
+    PersonLocated,
+    PersonNotified,
+    PersonShown,
+)
 from protocol.domain_events import (
     DOMAIN_EVENTS,
     AnswerAcceptedEvent,
@@ -56,7 +64,7 @@ OF_QUESTIONS: Final = (
     AnswerCreatedEvent,
     AnswerAcceptedEvent,
 )
-OF_PEOPLE: Final = (UserUpdated, UserDeleted, SessionRevoked)
+OF_PEOPLE: Final = (UserRegistered, UserUpdated, UserDeleted, SessionRevoked)
 
 Outcome = Literal["applied", "known", "failed"]
 
@@ -195,6 +203,9 @@ class Stored:
 
     def read(self, d: Domain) -> Message:
         """Raises INVALID_PAYLOAD for what could be kept and cannot be read."""
+        ours = BETWEEN_REGIONS.get(self.event_type)
+        if ours is not None:
+            return read(self.payload, ours)
         payload = read(self.payload, DOMAIN_EVENTS[self.event_type].payload)
         _check_times(d, payload, self.occurred_at)
         return payload
@@ -364,4 +375,9 @@ HANDLERS: Final[dict[type[Message], Callable[[Domain, Change, Any, Any], Awaitab
     QuestionClosedEvent: _question_closed,
     AnswerCreatedEvent: _answer_created,
     AnswerAcceptedEvent: _answer_accepted,
+    PersonNotified: from_elsewhere.notified,
+    PeopleHeard: from_elsewhere.heard,
+    AlertOver: from_elsewhere.over,
+    PersonShown: from_elsewhere.shown,
+    PersonLocated: positions.located_elsewhere,
 }

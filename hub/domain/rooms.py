@@ -1,6 +1,6 @@
 """Rooms: who may be in one, and what services broadcast to them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from uuid import uuid4
 
 from hub.domain import chat
@@ -176,54 +176,50 @@ def _namespaces(room: str) -> tuple[str, ...]:
     return (ROOM_NAMESPACE.get(room_kind(room), NAMESPACES[0]),)
 
 
-def askable(names: Iterable[str]) -> tuple[str, ...]:
-    """Those of these rooms that a client may join by itself."""
-    return tuple(name for name in names if room_kind(name) in ASKABLE)
-
-
-async def still_open(d: Domain, user_id: str, names: Iterable[str]) -> tuple[str, ...]:
-    """Those of a recovered session's rooms that its person may join now (product.md, rooms), and
-    those of no kind of ours: another server put it there.
+async def still_open(
+    d: Domain, sessions: Sequence[tuple[str, Sequence[str]]]
+) -> list[tuple[str, ...]]:
+    """Of the rooms of each of these sessions (its person, their names) those that the person may
+    join now (product.md, rooms), and those of no kind of ours: another server put it there.
     """
-    names = tuple(names)
-    asked = askable(names)
-    others = (name for name in names if room_kind(name) not in (*ROOM_KINDS, *HIDDEN_ROOMS))
-    found = {
-        *await _open_questions(d, [name for name in asked if room_kind(name) == "question:"]),
-        *await _open_chats(d, user_id, [name for name in asked if room_kind(name) == "chat:"]),
-    }
-    may = (
-        name
-        for name in asked
-        if name in found
-        or room_kind(name) == "stream:"
-        or d.atlas.is_neighbourhood(name.removeprefix("neighbourhood:"))
-    )
-    return (*may, *others)
+    asked = {name for _, names in sessions for name in names if room_kind(name) == "question:"}
+    chats = {(who, name) for who, names in sessions for name in names if room_kind(name) == "chat:"}
+    questions, banned = await _open_questions(d, asked), await _banned(d, chats)
+
+    def is_open(user_id: str, name: str) -> bool:
+        match room_kind(name):
+            case "question:":
+                return name in questions
+            case "chat:":
+                return (user_id, name) not in banned
+            case "neighbourhood:":
+                return d.atlas.is_neighbourhood(name.removeprefix("neighbourhood:"))
+            case kind:
+                return kind == "stream:" or kind not in (*ROOM_KINDS, *HIDDEN_ROOMS)
+
+    return [tuple(name for name in names if is_open(who, name)) for who, names in sessions]
 
 
-async def _open_questions(d: Domain, rooms: Sequence[str]) -> list[str]:
+async def _open_questions(d: Domain, rooms: Collection[str]) -> set[str]:
     if not rooms:
-        return []
+        return set()
     async with acquire(d.pool) as conn:
         rows = await conn.fetch(
             "SELECT id FROM questions WHERE id = ANY($1::text[]) AND status <> 'deleted'",
             [room.removeprefix("question:") for room in rooms],
         )
-    return [question_room(row["id"]) for row in rows]
+    return {question_room(row["id"]) for row in rows}
 
 
-async def _open_chats(d: Domain, user_id: str, rooms: Sequence[str]) -> list[str]:
-    """Where the person is not banned."""
-    if not rooms:
-        return []
+async def _banned(d: Domain, seats: Collection[tuple[str, str]]) -> set[tuple[str, str]]:
+    """Those of these people and rooms of whom the one is banned from the other."""
+    if not seats:
+        return set()
     async with acquire(d.pool) as conn:
         rows = await conn.fetch(
-            "SELECT room FROM room_memberships WHERE user_id = $1 AND room = ANY($2::text[])"
-            " AND banned_until > $3",
-            user_id,
-            list(rooms),
+            "SELECT m.user_id, m.room FROM unnest($1::text[], $2::text[]) AS s (user_id, room)"
+            " JOIN room_memberships m USING (user_id, room) WHERE m.banned_until > $3",
+            *zip(*seats, strict=True),
             d.now(),
         )
-    banned = {row["room"] for row in rows}
-    return [room for room in rooms if room not in banned]
+    return {(row["user_id"], row["room"]) for row in rows}

@@ -6,14 +6,15 @@ by a job of this side's transaction: nothing is lost while the other side is awa
 id makes it one there, however often it comes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 from uuid import UUID
 
 from hub.plumbing.stores.outbox import Change, enqueue
-from hub.plumbing.stores.postgres import Connection, to_json
+from hub.plumbing.stores.postgres import Connection, from_json, to_json
+from protocol.between_regions import BETWEEN_REGIONS
 from protocol.jobs import HandOverJob, event_job, hand_over_job
 
 NOWHERE: Final = "default"
@@ -84,23 +85,40 @@ def hand_over(change: Change, event_id: UUID, region: str, erased: str | None = 
     change.enqueue(hand_over_job(str(event_id), region, erased))
 
 
-async def take_over(here: Connection, there: Connection, job: HandOverJob) -> None:
-    """Copy a stored event from one database to another, where it is applied: once."""
+async def take_over(
+    here: Connection,
+    there: Connection,
+    job: HandOverJob,
+    online: Callable[[list[str]], Awaitable[set[str]]],
+) -> None:
+    """Copy a stored event from one database to another, where it is applied: once. What was written
+    for that alone is not kept here; somebody's home is told whether they are `online` here.
+    """
     event_id = UUID(job.event_id)
     row = await here.fetchrow(
         "SELECT event_type, publisher, payload, occurred_at FROM inbox_events WHERE event_id = $1",
         event_id,
     )
-    if row is None:
+    between = row is not None and row["event_type"] in BETWEEN_REGIONS
+    if row is None or (between and row["payload"] == "{}"):  # whom it names was erased meanwhile
         return
+    payload = row["payload"]
+    if job.erased is not None:
+        payload = to_json({"userId": job.erased})
+    elif row["event_type"] == "person.notified":
+        told = from_json(payload)
+        told["hadSocket"] = told["userId"] in await online([told["userId"]])
+        payload = to_json(told)
     async with there.transaction():
         fresh = await keep_event(
             there,
             event_id,
             row["event_type"],
             row["publisher"],
-            row["payload"] if job.erased is None else to_json({"userId": job.erased}),
+            payload,
             row["occurred_at"],
         )
         if fresh:
             await enqueue(there, [event_job(job.event_id)])
+    if between:
+        await here.execute("DELETE FROM inbox_events WHERE event_id = $1", event_id)

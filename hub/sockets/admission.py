@@ -57,7 +57,9 @@ async def _answered(node: Node, member: Member, auth: Any) -> dict[str, Any]:
     outcome = "ok"
     with traced(name=CONNECT):
         try:
-            return await _admit(node, member, auth or {})
+            async with node.admitting:
+                _still_here(member)
+                return await _admit(node, member, auth or {})
         except _Left:
             outcome = LEFT
             await farewell(node, member, reasons.TRANSPORT_CLOSE)

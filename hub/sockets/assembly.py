@@ -13,10 +13,12 @@ from aiohttp import web
 
 from hub.cluster.cluster import Cluster, ClusterOptions
 from hub.cluster.emitter import LogLimits
+from hub.domain.arrival import arrive
 from hub.domain.assembly import open_limits, redis_server
 from hub.domain.chat import open_talk
 from hub.domain.context import Domain
 from hub.domain.questions import nearby
+from hub.domain.rooms import still_open
 from hub.engine import Handshake, Member, Refusal, Wheel
 from hub.plumbing.http.health import Check
 from hub.plumbing.life.lifecycle import Lifecycle
@@ -29,7 +31,7 @@ from hub.plumbing.telemetry.metrics import REGISTRY
 from hub.sockets import admin_page, admission, orders, presence, token_life, whereabouts
 from hub.sockets.acks import Acks
 from hub.sockets.context import Node, Order
-from hub.sockets.drain import drain
+from hub.sockets.drain import announce, drain
 from hub.sockets.engine_settings import open_server, tls
 from hub.sockets.from_cluster import LocalSockets
 from hub.sockets.gate import REFUSED_AT_MOST, Gate
@@ -37,7 +39,7 @@ from hub.sockets.gauges import Gauges
 from hub.sockets.logins import Logins
 from hub.sockets.namespaces import SERVED
 from hub.sockets.revocations import Revocations
-from protocol.errors import HubError
+from protocol.errors import Code, HubError
 from protocol.events import CLIENT_EVENTS, ClientEvent
 from protocol.names import Channels, room_kind
 
@@ -56,6 +58,12 @@ and some to listen again."""
 PLACES_AT_ONCE: Final = 20
 """Whose open questions are asked for together: the cells around each may have to be worked out, 2
 ms."""
+
+PEOPLE_AT_ONCE: Final = 100
+"""Who is let in at once; of a thousand that come back, those behind them wait for their turn, so
+that each has a part of this node and not all of it: who waits for as long as CONNECT_TIMEOUT is
+closed, and would have to begin anew.
+"""
 
 REDIS_AWAY: Final = Refusal("redis_away", 2)
 """Nobody's token can be checked, and no room be joined: come back."""
@@ -140,11 +148,10 @@ async def open_hub(life: Lifecycle, settings: Settings, domain: Domain) -> Door:
         limits=open_limits(life, settings),
         acks=Acks(domain),
         talk=open_talk(domain),
-        open_in=Together(
-            partial(nearby.open_in, domain),
-            lambda error: isinstance(error, HubError),
-            most=PLACES_AT_ONCE,
-        ),
+        arrivals=Together(partial(arrive, domain), _is_away, most=PEOPLE_AT_ONCE),
+        still_open=Together(partial(still_open, domain), _is_away, most=PEOPLE_AT_ONCE),
+        open_in=Together(partial(nearby.open_in, domain), _is_away, most=PLACES_AT_ONCE),
+        admitting=asyncio.Semaphore(PEOPLE_AT_ONCE),
         logins=Logins(settings.sockets.max_per_ip, settings.sockets.max_per_user),
         figures=settings.sockets,
         access=AccessLog(settings.process.access_log),
@@ -160,6 +167,7 @@ async def open_hub(life: Lifecycle, settings: Settings, domain: Domain) -> Door:
     await cluster.start()
     life.on_stop("node", node.close)
     life.spawn("orders", orders.obey_orders(node))
+    life.spawn("departure", announce(node, life.stopping))
     life.spawn("repair", whereabouts.mend_stale(node))
     life.spawn("presence", presence.tell(node))
     if settings.sockets.admin_page:
@@ -169,6 +177,11 @@ async def open_hub(life: Lifecycle, settings: Settings, domain: Domain) -> Door:
     REGISTRY.register(gauges)
     life.on_stop("gauges", gauges.close)
     return Door(life, settings, node)
+
+
+def _is_away(error: Exception) -> bool:
+    """Whether it says nothing of those who were asked for."""
+    return isinstance(error, HubError) and error.code == Code.UNAVAILABLE
 
 
 def _options(life: Lifecycle, settings: Settings, domain: Domain) -> ClusterOptions:

@@ -57,7 +57,7 @@ class Entrance:
     near: Sequence[Emit]
 
 
-async def home_alone(_domain: Domain, user_id: str) -> Arrival:
+async def home_alone(_node: "Node", user_id: str) -> Arrival:
     """Where only a person's own room is automatic."""
     return Arrival((user_room(user_id),), 0)
 
@@ -82,7 +82,7 @@ class Namespace:
     told: frozenset[str]
     counted: frozenset[str]
     count: Callable[[str, int], tuple[str, Message]]
-    welcome: Callable[[Domain, str], Awaitable[Arrival]] = home_alone
+    welcome: Callable[["Node", str], Awaitable[Arrival]] = home_alone
     greet: Callable[["Node", Member, Entrance], None] = no_word
     came: Callable[[str, str, int], tuple[str, Message]] | None = None
     went: Callable[[str, str, int], tuple[str, Message]] | None = None
@@ -90,10 +90,13 @@ class Namespace:
 
 @dataclass(slots=True, eq=False)
 class Node:
-    """`namespaces` by name, `guests` by token; `open_in`: open urgent questions of a place, asked
-    together by all who come at once; `stale` are people whose automatic rooms must be found out
-    anew, each with the doubt that came last; `told` are namespace and name of the rooms with
-    members here that hear how many people are there.
+    """`namespaces` by name, `guests` by token; `stale` are people whose automatic rooms must be
+    found out anew, each with the doubt that came last; `told` are namespace and name of the rooms
+    with members here that hear how many people are there.
+
+    What Postgres knows of a socket is asked together by all who come at once: `arrivals` of people,
+    `still_open` of a person and the rooms of a session, `open_in` (open urgent questions) of a
+    place. `admitting` is who is being let in.
     """
 
     id: str
@@ -109,7 +112,10 @@ class Node:
     limits: Limits
     acks: Acks
     talk: Talk
+    arrivals: Together[str, Arrival]
+    still_open: Together[tuple[str, tuple[str, ...]], tuple[str, ...]]
     open_in: Together[str, list[Emit]]
+    admitting: asyncio.Semaphore
     logins: Logins
     figures: Sockets
     access: AccessLog

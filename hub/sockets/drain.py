@@ -22,26 +22,44 @@ DRAIN_SHARE: Final = 0.8
 log = structlog.get_logger(__name__)
 
 
+async def announce(node: Node, stopping: asyncio.Event) -> None:
+    """As soon as the node begins to stop, the others that do so at the same time hear of it: what
+    they have together is what the ones that stay must bear.
+    """
+    await stopping.wait()
+    try:
+        await node.presence.leave_soon()
+    except RedisError as error:  # the drain is then as fast as that of one node alone
+        log.warning("nobody heard that the node leaves", error=type(error).__name__)
+
+
 async def drain(node: Node, settings: Settings) -> None:
     """Refuse what is new, tell every socket when it will be closed, close them in that order.
 
-    The surviving nodes together see at most DRAIN_RATE connects a second each.
+    The nodes that stay see at most DRAIN_RATE connects a second each, however many leave at once;
+    more where SHUTDOWN_TIMEOUT is too short for that.
     """
     process = settings.process
     timeout_s = process.shutdown_timeout_ms / 1000 - process.drain_pause_s
     seconds = max(timeout_s - STOP_RESERVE_S, timeout_s / 4)
-    rate = settings.sockets.drain_rate * DRAIN_SHARE * max(1, await _survivors(node))
+    rate = settings.sockets.drain_rate * DRAIN_SHARE * await _share(node)
+    needed_s = len(node.guests) / rate
+    if needed_s > seconds:
+        log.warning("SHUTDOWN_TIMEOUT is short for DRAIN_RATE", haveS=seconds, needS=needed_s)
     closed = await node.server.drain(rate, seconds, partial(_say_when, node))
     log.info("sockets drained", sockets=closed)
     await _until_left(node)
     await node.server.close()
 
 
-async def _survivors(node: Node) -> int:
+async def _share(node: Node) -> float:
+    """How many of the nodes that stay there are for each that leaves."""
     try:
-        return len([name for name in await node.presence.nodes() if name != node.id])
+        leaving = {node.id, *await node.presence.leaving()}
+        staying = set(await node.presence.nodes()) - leaving
     except RedisError:
         return 1
+    return max(1, len(staying)) / len(leaving)
 
 
 def _say_when(node: Node, member: Member, after_ms: int) -> None:

@@ -9,7 +9,6 @@ from typing import Final
 import structlog
 
 from hub.domain.arrival import Arrival
-from hub.domain.rooms import still_open
 from hub.engine import LIVE, Member
 from hub.plumbing.life.lasting import Lasting
 from hub.sockets import open_alerts, rooms
@@ -33,13 +32,17 @@ async def settle(node: Node, member: Member) -> Arrival:
     namespace = node.namespaces[member.namespace.name]
     while True:
         guest.moved = False
-        welcome = await namespace.welcome(node.domain, guest.user_id)
-        kept = await still_open(node.domain, guest.user_id, guest.grounds.claimed)
+        welcome = await namespace.welcome(node, guest.user_id)
+        kept = await _still_open(node, guest.user_id, guest.grounds.claimed)
         if guest.moved:
             continue
         await rooms.fit(node, member, guest.grounds.found(welcome.rooms, kept))
         if not guest.moved:
             return welcome
+
+
+async def _still_open(node: Node, user_id: str, rooms: tuple[str, ...]) -> tuple[str, ...]:
+    return await node.still_open((user_id, rooms)) if rooms else ()
 
 
 async def mend_stale(node: Node) -> None:
@@ -89,7 +92,7 @@ async def look_around(node: Node, member: Member) -> None:
     """
     guest = guest_of(member)
     asked = guest.grounds.asked
-    kept = await still_open(node.domain, guest.user_id, asked)
+    kept = await _still_open(node, guest.user_id, asked)
     closed = [room for room in asked if room not in kept]
     if closed:
         await rooms.fit(node, member, guest.grounds.without(closed))

@@ -55,8 +55,11 @@ async def test_leaving_and_starting_are_told(open_door: Callable[..., Any]) -> N
     async def works() -> None:
         pass
 
+    async def not_yet() -> bool:
+        return False
+
     door = await open_door(
-        Vitals(needed={"database": works}, started=lambda: False, leaving=lambda: True)
+        Vitals(needed={"database": works}, started=not_yet, leaving=lambda: True)
     )
     ready = await door.call("GET", "/ready")
     assert (ready.status, ready.body["status"]) == (503, "not ready")

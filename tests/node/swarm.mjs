@@ -4,8 +4,8 @@
 // First line: {url, clients: [{name, token, questions}], event, options}. Prints {ready: n} as
 // clients have joined their rooms for the first time. Orders: {"do": "report"} prints one line a
 // client {name, heard, gaps, offset} and then {end: true}; `heard` has the `seq` of each event in
-// order, and null where the client was told that it was not recovered. {"do": "drop"} breaks every
-// connection without a word.
+// order, "told" where the client was told that it was not recovered and "back" where it was in its
+// rooms again. {"do": "drop"} breaks every connection without a word.
 import { createInterface } from "node:readline";
 import { io } from "socket.io-client";
 
@@ -38,14 +38,15 @@ class Person {
     if (this.lost) this.gaps.push(performance.now() - this.lost);
     this.lost = 0;
     if (recovered) return;
-    if (!this.first) this.heard.push(null);
-    for (const questionId of this.questions) await this.#join(questionId);
+    const sid = this.socket.id;
+    if (!this.first) this.heard.push("told");
+    for (const questionId of this.questions) await this.#join(questionId, sid);
     if (this.first) say({ ready: (joined += 1) });
+    else if (this.socket.id === sid) this.heard.push("back");
     this.first = false;
   }
 
-  async #join(questionId) {
-    const sid = this.socket.id;
+  async #join(questionId, sid) {
     while (this.socket.id === sid) {
       const answer = await new Promise((done) =>
         this.socket.timeout(10000).emit("question:join", { questionId }, (_, got) => done(got)),

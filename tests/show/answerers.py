@@ -16,6 +16,9 @@ from tests.stories.stack import Stack
 from tests.stories.stamped import Crowd
 
 WAVES, PEOPLE, PLACES, LIMIT_MS = 50, 5000, 200, 250
+UNSURE: Final = PEOPLE // 10
+"""Of so many the moment may be unknown."""
+
 AT_ONCE: Final = 50
 """Sockets that connect beside each other."""
 
@@ -29,12 +32,15 @@ NEEDLE: Final = b'"question:urgent"'
 
 class Wave(NamedTuple):
     """Seconds from the request to its answer, to the first socket, to the last, and to the rows and
-    jobs."""
+    jobs. The sockets are those whose moment is known: `unsure` are how many are left out, as the
+    people told by name have got their notification after it, and some a heartbeat.
+    """
 
     answered: float
     first: float
     last: float
     stood: float
+    unsure: int
 
 
 async def waves_to_the_last() -> Verdict:
@@ -50,20 +56,21 @@ async def waves_to_the_last() -> Verdict:
         hub = (cpu_s(stack.hub.pid) - hub) / WAVES * 1000
         crowd.close()
     bare = bare_sends(b"x" * FRAME) * 1000
+    unsure = max(wave.unsure for wave in waves)
     p99 = percentile([wave.last for wave in waves], 0.99) * 1000
     stages = " ".join(
         f"{name} p50={percentile(list(took), 0.5) * 1000:.0f}ms"
         f" p99={percentile(list(took), 0.99) * 1000:.0f}ms;"
         for name, took in zip(
             ("answered", "first socket", "last socket", f"rows and jobs of {PLACES}"),
-            zip(*waves, strict=True),
+            zip(*(wave[:4] for wave in waves), strict=True),
             strict=True,
         )
     )
     return Verdict(
-        p99 < LIMIT_MS,
-        f"{WAVES} waves to {PEOPLE} sockets: {stages} the hub's CPU {hub:.0f} ms"
-        f" a wave, that of as many bare sends {bare:.0f} ms",
+        p99 < LIMIT_MS and unsure <= UNSURE,
+        f"{WAVES} waves to {PEOPLE} sockets (at most {unsure} of unknown moment): {stages}"
+        f" the hub's CPU {hub:.0f} ms a wave, that of as many bare sends {bare:.0f} ms",
     )
 
 
@@ -108,11 +115,18 @@ async def one_wave(stack: Stack, crowd: Crowd, number: int) -> Wave:
             crowd.read()
     moments, id = list[float](), question["id"].encode()
     for heard in crowd.arrivals.values():
-        ((moment, data),) = heard
-        assert id in data, "heard of this one, once"
+        (arrival,) = heard
+        assert id in arrival.data, "heard of this one, once"
         heard.clear()
-        moments.append(moment)
-    return Wave(*(at - begin for at in (answered, min(moments), max(moments), stood)))
+        if arrival.last:
+            moments.append(arrival.at)
+    return Wave(
+        answered=answered - begin,
+        first=min(moments) - begin,
+        last=max(moments) - begin,
+        stood=stood - begin,
+        unsure=PEOPLE - len(moments),
+    )
 
 
 async def _rows_stand(d: Domain, question_id: str) -> float:

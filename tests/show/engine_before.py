@@ -51,7 +51,8 @@ SCENARIOS: Final[dict[str, tuple[tuple[str, str], list[tuple[str, Figure]]]]] = 
 """Kinds of kinds.json (today's, before) and the figures in which smaller is better."""
 
 
-def _unpack(revision: str, folder: Path) -> None:
+def unpack(revision: str, folder: Path) -> None:
+    """The tree of a revision of git's history."""
     archive = subprocess.run(
         ["git", "archive", revision], cwd=ROOT, check=True, capture_output=True
     ).stdout
@@ -71,7 +72,7 @@ def show(
     usual, figures = SCENARIOS[scenario]
     now, before = kinds or usual
     with tempfile.TemporaryDirectory() as folder:
-        _unpack(revision, Path(folder))
+        unpack(revision, Path(folder))
         os.environ["BENCH_BEFORE"] = folder
         rows = run(scenario, [now, before], reps)
     passed, said = True, []

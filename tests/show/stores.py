@@ -16,6 +16,7 @@ from hub.plumbing.life.lifecycle import Lifecycle
 from hub.plumbing.settings.settings import Settings
 from hub.plumbing.stores.migrations import migrate
 from tests.conftest import SECRETS
+from tests.databases import database_of
 
 
 class Stores(NamedTuple):
@@ -52,3 +53,19 @@ async def fresh_stores() -> AsyncIterator[Stores]:
             await migrate(conn)
             await conn.close()
             yield Stores(database_url, redis_url, folder)
+
+
+@asynccontextmanager
+async def fresh_databases(*names: str) -> AsyncIterator[tuple[dict[str, str], Path]]:
+    """Several with our tables on one durable PostgreSQL: URL by name, and a folder."""
+    with tempfile.TemporaryDirectory(prefix="show-") as folder:
+        async with postgres(Path(folder) / "postgres") as url:
+            owner = await asyncpg.connect(url)
+            found = {name: database_of(url, name) for name in names}
+            for name, own in found.items():
+                await owner.execute(f"CREATE DATABASE {name}")
+                conn = await asyncpg.connect(own)
+                await migrate(conn)
+                await conn.close()
+            await owner.close()
+            yield found, Path(folder)

@@ -27,10 +27,11 @@ ROOM: Final = 1 << 16
 
 
 class Arrival(NamedTuple):
-    """`at` is on the clock of time.time()."""
+    """`at` is on the clock of time.time(); it is too late unless this was the `last` that came."""
 
     at: float
     data: bytes
+    last: bool
 
 
 class Crowd:
@@ -85,12 +86,25 @@ class Crowd:
             if self._needle in data:
                 (_, _, stamp), *_ = notes
                 seconds, nanoseconds = STAMP.unpack(stamp)
-                self.arrivals[number].append(Arrival(seconds + nanoseconds / 1e9, data))
+                last = self._needle in _last_frame(data)
+                self.arrivals[number].append(Arrival(seconds + nanoseconds / 1e9, data, last))
 
     def close(self) -> None:
         self._ready.close()
         for one in self._sockets.values():
             one.close()
+
+
+def _last_frame(data: bytes) -> bytes:
+    """Of whole frames that a server sent (RFC 6455 §5.2): short, or of up to 64 KiB."""
+    begin = end = 0
+    while end < len(data):
+        begin, size = end, data[end + 1]
+        head = 2
+        if size == 126:
+            head, size = 4, int.from_bytes(data[end + 2 : end + 4])
+        end += head + size
+    return data[begin:]
 
 
 def _text(payload: bytes) -> bytes:

@@ -1,11 +1,14 @@
 """A worker's surroundings: real stores, local providers, people, and a virtual clock."""
 
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import msgspec
+import orjson
 import pytest
 
 from hub.domain.assembly import open_domain
@@ -20,6 +23,7 @@ from protocol.jobs import QUEUES, row_of
 from protocol.rest.devices import DeviceRequest
 from tests import verbs
 from tests.conftest import SECRETS
+from tests.databases import fresh_database
 from tests.fakes.fcm import FakeFcm
 from tests.fakes.smtp import FakeSmtp
 from workers.channels.provider import Providers, open_providers
@@ -186,3 +190,46 @@ async def shift(life: Lifecycle, settings: Settings) -> Shift:
     clock = VirtualClock(datetime.now(UTC))
     domain = await open_domain(life, settings, clock)
     return Shift(Desk(domain, await open_providers(life, settings.channels, clock)), clock)
+
+
+@dataclass
+class Country:
+    """Two regions, each with a database, a REDIS_PREFIX and a worker of its own."""
+
+    jeju: Shift
+    busan: Shift
+
+    async def work(self) -> None:
+        """Until neither has anything left that is due."""
+        for _ in range(3):
+            for one in (self.jeju, self.busan):
+                await one.advance(2)
+
+    async def rows(self, query: str, *args: object) -> tuple[Any, Any]:
+        return (
+            await self.jeju.desk.domain.pool.fetchval(query, *args),
+            await self.busan.desk.domain.pool.fetchval(query, *args),
+        )
+
+
+@pytest.fixture
+async def country(
+    environ: dict[str, str], postgres_url: str, database_url: str, life: Lifecycle
+) -> AsyncIterator[Country]:
+    async with fresh_database(postgres_url) as second:
+        for url in (database_url, second):
+            conn = await asyncpg.connect(url)
+            await conn.execute("UPDATE regions SET is_active = true WHERE code = 'busan'")
+            await conn.close()
+        shards = {"jeju": {"url": database_url}, "busan": {"url": second, "active": True}}
+        both = environ | {"DB_SHARDS": orjson.dumps(shards).decode()}
+        clock = VirtualClock(datetime.now(UTC))
+        ends = Lifecycle()
+
+        async def shift(url: str, prefix: str) -> Shift:
+            settings = Settings.load(both | {"DATABASE_URL": url, "REDIS_PREFIX": prefix})
+            domain = await open_domain(ends, settings, clock)
+            return Shift(Desk(domain, await open_providers(ends, settings.channels, clock)), clock)
+
+        yield Country(await shift(database_url, "jeju:"), await shift(second, "busan:"))
+        await ends.close()

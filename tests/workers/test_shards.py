@@ -1,76 +1,25 @@
 """Two regions with a database each: what belongs to the other one is handed over, once."""
 
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
-import asyncpg
-import orjson
 import pytest
 
 from hub.domain import intake
-from hub.domain.assembly import open_domain
 from hub.domain.shards import Shards
-from hub.plumbing.life.clock import VirtualClock
-from hub.plumbing.life.lifecycle import Lifecycle
-from hub.plumbing.settings.settings import Settings
 from protocol.domain_events import Envelope
 from protocol.jobs import HandOverJob
 from protocol.rest.questions import Ask
 from tests import verbs
-from tests.databases import fresh_database
 from tests.hub.domain.test_flow import SERVICE
-from tests.workers.conftest import Shift
-from workers.channels.provider import open_providers
+from tests.workers.conftest import Country, Shift
 from workers.ending import Again, Attempt, Held
 from workers.jobs import Desk, hand_over
 
 JEJU = {"lat": 33.489, "lng": 126.493}
 BUSAN = {"lat": 35.158, "lng": 129.16}
 SEA = {"lat": 34.5, "lng": 127.9}
-
-
-@dataclass
-class Country:
-    jeju: Shift
-    busan: Shift
-
-    async def work(self) -> None:
-        """Until neither has anything left that is due."""
-        for _ in range(3):
-            for one in (self.jeju, self.busan):
-                await one.advance(2)
-
-    async def rows(self, query: str, *args: object) -> tuple[Any, Any]:
-        return (
-            await self.jeju.desk.domain.pool.fetchval(query, *args),
-            await self.busan.desk.domain.pool.fetchval(query, *args),
-        )
-
-
-@pytest.fixture
-async def country(
-    environ: dict[str, str], postgres_url: str, database_url: str, life: Lifecycle
-) -> AsyncIterator[Country]:
-    async with fresh_database(postgres_url) as second:
-        for url in (database_url, second):
-            conn = await asyncpg.connect(url)
-            await conn.execute("UPDATE regions SET is_active = true WHERE code = 'busan'")
-            await conn.close()
-        shards = {"jeju": {"url": database_url}, "busan": {"url": second, "active": True}}
-        both = environ | {"DB_SHARDS": orjson.dumps(shards).decode()}
-        clock = VirtualClock(datetime.now(UTC))
-        ends = Lifecycle()
-
-        async def shift(url: str, prefix: str) -> Shift:
-            settings = Settings.load(both | {"DATABASE_URL": url, "REDIS_PREFIX": prefix})
-            domain = await open_domain(ends, settings, clock)
-            return Shift(Desk(domain, await open_providers(ends, settings.channels, clock)), clock)
-
-        yield Country(await shift(database_url, "jeju:"), await shift(second, "busan:"))
-        await ends.close()
 
 
 def event(country: Country, kind: str, **payload: Any) -> Envelope:

@@ -7,11 +7,13 @@ from datetime import datetime
 from typing import Literal
 from uuid import UUID, uuid4
 
+from hub.domain import homes
 from hub.domain.context import Domain, outgoing
 from hub.domain.notifications.inbox import count_unread, tell_unread
 from hub.domain.rules.kinds import QUESTION_URGENT
 from hub.plumbing.stores.outbox import Change
 from hub.plumbing.stores.postgres import Connection, Row
+from protocol.between_regions import PersonShown
 from protocol.domain_events import NotificationDelivered, NotificationSeen
 from protocol.errors import not_found
 from protocol.events import emit
@@ -61,12 +63,35 @@ async def acknowledge(d: Domain, change: Change, batch: Sequence[Shown]) -> list
         d.now(),
     )
     await _count(change.conn, new)
+    await _tell_homes(d, change, told, asked)
     for row in rows:
         shown = NotificationDelivered(
             notification_id=str(row["id"]), user_id=row["user_id"], channel="socket", at=d.now()
         )
         change.leave(outgoing(d, "notification.delivered", shown))
     return [_new_of(one, rows) for one in batch]
+
+
+async def _tell_homes(
+    d: Domain, change: Change, told: Sequence[tuple[str, UUID]], asked: Set[tuple[str, str]]
+) -> None:
+    """What was shown here of notifications that are in another region's inbox."""
+    elsewhere = await homes.of_people(d, change.conn, {one for one, _ in (*told, *asked)})
+    if not elsewhere:
+        return
+    rows = await change.conn.fetch(
+        "SELECT r.user_id, r.notification_id FROM question_recipients r"
+        " JOIN unnest($1::text[], $2::text[]) AS q (user_id, question_id)"
+        " USING (user_id, question_id) WHERE r.notification_id IS NOT NULL",
+        [user_id for user_id, _ in asked],
+        [id for _, id in asked],
+    )
+    shown = {*told, *((row["user_id"], row["notification_id"]) for row in rows)}
+    for user_id, region in sorted(elsewhere.items()):
+        ids = tuple(sorted(id for one, id in shown if one == user_id))
+        if ids:
+            event = PersonShown(user_id=user_id, notification_ids=ids)
+            await homes.send(d, change, region, event)
 
 
 async def _urgent(conn: Connection, told: Sequence[tuple[str, UUID]]) -> set[tuple[str, str]]:

@@ -80,9 +80,12 @@ class Case(Struct, frozen=True):
 
     @property
     def deadline_at(self) -> datetime | None:
-        """Of an urgent one its question's, of any other its own."""
+        """Of an urgent one its question's, of any other its own, and of one whose question another
+        region holds."""
         one = self.notification
-        return self.question_deadline_at if one.kind.urgent else one.expires_at
+        if one.kind.urgent and self.question_deadline_at is not None:
+            return self.question_deadline_at
+        return one.expires_at
 
     def facts(
         self, d: Domain, tried: Sequence[Delivery], woken: wakes.Wakes, there: "There"

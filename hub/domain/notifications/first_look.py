@@ -40,26 +40,27 @@ async def look(d: Domain, ids: Sequence[UUID], created_at: datetime) -> None:
             created_at,
             list(ids),
         )
-    online = await _online(d, [row["user_id"] for row in rows])
+    here_now = await online(d, [row["user_id"] for row in rows])
     async with d.outbox.change() as change:
-        here = [(row["id"], row["user_id"]) for row in rows if row["user_id"] in online]
-        await _record_sockets(change, created_at, here)
+        here = [(row["id"], row["user_id"]) for row in rows if row["user_id"] in here_now]
+        await record_sockets(change, created_at, here)
         for row in rows:
-            is_here = row["user_id"] in online
+            is_here = row["user_id"] in here_now
             change.enqueue(_next_job(d, row["id"], created_at, row["kind"], is_here))
 
 
-async def _online(d: Domain, users: list[str]) -> set[str]:
+async def online(d: Domain, users: list[str]) -> set[str]:
+    """Who of these has a live socket; nobody while Redis is away."""
     try:
-        online = await d.presence.online(users)
+        found = await d.presence.online(users)
     except (RedisError, *AWAY) as error:
         _away.seen(kind=type(error).__name__)
         return set()
     _away.over()
-    return online
+    return found
 
 
-async def _record_sockets(
+async def record_sockets(
     change: Change, created_at: datetime, here: Sequence[tuple[UUID, str]]
 ) -> None:
     """That somebody had a live socket when they were told decides when the push is due."""

@@ -67,13 +67,35 @@ async def settle_pending(d: Domain, question_id: str, reason: Reason) -> int:
         async with d.outbox.change() as change:
             if not await _is_over(change.conn, question_id):
                 return withheld
-            batch = await _told(change.conn, question_id, after)
-            if not batch:
+            batch, after = await _told(change.conn, question_id, after)
+            if not after:
                 return withheld
-            after = batch[-1].user_id
             withheld += await _withhold(d, change, batch, reason)
             await _retract(d, change, batch)
             await _clear_phones(change, batch)
+
+
+async def settle_told(d: Domain, change: Change, ids: Sequence[UUID], reason: Reason) -> int:
+    """The same of notifications about a question of another region, which says that it is over."""
+    batch = await _held(change.conn, ids)
+    withheld = await _withhold(d, change, batch, reason)
+    await _retract(d, change, batch)
+    await _clear_phones(change, batch)
+    return withheld
+
+
+async def _held(conn: Connection, ids: Sequence[UUID]) -> list[_Told]:
+    """Locked behind their people's heads."""
+    await conn.execute(
+        "SELECT FROM inbox_heads WHERE user_id IN (SELECT user_id FROM notifications"
+        " WHERE id = ANY($1::uuid[])) ORDER BY user_id FOR UPDATE",
+        list(ids),
+    )
+    found = await conn.fetch(
+        "SELECT * FROM notifications WHERE id = ANY($1::uuid[]) ORDER BY user_id, id FOR UPDATE",
+        list(ids),
+    )
+    return [_Told.of(row) for row in found]
 
 
 async def settle_attended(d: Domain, user_id: str, after: int, until: int) -> int:
@@ -111,9 +133,10 @@ async def _is_over(conn: Connection, question_id: str) -> bool:
     return state in ("answered", "closed", "expired")
 
 
-async def _told(conn: Connection, question_id: str, after: str) -> list[_Told]:
+async def _told(conn: Connection, question_id: str, after: str) -> tuple[list[_Told], str]:
     """The next of its notifications, in order of person: locked as a job that follows the rules
-    locks one, behind the heads, as whoever reads locks them."""
+    locks one, behind the heads, as whoever reads locks them. Those of people whose inbox is in
+    another region are not here. Also the last person looked at; empty after the last."""
     rows = await conn.fetch(
         "SELECT user_id, notification_id FROM question_recipients WHERE question_id = $1"
         " AND user_id > $2 AND notification_id IS NOT NULL ORDER BY user_id LIMIT $3",
@@ -129,7 +152,7 @@ async def _told(conn: Connection, question_id: str, after: str) -> list[_Told]:
         "SELECT * FROM notifications WHERE id = ANY($1::uuid[]) ORDER BY user_id FOR UPDATE",
         [row["notification_id"] for row in rows],
     )
-    return [_Told.of(row) for row in found]
+    return [_Told.of(row) for row in found], rows[-1]["user_id"] if rows else ""
 
 
 async def _withhold(d: Domain, change: Change, batch: Sequence[_Told], reason: Reason) -> int:
@@ -186,16 +209,7 @@ async def withdraw(d: Domain, change: Change, ids: Sequence[UUID]) -> None:
     back before: each gets a number, so that no copy of an inbox keeps the words, and phones are
     cleared. Whatever is pending finds them gone.
     """
-    await change.conn.execute(
-        "SELECT FROM inbox_heads WHERE user_id IN (SELECT user_id FROM notifications"
-        " WHERE id = ANY($1::uuid[])) ORDER BY user_id FOR UPDATE",
-        list(ids),
-    )
-    found = await change.conn.fetch(
-        "SELECT * FROM notifications WHERE id = ANY($1::uuid[]) ORDER BY user_id, id FOR UPDATE",
-        list(ids),
-    )
-    batch = [_Told.of(row) for row in found]
+    batch = await _held(change.conn, ids)
     await _retract(d, change, batch, again=True)
     await _clear_phones(change, batch)
 

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from hub.domain import homes
 from hub.domain.context import Domain
 from hub.domain.notifications.writing import News, notify
 from hub.domain.people import members
@@ -11,8 +12,8 @@ from protocol.domain_events import UserRegistered
 
 
 async def register(d: Domain, change: Change, event: UserRegistered, at: datetime) -> bool:
-    """user.registered, at its time: row, default preferences, welcome (once a person). False when
-    that was known before.
+    """user.registered, at its time: row, default preferences, and at home the welcome (once a
+    person). False when that was known before.
     """
     conn, user_id = change.conn, event.user_id
     await members.ensure(d, conn, user_id)
@@ -22,6 +23,8 @@ async def register(d: Domain, change: Change, event: UserRegistered, at: datetim
     changed = await members.write_facts(conn, user_id, told, at)
     if not first:
         return changed
+    if await homes.of_people(d, conn, [user_id]):
+        return True
     locale = await members.locale_of(conn, user_id)
     await notify(d, change, [News.of_ours(user_id, WELCOME, locale, {}, dedup_key="welcome")])
     return True

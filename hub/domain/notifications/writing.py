@@ -10,12 +10,14 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID, uuid4
 
+from hub.domain import homes
 from hub.domain.context import Domain
 from hub.domain.notifications.inbox import tell_unread
 from hub.domain.rules.kinds import KINDS, Channel, Kind, Priority, kind_of
 from hub.plumbing.stores.outbox import Change
 from hub.plumbing.stores.postgres import Connection, to_json
 from hub.plumbing.telemetry.metrics import NOTIFICATIONS, UNKNOWN
+from protocol.between_regions import PersonNotified
 from protocol.events import emit
 from protocol.events.inbox import NotificationNew
 from protocol.jobs import first_look_job
@@ -30,7 +32,8 @@ DEDUP_FOR: Final = timedelta(days=7)
 class News:
     """What one person is to be told. `announce`: also as `notification:new` on their sockets;
     `words`: what title and body were made of (protocol.texts), None: a service wrote them.
-    `channels`: those that a service chose, None: all of the kind.
+    `channels`: those that a service chose, None: all of the kind. `by`: the one person who caused
+    it, where there is one. `id`: that under which another region told it.
     """
 
     user_id: str
@@ -46,6 +49,8 @@ class News:
     announce: bool = False
     words: Mapping[str, str | int] | None = None
     channels: tuple[Channel, ...] | None = None
+    by: str | None = None
+    id: UUID | None = None
 
     @classmethod
     def of_ours(
@@ -69,7 +74,7 @@ class News:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A notification as it was written."""
+    """A notification as it was written; `seq` is 0 where its person's home is to write it."""
 
     id: UUID
     seq: int
@@ -77,20 +82,55 @@ class Written:
     news: News
 
 
-async def notify(d: Domain, change: Change, batch: Sequence[News]) -> list[Written]:
+async def notify(
+    d: Domain, change: Change, batch: Sequence[News], *, here: bool = False
+) -> list[Written]:
     """Write notifications (one a person, 100 at most) and the job that looks who is here.
 
-    Whoever was told under the same dedup_key is left out.
+    Whoever was told under the same dedup_key is left out. Those of people who are at home in
+    another region are handed over to it under the ids returned; `here`: all are written here.
     """
     now = d.now()
     fresh = await _without_repeats(change.conn, batch, now)
     if not fresh:
         return []
+    fresh.sort(key=lambda one: one[1].user_id)
+    elsewhere = {} if here else await homes.of_people(d, change.conn, [n.user_id for _, n in fresh])
+    for id, news in fresh:
+        if (region := elsewhere.get(news.user_id)) is not None:
+            await homes.send(d, change, region, _for_home(news), id)
+    written = [Written(id, 0, now, news) for id, news in fresh if news.user_id in elsewhere]
+    ours = [(id, news) for id, news in fresh if news.user_id not in elsewhere]
+    return [*written, *await _write(d, change, ours, now)]
+
+
+def _for_home(news: News) -> PersonNotified:
+    return PersonNotified(
+        user_id=news.user_id,
+        kind=news.kind,
+        title=news.title,
+        body=news.body,
+        priority=news.priority,
+        data=news.data,
+        announce=news.announce,
+        question_id=news.question_id,
+        answer_id=news.answer_id,
+        dedup_key=news.dedup_key,
+        expires_at=news.expires_at,
+        words=None if news.words is None else dict(news.words),
+        channels=news.channels,
+        by=news.by,
+    )
+
+
+async def _write(
+    d: Domain, change: Change, fresh: Sequence[tuple[UUID, News]], now: datetime
+) -> list[Written]:
+    """In order of person."""
+    if not fresh:
+        return []
     heads = await _advance(change.conn, [news.user_id for _, news in fresh], unread=1)
-    written = [
-        Written(id, heads[news.user_id], now, news)
-        for id, news in sorted(fresh, key=lambda one: one[1].user_id)
-    ]
+    written = [Written(id, heads[news.user_id], now, news) for id, news in fresh]
     await _insert(change, written)
     for one in written:
         NOTIFICATIONS.labels(kind=one.news.kind if one.news.kind in KINDS else UNKNOWN).inc()
@@ -108,7 +148,7 @@ async def _without_repeats(
     conn: Connection, batch: Sequence[News], now: datetime
 ) -> list[tuple[UUID, News]]:
     """Without those whose dedup_key still holds; a key that held its time begins anew."""
-    fresh = [(uuid4(), news) for news in batch]
+    fresh = [(news.id or uuid4(), news) for news in batch]
     keyed = [(id, news) for id, news in fresh if news.dedup_key is not None]
     rows = await conn.fetch(
         "INSERT INTO notification_dedup AS held (user_id, dedup_key, notification_id, created_at)"

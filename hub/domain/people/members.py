@@ -17,16 +17,18 @@ from protocol.rest.questions import Asker
 from protocol.texts import DEFAULT_LANGUAGE, language_of
 
 
-async def ensure(d: Domain, conn: Connection, user_id: str) -> None:
-    """Make the row of somebody another service knows and we do not yet. Until they say otherwise,
+async def ensure(d: Domain, conn: Connection, *people: str) -> None:
+    """Make the rows of people another service knows and we do not yet. Until they say otherwise,
     nearby is NEARBY_RADIUS_M (G1)."""
     await conn.execute(
-        "INSERT INTO users (id, nickname) VALUES ($1, $1) ON CONFLICT DO NOTHING", user_id
+        "INSERT INTO users (id, nickname) SELECT id, id FROM unnest($1::text[]) AS id ORDER BY id"
+        " ON CONFLICT DO NOTHING",
+        people,
     )
     await conn.execute(
-        "INSERT INTO notification_preferences (user_id, radius_m) VALUES ($1, $2)"
-        " ON CONFLICT DO NOTHING",
-        user_id,
+        "INSERT INTO notification_preferences (user_id, radius_m)"
+        " SELECT id, $2 FROM unnest($1::text[]) AS id ORDER BY id ON CONFLICT DO NOTHING",
+        people,
         d.policy.nearby_radius_m,
     )
 

@@ -12,7 +12,7 @@ from hub.plumbing.life.lasting import Lasting
 from hub.plumbing.life.waiting import set_within
 from hub.plumbing.stores.outbox import Change
 from hub.plumbing.stores.postgres import AWAY, Pool
-from protocol.errors import conflict, invalid
+from protocol.errors import conflict, invalid, unavailable
 from protocol.names import ATLAS
 from protocol.rest.places import NeighbourhoodForm, NeighbourhoodRow, RegionForm, RegionRow
 
@@ -51,17 +51,30 @@ class NeighbourhoodCircle:
 
 @dataclass(slots=True)
 class Atlas:
-    """Regions and neighbourhoods in force; each process reads them anew when they change."""
+    """Regions and neighbourhoods in force; each process reads them anew when they change. Where it
+    began while Postgres was away it knows none yet, and what is asked of it is UNAVAILABLE.
+    """
 
-    regions: Sequence[RegionBox]
-    neighbourhoods: Sequence[NeighbourhoodCircle]
+    regions: Sequence[RegionBox] = ()
+    neighbourhoods: Sequence[NeighbourhoodCircle] = ()
+
+    @property
+    def is_read(self) -> bool:
+        """There is always a region: `default` is the database's own."""
+        return bool(self.regions)
+
+    def _must_be_read(self) -> None:
+        if not self.is_read:
+            raise unavailable("Which places there are is not known yet.")
 
     def region_of(self, lat: float, lng: float) -> str:
         """S2-087; `default` where no box holds the place (C36)."""
+        self._must_be_read()
         return next((box.code for box in self.regions if box.holds(lat, lng)), "default")
 
     def neighbourhood_of(self, lat: float, lng: float) -> str | None:
         """The nearest centre among those whose circle holds the place, else the nearest 10 km."""
+        self._must_be_read()
         near = [
             (distance_m(lat, lng, spot.lat, spot.lng), spot.code, spot.radius_m)
             for spot in self.neighbourhoods
@@ -71,6 +84,7 @@ class Atlas:
         return best[1] if best else None
 
     def is_neighbourhood(self, code: str) -> bool:
+        self._must_be_read()
         return any(spot.code == code for spot in self.neighbourhoods)
 
     async def reload(self, pool: Pool) -> None:
@@ -100,6 +114,8 @@ async def keep_current(atlas: Atlas, pool: Pool, changed: asyncio.Event) -> None
     """Read the atlas anew when somebody has changed it, and now and then in case that was not
     heard; until cancelled."""
     failing = Lasting(log, "atlas.not_read", "atlas.read_again")
+    if not atlas.is_read:
+        changed.set()
     while True:
         await set_within(changed, LOOK_S)
         changed.clear()

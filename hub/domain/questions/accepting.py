@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID, uuid4
 
+from hub.domain import homes
 from hub.domain.context import Domain, Known, outgoing
 from hub.domain.notifications import decisions
 from hub.domain.notifications.writing import News, notify
@@ -122,8 +123,10 @@ async def _tell_answerer(
         question_id=question.id,
         answer_id=accepted.id,
         dedup_key=f"accepted:{accepted.id}",
+        by=question.user_id,
     )
-    if await blocks.between(change.conn, answerer, question.user_id):
+    apart = await blocks.between(change.conn, answerer, question.user_id)
+    if apart:
         await decisions.blocked(change.conn, d.now(), answerer, accepted.id)
         written = []
     else:
@@ -147,11 +150,12 @@ async def _tell_answerer(
     mine = user_room(answerer)
     rooms = (mine, question_room(question.id))
     deaf = await blocks.deaf_to(change.conn, question.user_id)
-    change.tell(
-        question.id,
-        emit("answer:accepted", taken, id=str(uuid4()), rooms=rooms, except_rooms=deaf),
-        emit("points:awarded", awarded, id=str(reward.event_id), rooms=(mine,)),
-    )
+    taking = emit("answer:accepted", taken, id=str(uuid4()), rooms=rooms, except_rooms=deaf)
+    awarding = emit("points:awarded", awarded, id=str(reward.event_id), rooms=(mine,))
+    change.tell(question.id, taking, awarding)
+    if not apart:
+        await homes.tell(d, change, taking, [answerer], by=question.user_id)
+    await homes.tell(d, change, awarding, [answerer])
 
 
 def _tell_services(

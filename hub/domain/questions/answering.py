@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Final
 from uuid import uuid4
 
+from hub.domain import homes
 from hub.domain.context import Domain, Known, outgoing
 from hub.domain.notifications import decisions
 from hub.domain.notifications.writing import News, notify
@@ -231,6 +232,7 @@ async def _tell_asker(
         question_id=question.id,
         answer_id=given.id,
         dedup_key=f"answer:{given.id}",
+        by=given.author.user_id,
     )
     if apart:
         await decisions.blocked(change.conn, d.now(), asker, given.id)
@@ -250,6 +252,8 @@ async def _tell_asker(
     deaf = await blocks.deaf_to(change.conn, given.author.user_id)
     event = emit("answer:created", message, id=str(uuid4()), rooms=rooms, except_rooms=deaf)
     change.tell(question.id, event)
+    if not apart:
+        await homes.tell(d, change, event, [asker], by=given.author.user_id)
 
 
 async def _stop_clock(d: Domain, change: Change, question: Question, given: Answer) -> None:

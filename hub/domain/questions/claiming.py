@@ -43,7 +43,7 @@ async def claim(d: Domain, change: Change, user_id: str, question_id: str) -> Cl
     change.enqueue(alarm(d, question.id, mine.lease_until))
     home = user_room(user_id)
     change.tell(home, Move(room=home, join=(question_room(question.id),)))
-    claims.tell(change, question, [*others, mine])
+    await claims.tell(d, change, question, [*others, mine])
     await advance(d, change, question)
     return ClaimState(claims=len(others) + 1, lease_until=mine.lease_until)
 
@@ -57,6 +57,6 @@ async def release(d: Domain, change: Change, user_id: str, question_id: str) -> 
     freed = await claims.free(change.conn, question.id, user_id, now)
     left = await claims.living(change.conn, question.id, now)
     if freed:
-        claims.tell(change, question, left)
+        await claims.tell(d, change, question, left)
         await advance(d, change, question)
     return ClaimState(claims=len(left), lease_until=None)

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import uuid4
 
+from hub.domain import homes
+from hub.domain.context import Domain
 from hub.domain.questions.question import Question
 from hub.plumbing.stores.outbox import Change
 from hub.plumbing.stores.postgres import Connection
@@ -87,7 +89,7 @@ async def free(conn: Connection, question_id: str, user_id: str, now: datetime) 
     return bool(given)
 
 
-def tell(change: Change, question: Question, living: Sequence[Claim]) -> None:
+async def tell(d: Domain, change: Change, question: Question, living: Sequence[Claim]) -> None:
     """How many are answering now, and until when the last of them has said so."""
     message = QuestionClaimed(
         question_id=question.id,
@@ -95,4 +97,6 @@ def tell(change: Change, question: Question, living: Sequence[Claim]) -> None:
         lease_until=max((one.lease_until for one in living), default=None),
     )
     rooms = (question_room(question.id), user_room(question.user_id))
-    change.tell(question.id, emit("question:claimed", message, id=str(uuid4()), rooms=rooms))
+    event = emit("question:claimed", message, id=str(uuid4()), rooms=rooms)
+    change.tell(question.id, event)
+    await homes.tell(d, change, event, [question.user_id])

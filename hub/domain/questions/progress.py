@@ -65,7 +65,9 @@ async def look(d: Domain, question_id: str, due_at: datetime) -> None:
         if question.awaits_answer(d.now()) and await claims.lapsed(
             change.conn, question_id, due_at
         ):
-            claims.tell(change, question, await claims.living(change.conn, question_id, d.now()))
+            await claims.tell(
+                d, change, question, await claims.living(change.conn, question_id, d.now())
+            )
         await advance(d, change, question)
 
 

@@ -6,12 +6,14 @@ from datetime import datetime
 from typing import Literal
 from uuid import NAMESPACE_URL, uuid4, uuid5
 
+from hub.domain import homes
 from hub.domain.context import Domain, outgoing
 from hub.domain.questions.question import Question
 from hub.domain.rules.states import AWAITING, UrgentState, follow
 from hub.plumbing.stores.outbox import Change
 from hub.plumbing.stores.postgres import Connection
 from hub.plumbing.telemetry.metrics import URGENT_UNANSWERED
+from protocol.between_regions import AlertOver
 from protocol.domain_events import QuestionUnansweredEvent
 from protocol.events import emit
 from protocol.events.questions import QuestionAnswered, QuestionRetracted, QuestionUnanswered
@@ -58,8 +60,10 @@ async def answered(d: Domain, change: Change, question: Question, at: datetime) 
         question_id=question.id, answer_count=question.answer_count + 1, first_answer_at=at
     )
     woken = await _woken(change.conn, question.id)
-    rooms = (question_room(question.id), *woken)
-    change.tell(question.id, emit("question:answered", message, id=str(uuid4()), rooms=rooms))
+    rooms = (question_room(question.id), *map(user_room, woken))
+    event = emit("question:answered", message, id=str(uuid4()), rooms=rooms)
+    change.tell(question.id, event)
+    await homes.tell(d, change, event, woken)
     await end(d, change, question, "answered", woken)
 
 
@@ -82,10 +86,13 @@ async def end(
         d.now(),
     )
     change.enqueue(retract_job(question.id, reason))
+    await _end_elsewhere(d, change, question.id, reason)
     if question.late(d.now()):
         return
     begun = [row["radius_m"] for row in rows if row["started_at"] is not None]
-    rooms = list(await _woken(change.conn, question.id) if woken is None else woken)
+    if woken is None:
+        woken = await _woken(change.conn, question.id)
+    rooms = [user_room(user_id) for user_id in woken]
     rooms += question.rooms_within(max((radius_m or 0 for radius_m in begun), default=0))
     if None in begun:
         rooms.append(region_room(question.region_code))
@@ -99,6 +106,23 @@ async def end(
         except_rooms=(user_room(question.user_id),),
     )
     change.tell(question.id, event)
+    await homes.tell(d, change, event, woken)
+
+
+async def _end_elsewhere(d: Domain, change: Change, question_id: str, reason: End) -> None:
+    """What is pending for those whose inbox is in another region is ended there."""
+    if not d.shards.urls:
+        return
+    rows = await change.conn.fetch(
+        "SELECT user_id, notification_id FROM question_recipients WHERE question_id = $1"
+        " AND notification_id IS NOT NULL",
+        question_id,
+    )
+    elsewhere = await homes.of_people(d, change.conn, [row["user_id"] for row in rows])
+    for region in sorted(set(elsewhere.values())):
+        ids = (row["notification_id"] for row in rows if elsewhere.get(row["user_id"]) == region)
+        over = AlertOver(reason=reason, notification_ids=tuple(ids))
+        await homes.send(d, change, region, over)
 
 
 async def expire(d: Domain, change: Change, question: Question) -> Question:
@@ -107,20 +131,18 @@ async def expire(d: Domain, change: Change, question: Question) -> Question:
     assert deadline is not None
     question = await move(change, question, UrgentState.EXPIRED)
     await end(d, change, question, "expired")
-    told = await _woken(change.conn, question.id)
+    notified = len(await _woken(change.conn, question.id))
     unanswered = QuestionUnanswered(
-        question_id=question.id, deadline_at=deadline, notified=len(told)
+        question_id=question.id, deadline_at=deadline, notified=notified
     )
     event = QuestionUnansweredEvent(
-        question_id=question.id, deadline_at=deadline, notified=len(told)
+        question_id=question.id, deadline_at=deadline, notified=notified
     )
     rooms = (user_room(question.user_id),)
     id = str(uuid5(NAMESPACE_URL, f"question:unanswered:{question.id}"))
-    change.tell(
-        question.id,
-        emit("question:unanswered", unanswered, id=id, rooms=rooms),
-        outgoing(d, "question.unanswered", event),
-    )
+    told = emit("question:unanswered", unanswered, id=id, rooms=rooms)
+    change.tell(question.id, told, outgoing(d, "question.unanswered", event))
+    await homes.tell(d, change, told, [question.user_id])
     URGENT_UNANSWERED.inc()
     return question
 
@@ -135,9 +157,9 @@ async def resume(d: Domain, change: Change, question: Question) -> Question:
 
 
 async def _woken(conn: Connection, question_id: str) -> list[str]:
-    """The rooms of the people it was told to by name."""
+    """The people it was told to by name."""
     rows = await conn.fetch(
         "SELECT user_id FROM question_recipients WHERE question_id = $1 ORDER BY user_id",
         question_id,
     )
-    return [user_room(row["user_id"]) for row in rows]
+    return [row["user_id"] for row in rows]

@@ -139,23 +139,20 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
         tell: Callable[[Member, int], None] | None = None,
     ) -> int:
         """Refuse what is new, tell each member after how many ms its transport will be closed,
-        and close them in that order; what does not fit is closed after `seconds`. How many
-        transports there were."""
+        and close them in that order, evenly: `per_second`, or faster where that would take more
+        than `seconds`. How many transports there were."""
         self.refuse_new(max(1, round(seconds)))
         links = [link for link in self._links() if not link.over]
+        rate = max(per_second, len(links) / seconds)
         if tell is not None:
             for index, link in enumerate(links):
-                after = round(min(index / per_second, seconds) * 1000)
                 for member in members_of(link):
-                    tell(member, after)
-        step = max(1, round(per_second / 20))
-        fitting = min(len(links), int(seconds * per_second))
-        for first in range(0, fitting, step):
-            for link in links[first : min(first + step, fitting)]:
+                    tell(member, round(index / rate * 1000))
+        step = max(1, round(rate / 20))
+        for first in range(0, len(links), step):
+            for link in links[first : first + step]:
                 link.end(reasons.SHUTTING_DOWN)
-            await self.sleep(step / per_second)
-        for link in links[fitting:]:
-            link.end(reasons.SHUTTING_DOWN)
+            await self.sleep(step / rate)
         await self._heard_out()
         return len(links)
 

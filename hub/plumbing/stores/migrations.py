@@ -13,7 +13,8 @@ from datetime import UTC, datetime
 from importlib import resources
 from typing import Final, Literal
 
-from hub.plumbing.stores.postgres import Connection
+from hub.plumbing.stores.postgres import Connection, Pool, acquire
+from protocol.errors import HubError
 
 Phase = Literal["before", "after"]
 
@@ -63,6 +64,25 @@ async def version(conn: Connection) -> int:
     if await conn.fetchval("SELECT to_regclass('schema_migrations')") is None:
         return 0
     return int(await conn.fetchval("SELECT coalesce(max(version), 0) FROM schema_migrations"))
+
+
+def schema_of(pool: Pool) -> Callable[[], Awaitable[bool]]:
+    """Asks whether the database has all that this version needs; once it has, it is asked no more.
+    One that is away is not waited for: who began without it can do something without it.
+    """
+    there, needed = False, latest()
+
+    async def is_there() -> bool:
+        nonlocal there
+        if not there:
+            try:
+                async with acquire(pool) as conn:
+                    there = await version(conn) >= needed
+            except HubError:
+                return True
+        return there
+
+    return is_there
 
 
 async def migrate(

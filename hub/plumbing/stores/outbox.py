@@ -52,7 +52,6 @@ UNTELLABLE: Final = (msgspec.MsgspecError, TypeError, ValueError, OverflowError)
 Publish = Callable[[Sequence[Told]], Awaitable[None]]
 """Hands messages to Redis in order. Raises when Redis did not take them."""
 
-
 Invalidate = Callable[[Iterable[str]], Awaitable[None]]
 """Says that what is cached under these names has changed. Raises nothing."""
 
@@ -124,7 +123,7 @@ class _Written(NamedTuple):
 
 
 class Outbox:
-    """Runs changes and publishes what they told; one a process.
+    """Runs changes and publishes what they told, or `leaves` it to the sweepers; one a process.
 
     `replay_s` (REDIS_REPLAY_S) should cover what a master that lost its place still took: with
     Sentinel more than its down-after-milliseconds.
@@ -138,6 +137,7 @@ class Outbox:
         epochs: Epochs | None = None,
         replay_s: float = 10.0,
         invalidate: Invalidate | None = None,
+        leaves: bool = False,
     ) -> None:
         self._pool = pool
         self._publish = publish
@@ -145,6 +145,7 @@ class Outbox:
         self._epochs = epochs
         self._replay = timedelta(seconds=replay_s)
         self._invalidate = invalidate
+        self._leaves = leaves
         self._failing = Lasting(log, "outbox.publish_failed", "outbox.publishes_again")
 
     @asynccontextmanager
@@ -187,7 +188,7 @@ class Outbox:
             " RETURNING id, EXISTS (SELECT FROM outbox older WHERE older.key = mine.key"
             "  AND older.published_at IS NULL) AS behind",
             *zip(*rows, strict=True),
-            self._clock.now() + FRESH_FOR,
+            self._clock.now() + (timedelta(0) if self._leaves else FRESH_FOR),
         )
         own = written[: len(change.told)]
         return _Written([row["id"] for row in own], any(row["behind"] for row in own))
@@ -195,14 +196,7 @@ class Outbox:
     async def _publish_own(self, conn: Connection, own: _Written, told: list[Told]) -> None:
         ids = own.ids
         try:
-            overtaking = own.behind and await conn.fetchval(
-                "SELECT EXISTS (SELECT FROM outbox mine JOIN outbox older USING (key)"
-                " WHERE mine.id = ANY($1::bigint[]) AND older.published_at IS NULL"
-                " AND older.id < $2)",
-                ids,
-                min(ids),
-            )
-            if overtaking:
+            if self._leaves or (own.behind and await _overtakes(conn, ids)):
                 await conn.execute(f"NOTIFY {OUTBOX_CHANNEL}")
                 return
             await self._publish(self._timely(told))
@@ -244,7 +238,6 @@ class Outbox:
 
     async def _publish_rows(self, rows: Sequence[Record]) -> None:
         """All at once; where one cannot be told, each by itself, so that it holds up nobody else.
-
         What no try can ever tell is dropped, counted and named in the log.
         """
         try:
@@ -294,11 +287,22 @@ class Outbox:
         return kept
 
 
+async def _overtakes(conn: Connection, ids: list[int]) -> bool:
+    """Whether an older row of a key of these is not out yet."""
+    found = await conn.fetchval(
+        "SELECT EXISTS (SELECT FROM outbox mine JOIN outbox older USING (key)"
+        " WHERE mine.id = ANY($1::bigint[]) AND older.published_at IS NULL AND older.id < $2)",
+        ids,
+        min(ids),
+    )
+    return bool(found)
+
+
 async def _mark(conn: Connection, ids: list[int]) -> None:
-    """Waits for no disk: what a crash makes us forget is published again, and dropped by its id."""
+    """Nobody waits for the disk: where the mark is lost, the rows go out again under their ids."""
     await conn.execute(
         "UPDATE outbox SET published_at = now() WHERE id = ANY($1::bigint[])"
-        " AND set_config('synchronous_commit', 'off', true) IS NOT NULL",
+        " AND set_config('synchronous_commit', 'off', true) = 'off'",
         ids,
     )
     OUTBOX_PUBLISHED.inc(len(ids))

@@ -24,16 +24,12 @@ class _RevocationRow(msgspec.Struct, tag="revocation"):
     revocation: Revocation
 
 
-class _EventRow(msgspec.Struct, tag="event"):
-    envelope: Envelope
-
-
 class _EventsRow(msgspec.Struct, tag="events"):
     envelopes: list[Envelope]
 
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(_EmitRow | _MoveRow | _RevocationRow | _EventRow | _EventsRow)
+_decoder = msgspec.msgpack.Decoder(_EmitRow | _MoveRow | _RevocationRow | _EventsRow)
 
 
 def encode(told: Told) -> bytes:
@@ -43,7 +39,7 @@ def encode(told: Told) -> bytes:
         return _encoder.encode(_MoveRow(told))
     if isinstance(told, Revocation):
         return _encoder.encode(_RevocationRow(told))
-    return _encoder.encode(_EventRow(told))
+    return encode_many([told])
 
 
 def encode_many(events: list[Envelope]) -> bytes:
@@ -53,13 +49,6 @@ def encode_many(events: list[Envelope]) -> bytes:
 def decode(payload: bytes) -> Sequence[Told]:
     """Raises msgspec.MsgspecError."""
     row = _decoder.decode(payload)
-    match row:
-        case _EmitRow():
-            return (row.emit,)
-        case _MoveRow():
-            return (row.move,)
-        case _RevocationRow():
-            return (row.revocation,)
-        case _EventRow():
-            return (row.envelope,)
-    return list(row.envelopes)
+    if isinstance(row, _EventsRow):
+        return row.envelopes
+    return (getattr(row, row.__struct_fields__[0]),)  # every other one holds one thing

@@ -9,7 +9,7 @@ import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import parse_qs, urlsplit
@@ -182,12 +182,19 @@ def _trusting_this_machine(said: dict[str, str]) -> ssl.SSLContext:
 
 
 @asynccontextmanager
-async def connect(options: PoolOptions) -> AsyncIterator[Pool]:
+async def connect(options: PoolOptions, *, patient: bool = False) -> AsyncIterator[Pool]:
     """A pool on the primary; closed with whatever still runs cancelled after 5 s.
 
-    Raises OSError or asyncpg.PostgresError when the server cannot be reached.
+    Raises OSError or asyncpg.PostgresError when the server cannot be reached; for who is `patient`
+    there is then a pool without connections, which dials when somebody wants one.
     """
-    pool = await open_pool(options, "primary")
+    try:
+        pool = await open_pool(options, "primary")
+    except AWAY as error:
+        if not patient:
+            raise
+        log.warning("Postgres is away at the start", kind=type(error).__name__)
+        pool = await open_pool(replace(options, min_size=0), "primary")
     try:
         yield pool
     finally:
@@ -210,10 +217,18 @@ async def open_pool(options: PoolOptions, name: str) -> Pool:
         ssl=tls(options.url, options.verify),
         server_settings=said,
         init=_logged if options.log_queries else begin,
+        reset=_as_it_is,
     )
     assert pool is not None
     _measure(pool, name)
     return pool
+
+
+async def _as_it_is(_conn: Any) -> None:
+    """A connection goes back as it is, without the round trip that would make it new: nobody here
+    gives a session settings, locks, cursors or tables of its own beyond a transaction, and who
+    listens stops that. An open transaction asyncpg itself takes back.
+    """
 
 
 async def close_pool(pool: Pool) -> None:

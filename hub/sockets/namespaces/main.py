@@ -2,8 +2,9 @@
 
 from typing import Any, Final
 
+from hub.domain import homes
 from hub.domain import rooms as domain_rooms
-from hub.domain.arrival import arrive
+from hub.domain.arrival import Arrival
 from hub.domain.notifications import attention, inbox
 from hub.domain.people import positions, preferences
 from hub.domain.questions import claiming, nearby
@@ -127,7 +128,8 @@ async def tag_unfollow(node: Node, member: Member, form: TagRef) -> Followed:
 
 
 async def inbox_sync(node: Node, member: Member, form: InboxSync) -> InboxPage:
-    return await inbox.sync(node.domain, guest_of(member).user_id, form.after, form.limit)
+    user_id = guest_of(member).user_id
+    return await inbox.sync(await homes.of(node.domain, user_id), user_id, form.after, form.limit)
 
 
 async def notification_ack(node: Node, member: Member, form: NotificationAck) -> Count:
@@ -139,7 +141,8 @@ async def notification_ack(node: Node, member: Member, form: NotificationAck) ->
 
 
 async def notification_seen(node: Node, member: Member, form: NotificationSeen) -> Unread:
-    d, user_id = node.domain, guest_of(member).user_id
+    user_id = guest_of(member).user_id
+    d = await homes.of(node.domain, user_id)
     async with d.outbox.change() as change:
         return Unread(unread=await attention.mark_seen(d, change, user_id, form.ids, by=member.sid))
 
@@ -151,7 +154,7 @@ async def notification_read(node: Node, member: Member, form: NotificationRead) 
         raise invalid("before goes with all, and has a time zone.")
     before = (form.before or node.domain.now()) if form.all else None
     user_id = guest_of(member).user_id
-    d = node.domain
+    d = await homes.of(node.domain, user_id)
     async with d.outbox.change() as change:
         unread = await attention.mark_read(
             d, change, user_id, form.ids, before=before, by=member.sid
@@ -178,6 +181,11 @@ async def presence_get(node: Node, member: Member, form: RoomRef) -> Count:
     if not (rooms.has(member, form.room) and room_kind(form.room) in told):
         raise forbidden("Only rooms that you are in, and whose people are counted.")
     return Count(count=await presence.online(node, form.room))
+
+
+async def _welcome(node: Node, user_id: str) -> Arrival:
+    """Raises FORBIDDEN for somebody erased."""
+    return await node.arrivals(user_id)
 
 
 def _greet(node: Node, member: Member, entrance: Entrance) -> None:
@@ -226,7 +234,7 @@ MAIN: Final = Namespace(
         "notification:seen": notification_seen,
         "notification:read": notification_read,
     },
-    welcome=arrive,
+    welcome=_welcome,
     greet=_greet,
     counted=COUNTED,
     told=COUNTED | {presence.STREAM},  # whose people are the viewers, in /streaming

@@ -113,6 +113,21 @@ async def test_a_node_that_goes_takes_its_people_along(line: Line, names: Names)
     assert await b.nodes() == ["b"]
 
 
+async def test_nodes_that_leave_are_known_until_they_are_gone(line: Line, names: Names) -> None:
+    a, b, c = (Presence(line, names[0], name) for name in "abc")
+    for node in (a, b, c):
+        await node.renew()
+    await a.leave_soon()
+    await b.leave_soon()
+    assert (await c.nodes(), await c.leaving()) == (["a", "b", "c"], ["a", "b"])
+    await line.call("DEL", names[0].nodes, names[0].leaving)
+    for node in (a, b, c):
+        await node.renew()
+    assert (await c.nodes(), await c.leaving()) == (["a", "b", "c"], ["a", "b"]), "lease by lease"
+    await a.clear()
+    assert (await c.nodes(), await c.leaving()) == (["b", "c"], ["b"])
+
+
 @pytest.mark.fault(28)
 @pytest.mark.parametrize("other", ["bob/streaming", "/streaming:bob", "streaming:bob", ":bob"])
 async def test_keys_of_different_people_never_meet(line: Line, names: Names, other: str) -> None:

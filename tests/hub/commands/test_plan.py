@@ -51,6 +51,14 @@ def test_the_limit_of_a_node_bounds() -> None:
     assert (found.nodes, found.bound_by) == (3, "CONN_MAX_NODE")
 
 
+def test_a_stop_is_as_long_as_its_people_take_to_come_back() -> None:
+    """20,000 at 100 a second, of which a drain sends 80, and 15 s around them."""
+    found = plan(replace(PASSPORT, connect_us=0.0), replace(QUIET, sockets=20_000))
+    assert found.stop_s == 20_000 / 80 + 15
+    slower = replace(QUIET, sockets=20_000, drain_rate=50)
+    assert plan(replace(PASSPORT, connect_us=0.0), slower).stop_s == 20_000 / 40 + 15
+
+
 @given(
     sockets=st.integers(1, 10_000_000),
     deliveries_s=st.floats(0, 1e8),

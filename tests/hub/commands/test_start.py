@@ -10,12 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import asyncpg
 import pytest
+from pydantic import SecretStr
 
 from hub.commands.open_hub import open_hub_alone
+from hub.embedded import Postgres
 from hub.engine.session.process import INTERVAL, THRESHOLD
 from hub.plumbing.life.lifecycle import Lifecycle
 from hub.plumbing.settings.settings import Settings
+from hub.plumbing.stores.migrations import latest, migrate
+from tests.conftest import FLAVOUR
 
 ROOT = Path(__file__).parents[3]
 READY = re.compile(r"dongne (\w+) (?:ready|listens) on (\S+)")
@@ -66,6 +71,47 @@ async def test_dongne_hub_starts_as_the_bench_measures_it(
         assert (await text(f"{said['hub']}/health/live"))[0] == 200
     finally:
         await life.close()
+
+
+async def health(url: str, what: str) -> tuple[int, Any]:
+    async with aiohttp.request("GET", f"{url}/health/{what}") as answer:
+        return answer.status, await answer.json()
+
+
+@pytest.mark.usefixtures("collector")
+async def test_a_hub_starts_without_postgres_and_says_what_is_there(
+    settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It takes sockets as one does that loses Postgres later; once that is back, it says whether
+    the database has all that this version needs."""
+    server = Postgres(tmp_path / "postgres", durable=False, prefer=FLAVOUR)
+    url = await server.start()
+    conn = await asyncpg.connect(url)
+    await migrate(conn)
+    await conn.execute("DELETE FROM schema_migrations WHERE version = $1", latest())
+    await conn.close()
+    await server.stop()
+    process = settings.process.model_copy(update={"shutdown_drain_ms": 0})
+    away = settings.database.model_copy(update={"url": SecretStr(url)})
+    life = Lifecycle()
+    try:
+        await open_hub_alone(life, replace(settings, process=process, database=away), None)
+        hub = dict(READY.findall(capsys.readouterr().out))["hub"]
+        status, ready = await health(hub, "ready")
+        assert (status, ready["checks"]) == (200, {"database": False, "redis": True})
+        assert (await health(hub, "startup"))[0] == 200
+        conn = await asyncpg.connect(await server.start())
+        async with asyncio.timeout(20):
+            while (await health(hub, "startup"))[0] == 200:
+                await asyncio.sleep(0.05)
+        await conn.execute(
+            "INSERT INTO schema_migrations (version, name, checksum) VALUES ($1, '', '')", latest()
+        )
+        await conn.close()
+        assert await health(hub, "startup") == (200, {"status": "started", "initialized": True})
+    finally:
+        await life.close()
+        await server.stop()
 
 
 @pytest.mark.fault(18)

@@ -272,6 +272,6 @@ async def test_a_position_needs_consent_and_is_only_a_cell(domain: Domain) -> No
     assert set(dict(stored)) == {
         "user_id", "cell", "region_code", "neighbourhood_code", "updated_at", "expires_at",
     }  # fmt: skip
-    welcome = await arrival.arrive(domain, "bora")
+    [welcome] = await arrival.arrive(domain, ["bora"])
     assert {"user:bora", "region:jeju", "neighbourhood:yeon"} <= set(welcome.rooms)
     assert any(room.startswith("cell:88") for room in welcome.rooms)

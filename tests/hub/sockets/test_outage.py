@@ -253,3 +253,30 @@ async def test_a_socket_survives_the_end_of_its_node(settings: Settings, connect
         again: Client = await connect(staying, "minji", recovery=True, pid=pid)
         assert (await again.next("ready"))["recovered"] is True
         await again.close()
+
+
+async def test_nodes_that_leave_together_share_what_the_others_bear(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DRAIN_RATE is what each node that stays sees of all that leave."""
+    rates: list[float] = []
+
+    async def drained(rate: float, *_: object) -> int:
+        rates.append(rate)
+        return 0
+
+    def leaves(hub: Running) -> None:
+        monkeypatch.setattr(hub.door.node.server, "drain", drained)
+        hub.life.stop()
+
+    async with running(settings) as staying:
+        async with running(settings) as first, running(settings) as second:
+            leaves(first)
+            leaves(second)
+            async with asyncio.timeout(5):
+                while len(await staying.door.node.presence.leaving()) < 2:
+                    await asyncio.sleep(0.01)
+            await asyncio.gather(first.life.close(), second.life.close())
+        async with running(settings) as third:
+            leaves(third)
+    assert [rate / settings.sockets.drain_rate for rate in rates] == pytest.approx([0.4, 0.4, 0.8])

@@ -10,6 +10,7 @@ import pytest
 
 from hub.engine import Member
 from hub.plumbing.settings.settings import Settings
+from hub.sockets import admission
 from tests.hub.sockets.conftest import Connect, Dial, Running, running, with_figures
 
 
@@ -154,3 +155,33 @@ async def test_members_of_two_namespaces_come_in_one_after_the_other(
     await wire.send('42/streaming,7["stream:viewer:join",{"streamKey":"s"}]')
     assert (await wire.starting("43/streaming,7["))[14:] == '[{"ok":true,"viewers":1}]'
     assert (flight.begun, flight.most) == (2, 1)
+
+
+async def test_of_many_who_come_at_once_so_many_are_let_in_at_a_time(
+    hub: Running, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others wait for their turn; all of them come in, and are looked up together."""
+    node = hub.door.node
+    node.admitting = asyncio.Semaphore(3)
+    begun, now, most, batches = 0, 0, 0, []
+    admit, together = admission._admit, node.arrivals._work
+
+    async def counted(*args: Any) -> Any:
+        nonlocal begun, now, most
+        begun, now = begun + 1, now + 1
+        most = max(most, now)
+        try:
+            return await admit(*args)
+        finally:
+            now -= 1
+
+    async def looked_up(people: Any) -> Any:
+        batches.append(len(people))
+        return await together(people)
+
+    monkeypatch.setattr(admission, "_admit", counted)
+    monkeypatch.setattr(node.arrivals, "_work", looked_up)
+    await asyncio.gather(*(connect(hub, f"p{number}") for number in range(12)))
+    assert (begun, most, len(node.guests)) == (12, 3, 12)
+    assert sum(batches) == 12
+    assert max(batches) > 1

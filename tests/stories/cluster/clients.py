@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 import socketio
 
-from tests.stories.cluster.ledger import TOLD
+from tests.stories.cluster.ledger import Mark
 from tests.stories.cluster.wire import Wire
 from tests.stories.readme import names_of
 
@@ -27,9 +27,9 @@ class Client:
     """Keeps its pid and the last offset it handled, as socket.io-client does; says
     `recovery: false` where it is told to, and then repairs nothing by itself.
 
-    `heard` are the numbers of the events in order, and TOLD where it was not recovered; `gaps` the
-    s from each loss to the next `ready`; `waits` the s from publishing to hearing, `heard_at` the
-    moments (monotonic).
+    `heard` are the numbers of the events in order, with a mark where it was not recovered and where
+    it was in its rooms again; `gaps` the s from each loss to the next `ready`; `waits` the s from
+    publishing to hearing, `heard_at` the moments (monotonic).
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Client:
         self.questions = questions
         self.delay = delay
         self.known: dict[str, Any] = {}
-        self.heard: list[int | None] = []
+        self.heard: list[int | Mark] = []
         self.others: list[tuple[str, Any]] = []
         self.gaps: list[float] = []
         self.waits: list[float] = []
@@ -208,7 +208,7 @@ class Client:
             self.joined.set()
         else:
             if self.joined.is_set():
-                self.heard.append(TOLD)
+                self.heard.append(Mark.TOLD)
             self._spawn(self._begin())
 
     async def _begin(self) -> None:
@@ -221,6 +221,8 @@ class Client:
                 await self.sync()
         except ConnectionError:
             return  # the next connection begins anew
+        if self.joined.is_set():
+            self.heard.append(Mark.BACK)
         self.joined.set()
 
 
@@ -237,7 +239,7 @@ class StockPython:
         self.url = url
         self.recovery = recovery
         self.questions = questions
-        self.heard: list[int | None] = []
+        self.heard: list[int | Mark] = []
         self.synced: set[str] = set()
         self.joined = asyncio.Event()
         self._after = 0
@@ -262,7 +264,7 @@ class StockPython:
             self.synced.add(data["id"])
         elif event == "ready" and not data["recovered"]:
             if self.joined.is_set():
-                self.heard.append(TOLD)
+                self.heard.append(Mark.TOLD)
             self.sio.start_background_task(self._begin)
 
     async def _begin(self) -> None:
@@ -273,6 +275,8 @@ class StockPython:
                 await self.sync()
         except (socketio.exceptions.SocketIOError, TimeoutError):
             return  # it broke again: the next connection begins anew
+        if self.joined.is_set():
+            self.heard.append(Mark.BACK)
         self.joined.set()
 
     async def sync(self) -> None:

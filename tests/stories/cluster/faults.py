@@ -12,7 +12,7 @@ from protocol.events import Emit
 from protocol.names import question_room
 from tests.stories.cluster.balancer import is_ready
 from tests.stories.cluster.clients import EVENT, Client, StockPython
-from tests.stories.cluster.ledger import TOLD, Account, audit, gaps, total
+from tests.stories.cluster.ledger import Account, Mark, audit, gaps, total
 from tests.stories.cluster.nodes import Nodes, Service, make_questions
 
 STORED_FROM = 1_000_000_000
@@ -189,12 +189,13 @@ class Books:
         self._people = people
         self.lost = self._lost(direct) | self._lost(stored)
 
-    def _heard(self, one: Client | StockPython, of: Service | Stored) -> list[int | None]:
+    def _heard(self, one: Client | StockPython, of: Service | Stored) -> list[int | Mark]:
         """Without what failed: it may have gone out and may not."""
         return [
             n
             for n in one.heard
-            if n is TOLD or ((n >= STORED_FROM) == isinstance(of, Stored) and n not in self._failed)
+            if isinstance(n, Mark)
+            or ((n >= STORED_FROM) == isinstance(of, Stored) and n not in self._failed)
         ]
 
     def _expected(self, one: Client | StockPython, of: Service | Stored) -> list[int]:

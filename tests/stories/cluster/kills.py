@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 from hub.domain.notifications.writing import News
 from tests import verbs
 from tests.stories.cluster.clients import Client, StockPython
-from tests.stories.cluster.ledger import Account, Heard, audit, gaps, total
+from tests.stories.cluster.ledger import Account, Heard, Mark, audit, gaps, total
 from tests.stories.cluster.nodes import Nodes, Service, make_questions
 from tests.stories.cluster.swarm import Person, Swarm
 
@@ -90,7 +90,7 @@ def _at(ordered: Sequence[float], share: float) -> str:
 
 
 class Hearer(Protocol):
-    heard: list[int | None]
+    heard: list[int | Mark]
     questions: Sequence[str]
 
 

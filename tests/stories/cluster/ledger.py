@@ -2,11 +2,19 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
+from enum import Enum
 
-TOLD = None
-"""In a list of numbers heard: here the client was told `recovered: false`."""
 
-Heard = Sequence[int | None]
+class Mark(Enum):
+    """In a list of numbers heard: here the client was told `recovered: false`, and here it was
+    back in the rooms it joins by itself. What everybody hears may come between the two.
+    """
+
+    TOLD = "told"
+    BACK = "back"
+
+
+Heard = Sequence[int | Mark]
 
 
 @dataclass(slots=True)
@@ -41,8 +49,8 @@ def audit(expected: Sequence[int], heard: Heard, urgent: frozenset[int] = frozen
     seen: set[int] = set()
     last = -1
     for number in heard:
-        if number is TOLD:
-            account.told += 1
+        if isinstance(number, Mark):
+            account.told += number is Mark.TOLD
             continue
         account.heard += 1
         if number in seen:
@@ -64,20 +72,24 @@ def gaps(expected: Sequence[int], heard: Heard) -> set[int]:
     """What one client missed without being told.
 
     Where it was told `recovered: false` it may have missed whatever lies between the last number
-    before and the first one after that word, and nothing else.
+    before that word and the first one after it or, where it joins rooms again, the first one after
+    it was back in them: what it then fetches anew holds all of that. Nothing else may be missing.
     """
-    missing = set(expected).difference(number for number in heard if number is not TOLD)
-    last, was_told = -1, False
+    missing = set(expected).difference(n for n in heard if not isinstance(n, Mark))
+    last = before = -1
+    was_told = False
     for number in heard:
-        if number is TOLD:
+        if isinstance(number, Mark):
             was_told = True
+            if number is Mark.TOLD:
+                before = last
             continue
         if was_told:
-            missing.difference_update(range(last + 1, number))
+            missing.difference_update(range(before + 1, number))
             was_told = False
         last = max(last, number)
     if was_told and expected:
-        missing.difference_update(range(last + 1, expected[-1] + 1))
+        missing.difference_update(range(before + 1, expected[-1] + 1))
     return missing
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.stories.cluster.clients import EVENT
+from tests.stories.cluster.ledger import Mark
 
 MOST = 1000
 """Stock clients in one node process."""
@@ -35,7 +36,7 @@ class Report:
     """
 
     name: str
-    heard: list[int | None]
+    heard: list[int | Mark]
     gaps: list[float]
     waits: list[float]
     lies: int
@@ -100,6 +101,7 @@ class Swarm:
         found = []
         async with asyncio.timeout(30):
             while "end" not in (line := await self._line()):
+                line["heard"] = [n if isinstance(n, int) else Mark(n) for n in line["heard"]]
                 line["gaps"] = [one / 1000 for one in line["gaps"]]
                 line["waits"] = [one / 1000 for one in line["waits"]]
                 found.append(Report(**{"refusal": None, **line}))

@@ -231,7 +231,7 @@ async def unread(d: Domain) -> dict[str, Any]:
         "unread of the list": page.unread,
         "sync": synced.unread,
         "items of sync": len(open_items),
-        "ready": (await arrival.arrive(d, "u")).unread,
+        "ready": (await arrival.arrive(d, ["u"]))[0].unread,
         "seen": await verbs.mark_seen(d, "u", []),
         "read": await verbs.mark_read(d, "u", []),
     }

@@ -207,7 +207,7 @@ async def test_whoever_is_erased_stays_so(domain: Domain) -> None:
         await log_in(d)
     assert refused.value.code == Code.CONFLICT
     with pytest.raises(HubError, match="FORBIDDEN"):
-        await arrival.arrive(d, ID)
+        await arrival.arrive(d, [ID])
 
 
 async def test_who_was_never_here_is_erased_too(domain: Domain) -> None:

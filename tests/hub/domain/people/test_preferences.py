@@ -35,14 +35,14 @@ async def test_of_changes_at_once_each_moves_from_where_the_one_before_it_ended(
 ) -> None:
     d = domain
     codes = [spot.code for spot in d.atlas.neighbourhoods[:4]]
-    before = set((await arrival.arrive(d, "minji")).rooms)
+    before = set((await arrival.arrive(d, ["minji"]))[0].rooms)
     await asyncio.gather(
         *(verbs.prefer(d, "minji", muted_neighbourhoods=(code,)) for code in codes),
         *(verbs.prefer(d, "minji", followed_hashtags=(f"t{n}", "all")) for n in range(4)),
         *(verbs.prefer(d, "minji", urgent_enabled=on) for on in (False, True, False)),
         verbs.introduce(d, "minji", neighbourhood_code=codes[0]),
     )
-    assert await moved(d, "minji", before) == set((await arrival.arrive(d, "minji")).rooms)
+    assert await moved(d, "minji", before) == set((await arrival.arrive(d, ["minji"]))[0].rooms)
 
 
 async def test_a_change_that_moves_nothing_is_told_to_nobody(domain: Domain) -> None:
@@ -52,7 +52,7 @@ async def test_a_change_that_moves_nothing_is_told_to_nobody(domain: Domain) -> 
 
 async def test_who_lives_elsewhere_by_another_service_moves_too(domain: Domain) -> None:
     d = domain
-    before = set((await arrival.arrive(d, "minji")).rooms)
+    before = set((await arrival.arrive(d, ["minji"]))[0].rooms)
     payload = {"userId": "minji", "regionCode": "jeju"}
     event = Envelope(
         event_id=uuid4(), event_type="user.updated", occurred_at=d.now(), payload=payload

@@ -127,6 +127,6 @@ async def test_one_place_may_be_all(town: Town) -> None:
 async def test_who_claims_is_in_the_questions_room_on_all_sockets(town: Town) -> None:
     id = await town.ask()
     await town.claim("a", id)
-    assert f"question:{id}" in (await arrival.arrive(town.d, "a")).rooms
+    assert f"question:{id}" in (await arrival.arrive(town.d, ["a"]))[0].rooms
     await town.release("a", id)
-    assert f"question:{id}" not in (await arrival.arrive(town.d, "a")).rooms
+    assert f"question:{id}" not in (await arrival.arrive(town.d, ["a"]))[0].rooms

@@ -1,5 +1,6 @@
 """What a new connection knows before it is used."""
 
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -58,3 +59,23 @@ async def test_work_that_gets_no_connection_says_why(
         assert refused.value.code == Code.UNAVAILABLE
         async with postgres.acquire(pool) as conn:
             assert await conn.fetchval("SELECT 1") == 1
+
+
+async def test_a_connection_goes_back_without_a_round_trip_and_without_a_transaction(
+    database_url: str,
+) -> None:
+    async with postgres.connect(PoolOptions(database_url, min_size=1, max_size=1)) as pool:
+        async with postgres.acquire(pool) as conn:
+            pid = await conn.fetchval("SELECT pg_backend_pid()")
+        look = await dial(database_url, verify=False, application_name="look")
+        last = "SELECT query, state FROM pg_stat_activity WHERE pid = $1"
+        assert tuple(await look.fetchrow(last, pid) or ()) == ("SELECT pg_backend_pid()", "idle")
+        await look.close()
+        with suppress(ZeroDivisionError):
+            async with postgres.acquire(pool) as conn, conn.transaction():
+                await conn.execute("SET LOCAL statement_timeout = 1234")
+                raise ZeroDivisionError
+        async with postgres.acquire(pool) as conn:
+            assert await conn.fetchval("SELECT pg_backend_pid()") == pid
+            assert await conn.fetchval("SHOW statement_timeout") != "1234ms"
+            assert not conn.is_in_transaction()
