@@ -42,17 +42,33 @@ class Answers(Generic[T]):
 
 @dataclass(slots=True)
 class _Asked:
-    """A question under way: `missing` servers still owe an answer."""
+    """A question under way: `servers` still owe an answer, and so many `clients` of those that did.
+    The two are counted apart: in a cluster a Node server sends each message by another node of
+    Redis, so what a client says may come before the word how many there are.
+    """
 
     take: Callable[[Response], None]
-    missing: int
+    servers: int
+    clients: int = 0
     done: asyncio.Future[None] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
 
-    def one_less(self) -> None:
-        self.missing -= 1
-        if self.missing <= 0 and not self.done.done():
+    @property
+    def missing(self) -> int:
+        return max(self.servers, 0) + max(self.clients, 0)
+
+    def server_answered(self, clients: int = 0) -> None:
+        self.servers -= 1
+        self.clients += clients
+        self._settle()
+
+    def client_answered(self) -> None:
+        self.clients -= 1
+        self._settle()
+
+    def _settle(self) -> None:
+        if not self.missing and not self.done.done():
             self.done.set_result(None)
 
 
@@ -137,22 +153,20 @@ class Requests:
         """
         found: list[Any] = []
         namespace = broadcast.namespace
-        asked = _Asked(lambda response: None, await self.server_count(namespace) - 1)
 
         def take(response: Response) -> None:
             if response.kind is Kind.CLIENT_COUNT:
-                asked.missing += response.client_count
+                asked.server_answered(response.client_count)
             else:
                 found.append(response.data)
-            asked.one_less()
+                asked.client_answered()
 
         def answer(args: list[Any]) -> None:
             take(Response(request_id="", kind=Kind.ACK, data=args[0] if args else None))
 
-        asked.take = take
-        asked.missing += 1
+        asked = _Asked(take, await self.server_count(namespace))
         here = self._local.ask(broadcast, timeout, answer)
-        take(Response(request_id="", kind=Kind.CLIENT_COUNT, client_count=here))
+        asked.server_answered(here)
         request = Request(kind=Kind.BROADCAST, broadcast=broadcast, timeout=timeout)
         return Answers(found, await self._await(namespace, request, asked, timeout))
 
@@ -274,22 +288,21 @@ class Requests:
 
     async def _ask(self, namespace: str, request: Request, take: Callable[[Response], None]) -> int:
         """Sends it and waits for each other server. Returns how many did not answer."""
-        asked = _Asked(take, await self.server_count(namespace) - 1)
 
         def take_one(response: Response) -> None:
             take(response)
-            asked.one_less()
+            asked.server_answered()
 
-        asked.take = take_one
+        asked = _Asked(take_one, await self.server_count(namespace) - 1)
         return await self._await(namespace, request, asked, self._timeout)
 
     async def _await(self, namespace: str, request: Request, asked: _Asked, timeout: float) -> int:
         request.request_id = secrets.token_urlsafe(12)
         self._asked[request.request_id] = asked
         try:
-            if asked.missing > 0:
+            if asked.missing:
                 await self._send(namespace, request)
                 await asyncio.wait([asked.done], timeout=timeout)
         finally:
             del self._asked[request.request_id]
-        return max(asked.missing, 0)
+        return asked.missing

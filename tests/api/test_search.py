@@ -141,7 +141,8 @@ async def test_trending_is_what_the_job_counted(door: Door) -> None:
     await door.domain.pool.execute("UPDATE questions SET hashtags = '{}'")
     busan = (await door.call("GET", f"{path}?region=busan")).body["trendingTags"]
     assert busan == [{"tag": "바다", "count": 1}, {"tag": "밤", "count": 1}]
-    told = await door.domain.redis.exists("trending:tags:24h", "trending:tags:24h:jeju")
+    name = f"{door.domain.keys.prefix}trending:tags:24h"
+    told = await door.domain.redis.exists(name, f"{name}:jeju")
     assert told == 2
 
 

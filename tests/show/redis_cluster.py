@@ -15,7 +15,7 @@ from tests.show.main_job import pytest_passes
 from tests.show.redis_cost import Cost, Names, cost, settle_in
 from tests.show.region_load import regions
 from tests.show.stores import fresh_databases
-from tests.stories.cluster import faults, two_regions
+from tests.stories.cluster import faults, lossy, two_regions
 from tests.stories.cluster.clustered import Clustered
 from tests.stories.cluster.faults import Fault, Result
 from tests.stories.cluster.two_regions import open_country
@@ -64,14 +64,20 @@ async def owner_lost() -> Verdict:
 
 
 def _right(result: Result, within_s: float) -> bool:
-    return result.adds_up(new_epoch=True) and not result.dropped and result.hearing_s <= within_s
+    """Readiness stays: all nodes lose the same master, and each refuses for itself meanwhile."""
+    told = result.adds_up(new_epoch=True) and not result.dropped and not result.unready
+    return told and result.hearing_s <= within_s
 
 
 async def costs() -> Verdict:
-    """The same events on a single server, today and before there was a cluster, and on a cluster,
-    the kinds in turn, REPS times. What is promised is that a single server's cost has not grown."""
-    single, slots = Valkey(), Slots()
+    """The same events on a single server, today and before there was a cluster, on one with a
+    replica, and on a cluster, whose masters have one each: the kinds in turn, REPS times. What is
+    promised is that a single server's cost has not grown.
+    """
+    single, slots, led = Valkey(), Slots(), Valkey()
+    replica = Valkey("--replicaof", "127.0.0.1", str(led.port))
     alone = Names(single.url, "hub:", "one", False)
+    leading = Names(led.url, "hub:", "led", False)
     inside = Names(slots.url, TAG, "many", True)
     ports = [member.port for member in slots.members]
     with tempfile.TemporaryDirectory() as folder:
@@ -81,6 +87,7 @@ async def costs() -> Verdict:
         kinds: dict[str, Callable[[], Awaitable[Cost]]] = {
             "before": lambda: cost(alone, [single.port], tree=before),
             "single": lambda: cost(alone, [single.port]),
+            "with a replica": lambda: cost(leading, [led.port, replica.port]),
             "cluster": lambda: cost(inside, ports),
             "classic out": lambda: cost(inside, ports, classic_out=True),
             "wait 1": lambda: cost(inside, ports, replicas=1),
@@ -91,18 +98,20 @@ async def costs() -> Verdict:
                 for kind, measure in kinds.items():
                     found[kind].append(await measure())
         finally:
-            single.close()
-            slots.close()
+            for servers in (single, replica, led, slots):
+                servers.close()
     middle = {
         kind: sorted(runs, key=lambda one: one.whole)[REPS // 2] for kind, runs in found.items()
     }
     grown = middle["single"].whole / middle["before"].whole
     figures = "; ".join(f"{kind}: {one}" for kind, one in middle.items())
-    inside_of = middle["cluster"].whole / middle["single"].whole
+    of_single, of_led = (
+        middle["cluster"].whole / middle[kind].whole for kind in ("single", "with a replica")
+    )
     return Verdict(
         grown <= DEARER_AT_MOST,
-        f"{figures}; a single server {grown:.2f} of before ({BEFORE}), a cluster {inside_of:.2f} of"
-        " a single server",
+        f"{figures}; a single server {grown:.2f} of before ({BEFORE}), a cluster {of_single:.2f} of"
+        f" a single server and {of_led:.2f} of one with a replica",
     )
 
 
@@ -131,11 +140,19 @@ def peers() -> Verdict:
     return pytest_passes("tests/hub/cluster/test_node_peers.py", REDIS_OF_TESTS="cluster")
 
 
+async def lossy_failover() -> Verdict:
+    async with installation(2, store=Clustered) as (nodes, store):
+        assert isinstance(store, Clustered)
+        result = await lossy.play(nodes, store, lossy.Plan())
+    return Verdict(result.clean, str(result))
+
+
 ITEMS = [
     Item("1", "the slot's owner killed, frozen, switched, the slot moved", owner_lost),
     Item("2", "the tests of tests/hub/cluster on a cluster", same_tests),
     Item("3", "CPU a message: single server, cluster, classic out, REDIS_WAIT=1", costs),
     Item("4", "two regions on two masters", regions),
     Item("5", "official emitter and Node server, both ways, on a cluster", peers),
+    Item("6", "the owner killed, a replica that was left behind promoted", lossy_failover),
     Item("7", "a traveller of one region in another: told in both, one inbox", travellers),
 ]

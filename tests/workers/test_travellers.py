@@ -244,3 +244,32 @@ async def test_the_inbox_at_home_is_read_and_marked_from_there(country: Country)
     left = "SELECT count(*) FROM outbox WHERE published_at IS NULL"
     assert await country.rows(left) == (3, 0), "for jeju's own workers to publish"
     assert await jeju.outbox.sweep() == 3
+
+
+async def test_words_of_somebody_erased_go_from_the_inboxes_of_other_regions(
+    country: Country,
+) -> None:
+    await people(country)
+    jeju = country.jeju.desk.domain
+    await verbs.locate(jeju, "dora", **BUSAN, accuracy_m=10)
+    await country.work()
+    question = await asked(country)
+    answered = await verbs.ask(
+        jeju, "dora", Ask(title="길?", content="어디요", lat=BUSAN["lat"], lng=129.16)
+    )
+    await country.work()
+    await verbs.answer(country.busan.desk.domain, "sora", answered.id, "왼쪽이요")
+    await country.work()
+    for name in ("bada", "sora"):
+        await tell(country, event(country, "user.deleted", userId=name), by=country.busan)
+    await country.work()
+    found = {item.question_id: item for item in (await inbox.sync(jeju, "dora", None, 9)).items}
+    assert {id: (item.title, item.body) for id, item in found.items()} == {
+        question: ("(deleted)", ""),
+        answered.id: ("(deleted)", ""),
+    }
+    texts = await country.rows(
+        "SELECT count(*) FROM inbox_events WHERE payload::text ~ '약국|왼쪽|해운대'"
+    )
+    assert texts == (0, 0)
+    assert await country.rows("SELECT count(*) FROM inbox_events WHERE error IS NOT NULL") == (0, 0)

@@ -5,6 +5,7 @@ The broadcast goes out when the wave begins; the ranking is a worker's job, whic
 are told in batches of 100.
 """
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -138,12 +139,12 @@ async def tell_audience(d: Domain, question_id: str, number: int) -> int:
         places = max(0, d.policy.urgent_max_recipients - row["recipients"])
         audience = await _audience(d, conn, question, wave, places)
     URGENT_RECIPIENTS.observe(len(audience.chosen))
-    told = 0
-    for begin in range(0, len(audience.chosen), BATCH):
-        batch = audience.chosen[begin : begin + BATCH]
-        async with d.outbox.change() as change:
-            told += await _tell(d, change, question_id, wave, batch)
-    await _conclude(d, question_id, wave, audience.withheld[:EXPLAINED])
+    # the reasons of a thousand people who are not told take longer than telling two hundred
+    told, _ = await asyncio.gather(
+        _tell_all(d, question_id, wave, audience.chosen),
+        _keep_why_not(d, question_id, wave, audience.withheld[:EXPLAINED]),
+    )
+    await _tell_asker(d, question_id, wave)
     return told
 
 
@@ -238,6 +239,14 @@ def _candidate(d: Domain, row: Row, woken: wakes.Wakes) -> Candidate:
     )
 
 
+async def _tell_all(d: Domain, question_id: str, wave: Wave, chosen: Sequence[Candidate]) -> int:
+    told = 0
+    for begin in range(0, len(chosen), BATCH):
+        async with d.outbox.change() as change:
+            told += await _tell(d, change, question_id, wave, chosen[begin : begin + BATCH])
+    return told
+
+
 async def _tell(
     d: Domain, change: Change, question_id: str, wave: Wave, people: Sequence[Candidate]
 ) -> int:
@@ -262,12 +271,13 @@ async def _tell(
     news = [_news(question, one, locales.get(one.user_id, "ko")) for one in people]
     written = await notify(d, change, news)
     users, ids = [one.news.user_id for one in written], [one.id for one in written]
-    await conn.execute(
+    rows = await conn.fetch(
         "INSERT INTO question_recipients AS r"
         " (question_id, user_id, wave, told_at, notification_id)"
         " SELECT $1, u, $2, $3, n FROM unnest($4::text[], $5::uuid[]) AS t (u, n) ORDER BY u"
         " ON CONFLICT (question_id, user_id) DO UPDATE SET wave = $2,"
-        " notification_id = excluded.notification_id",
+        " notification_id = excluded.notification_id"
+        " RETURNING notification_id, acknowledged_at",
         question.id,
         wave.number,
         d.now(),
@@ -276,13 +286,13 @@ async def _tell(
     )
     await _tell_elsewhere(d, change, question, wave, users)
     # who acknowledged the broadcast before this row was written needs no push
-    await conn.execute(
-        "UPDATE notifications n SET acknowledged_at = r.acknowledged_at"
-        " FROM question_recipients r WHERE r.question_id = $1 AND r.notification_id = n.id"
-        " AND n.id = ANY($2::uuid[]) AND r.acknowledged_at IS NOT NULL",
-        question.id,
-        ids,
-    )
+    if shown := [row for row in rows if row["acknowledged_at"] is not None]:
+        await conn.execute(
+            "UPDATE notifications n SET acknowledged_at = r.at"
+            " FROM unnest($1::uuid[], $2::timestamptz[]) AS r (id, at) WHERE n.id = r.id",
+            [row["notification_id"] for row in shown],
+            [row["acknowledged_at"] for row in shown],
+        )
     told = frozenset(users)
     decisions = [
         _decision(question.id, wave, one, Verdict.TOLD, Cause.RANKED)
@@ -346,16 +356,19 @@ def _decision(
     )
 
 
-async def _conclude(
+async def _keep_why_not(
     d: Domain, question_id: str, wave: Wave, withheld: Sequence[tuple[Candidate, Reason]]
 ) -> None:
-    """Keep why others were not told, and tell the asker how far it came."""
+    decisions = [
+        _decision(question_id, wave, one, verdict_of(reason), reason) for one, reason in withheld
+    ]
+    async with acquire(d.pool) as conn:
+        await record(conn, d.now(), decisions)
+
+
+async def _tell_asker(d: Domain, question_id: str, wave: Wave) -> None:
+    """How far it came."""
     async with d.outbox.change() as change:
-        decisions = [
-            _decision(question_id, wave, one, verdict_of(reason), reason)
-            for one, reason in withheld
-        ]
-        await record(change.conn, d.now(), decisions)
         row = await change.conn.fetchrow(
             "SELECT q.user_id, sum(w.recipients)::int AS told,"
             " sum(w.acknowledged)::int AS acknowledged,"

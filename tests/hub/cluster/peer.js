@@ -32,6 +32,11 @@ const decode = (value) => {
     ? createCluster({ rootNodes: nodes.map((node) => ({ url: `redis://${node}` })) })
     : createClient({ url });
   const sub = pub.duplicate();
+  if (nodes) {
+    // As deploy/docs/cluster.md says.
+    pub.publish = async (channel, message) =>
+      (await pub.nodeClient(pub.masters[0])).publish(channel, message);
+  }
   await Promise.all([pub.connect(), sub.connect()]);
   const http = createServer();
   const adapter = kind === "sharded"

@@ -1,15 +1,18 @@
 """A real Redis Cluster on loopback, and what may happen to whoever owns a slot."""
 
 import os
+import signal
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
 from redis import Redis
+from redis.backoff import NoBackoff
 from redis.crc import key_slot
 from redis.exceptions import RedisError, ResponseError
+from redis.retry import Retry
 
 from hub.embedded.supervisor import free_port
 from protocol.names import Channels, Keys
@@ -48,9 +51,19 @@ class Member(Valkey):
             *options,
         )
 
-    def ask(self, *command: Any) -> Any:
-        with Redis(port=self.port, protocol=2, socket_timeout=5) as client:
+    def ask(self, *command: Any, within_s: float = 5) -> Any:
+        with self._client(within_s) as client:
             return client.execute_command(*command)
+
+    def _client(self, within_s: float = 5) -> Redis:
+        """One connection, one try: whoever is dead or stands still need not be waited for."""
+        return Redis(
+            port=self.port,
+            protocol=2,
+            socket_timeout=within_s,
+            retry=Retry(NoBackoff(), 0),
+            single_connection_client=True,
+        )
 
     @property
     def id(self) -> str:
@@ -70,9 +83,16 @@ class Member(Valkey):
     def role(self) -> str:
         return str(self.ask("ROLE")[0], "ascii")
 
+    def holds(self, keys: Sequence[str]) -> int:
+        """How many of these keys there are, on a replica too."""
+        with self._client() as client:
+            client.execute_command("READONLY")
+            return int(client.exists(*keys)) if keys else 0
+
     def owners(self) -> dict[int, int]:
         """Port of the master of each range, by its first slot, as this node sees it."""
-        return {first: node[1] for first, _, node, *_ in self.ask("CLUSTER", "SLOTS")}
+        slots = self.ask("CLUSTER", "SLOTS", within_s=1)
+        return {first: node[1] for first, _, node, *_ in slots}
 
 
 class Alone(Member):
@@ -160,6 +180,28 @@ class Slots:
         dead.kill()
         heir.await_master()
         return dead, heir
+
+    def leave_behind(self, key: str = TAG) -> Member:
+        """The owner's replica stands still, without the link by which what it has not read yet
+        would reach it: what it has now is all it will have. Returns it, for `promote`.
+        """
+        owner, replica = self.owner(key), self.replica(key)
+        replica.signal(signal.SIGSTOP)
+        owner.ask("CLIENT", "KILL", "TYPE", "REPLICA")
+        return replica
+
+    def promote(
+        self, replica: Member, keys: Sequence[str] = (), key: str = TAG
+    ) -> tuple[Member, int]:
+        """kill -9 of the owner; the replica that was left behind takes over. Returns the dead, and
+        how many of these keys the replica had while it was none but that.
+        """
+        dead = self.owner(key)
+        dead.kill()
+        replica.signal(signal.SIGCONT)
+        known = replica.holds(keys)
+        replica.await_master()
+        return dead, known
 
     def move(self, key: str = TAG) -> Member:
         """The slot goes to another master: as Valkey 9 moves it, at one moment, or key by key where

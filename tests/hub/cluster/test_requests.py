@@ -16,6 +16,8 @@ from protocol.redis_requests import (
     Request,
     decode_request,
     decode_response,
+    encode_ack,
+    encode_client_count,
     encode_request,
 )
 from protocol.redis_wire import Broadcast, WireError, unpack
@@ -157,6 +159,31 @@ async def test_clients_that_keep_silent_are_counted_as_missing(pair: Pair) -> No
     b.sockets.answers["s2"] = ["yes"]
     found = await a.cluster.requests.ask_clients(Broadcast(event="q", args=[], rooms=("r",)), 0.3)
     assert (found.values, found.missing) == (["yes"], 1)
+
+
+async def test_a_client_may_answer_before_its_server_has_counted(
+    pair: Pair, line: Line, valkey: Valkey, names: Names
+) -> None:
+    """As of a Node server in a Redis Cluster, which sends each message by another node."""
+    ready = asyncio.Event()
+
+    def push(message: list[Any]) -> None:
+        if message[0] != b"message":
+            ready.set()
+            return
+        id_ = str(unpack(message[2])["requestId"])
+        channel = names[1].response("/")
+        for said in (encode_ack(id_, [1]), encode_client_count(id_, 2), encode_ack(id_, [2])):
+            line.post("PUBLISH", channel, said)
+
+    link = await Server.of(valkey.url).open("unordered", push)
+    link.push_command("SUBSCRIBE", names[1].request("/"))
+    await ready.wait()
+    await line.link()
+    asked = Broadcast(event="q", args=[], rooms=("r",))
+    found = await pair[0].cluster.requests.ask_clients(asked, 5)
+    assert (found.values, found.missing) == ([1, 2], 0)
+    link.close()
 
 
 async def test_a_silent_server_costs_a_time_out_and_the_rest_is_returned(

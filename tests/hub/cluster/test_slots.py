@@ -15,6 +15,7 @@ from hub.cluster.emitter import Emitter, LogLimits
 from hub.cluster.line import Line
 from hub.cluster.presence import Census
 from hub.cluster.pulse import order_drain
+from hub.cluster.replay import Refusal
 from hub.cluster.server import Server
 from hub.cluster.tail import Passed, Tail
 from hub.plumbing.settings.settings import Settings
@@ -91,6 +92,40 @@ async def test_the_owner_is_followed_wherever_it_goes(
     for member in slots.members:
         if member.process is not None and member.process.poll() is not None:
             await asyncio.to_thread(member.start)
+    await asyncio.to_thread(slots.await_whole)
+
+
+async def test_a_replica_that_was_left_behind_takes_over(
+    slots: Slots, names: Names, line: Line
+) -> None:
+    """It has nothing of what was published last: whoever was away is told so and nobody is told
+    that they have it all, and what was kept is heard.
+    """
+    node = await Node(slots.url, names).start()
+    socket = await node.join("s1", "r")
+    session = await node.cluster.sessions.open(
+        pid="p1", user="mina", sid="sid-p1", namespace="/", token="t1", rooms=("r",)
+    )
+    outbox = Outbox(Emitter(line, *names, LogLimits()))
+    await outbox.publish()
+    await line.call("WAIT", 1, 5000)
+    replica = await asyncio.to_thread(slots.leave_behind)
+    for _ in range(20):
+        await outbox.publish()
+    keys = [names[0].published(id_) for id_ in outbox.all]
+    dead, known = await asyncio.to_thread(slots.promote, replica, keys)
+    assert known == 1, "what the session needs, and nothing of later"
+    await until(lambda: node.cluster.bus.ready, within=5)
+    await outbox.sweep()
+    await heard_by(node, socket, outbox)
+    back = await node.cluster.sessions.claim(pid="p1", user="mina", namespace="/", token="t2")
+    assert back is not None
+    for offset in (session.at, socket.received[0].offset, socket.received[20].offset):
+        node.sockets.add("sid-p1", "r")
+        found = await node.cluster.recovery.replay(back[0], offset, ["r"])
+        assert found is Refusal.EPOCH
+    await node.stop()
+    await asyncio.to_thread(dead.start)
     await asyncio.to_thread(slots.await_whole)
 
 

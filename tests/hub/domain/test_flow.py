@@ -6,7 +6,6 @@ from uuid import uuid4
 
 import orjson
 import pytest
-from redis.asyncio import Redis
 
 from hub.domain import arrival, intake
 from hub.domain.context import Domain
@@ -243,7 +242,7 @@ async def test_an_event_before_its_question_waits_for_it(domain: Domain) -> None
     assert len(await rows(d, "SELECT * FROM answers")) == 1
 
 
-async def test_what_redis_did_not_take_stays_and_is_swept(domain: Domain, redis_url: str) -> None:
+async def test_what_redis_did_not_take_stays_and_is_swept(domain: Domain) -> None:
     d = domain
     failing = [True]
     publish = d.outbox._publish
@@ -260,8 +259,8 @@ async def test_what_redis_did_not_take_stays_and_is_swept(domain: Domain, redis_
     failing[0] = False
     await d.pool.execute("UPDATE outbox SET available_at = now()")
     assert await d.outbox.sweep() == len(waiting)
-    async with Redis.from_url(redis_url) as client:
-        assert await client.exists(f"published:{waves.broadcast_id(question.id, 1)}")
+    published = d.keys.published(str(waves.broadcast_id(question.id, 1)))
+    assert await d.redis.exists(published)
 
 
 async def test_a_position_needs_consent_and_is_only_a_cell(domain: Domain) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 from time import monotonic
 
@@ -19,6 +20,7 @@ class Clustered(Store):
         self.settings = {"REDIS_URL": self.slots.url}
         self._dead: list[Member] = []
         self._frozen: list[asyncio.TimerHandle] = []
+        self._left: Member | None = None
 
     async def start(self) -> None:
         """The servers run since it was made."""
@@ -51,6 +53,19 @@ class Clustered(Store):
     async def move(self) -> float:
         await asyncio.to_thread(self.slots.move)
         return monotonic()
+
+    async def leave_behind(self) -> None:
+        """The owner's replica has nothing of what comes from now on."""
+        self._left = await asyncio.to_thread(self.slots.leave_behind)
+
+    async def promote(self, keys: Sequence[str]) -> int:
+        """The owner is killed, and the replica that was left behind takes over; how many of these
+        keys it had.
+        """
+        assert self._left is not None
+        dead, known = await asyncio.to_thread(self.slots.promote, self._left, keys)
+        self._dead.append(dead)
+        return known
 
     async def mend(self) -> None:
         """The dead come back as replicas, and the frozen thaw."""

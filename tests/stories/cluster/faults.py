@@ -74,7 +74,9 @@ class Stored:
 class Result:
     """Of the publishes made while Redis was away: `delivered`, `waiting` in the outbox when it
     came back, `errors`; s from its return until all nodes are ready, and until everybody hears
-    again. `lost` are numbers that neither failed nor reached all their members.
+    again. `lost` are numbers that neither failed nor reached all their members; `examples` say who
+    lacks one, and when it was made (s after the fault began). `unready` is how often no node at all
+    was ready, of ten looks a second.
     """
 
     direct: Account
@@ -91,6 +93,8 @@ class Result:
     dropped: int
     refused_offsets: int
     returned: int
+    unready: int
+    examples: list[str]
 
     def __str__(self) -> str:
         return (
@@ -100,7 +104,9 @@ class Result:
             f" {self.waiting} + errors {self.errors}; lost {self.lost}, outbox at the end"
             f" {self.left_in_outbox}; direct: {self.direct}; stored: {self.stored}; sockets"
             f" dropped {self.dropped}; old offsets told recovered: false"
-            f" {self.refused_offsets} of {self.returned}"
+            f" {self.refused_offsets} of {self.returned}; looks at which no node was ready"
+            f" {self.unready}"
+            f"{' e.g. ' + '; '.join(self.examples[:5]) if self.examples else ''}"
         )
 
     def adds_up(self, *, new_epoch: bool) -> bool:
@@ -129,29 +135,29 @@ async def play(nodes: Nodes, fault: Fault, plan: Plan) -> Result:
     async with asyncio.TaskGroup() as group:
         group.create_task(direct.run(plan.rate, plan.rate / 20, done))
         group.create_task(stored.run(plan.stored, done))
+        unready = group.create_task(_unready(nodes, done))
         await asyncio.sleep(plan.before_s)
         for one in away:
             one.park()
         begin = monotonic()
         back = await fault()
         waiting = await _waiting(nodes.domain)
-        listening = await _listening(nodes) - back
+        listening_s = await listening(nodes) - back
         await asyncio.sleep(plan.after_s / 2)
         for one in away:
             await one.resume()
         await asyncio.sleep(plan.after_s / 2)
         done.set()
-    left = await _swept(nodes.domain)
+    left = await swept(nodes.domain)
     everybody: list[Client | StockPython] = [*people, stock]
-    await _settled(everybody, direct, stored)
-    books = Books(direct, stored, everybody)
+    books = await _settled(direct, stored, everybody)
     made = direct.during(begin, back) | stored.during(begin, back)
     errors = made & direct.failed
     result = Result(
         direct=books.account(direct),
         stored=books.account(stored),
         away_s=back - begin,
-        listening_s=listening,
+        listening_s=listening_s,
         hearing_s=max(_first_after(back, one.heard_at) for one in people[RETURNING:]) - back,
         made=len(made),
         waiting=len(made & waiting),
@@ -162,6 +168,11 @@ async def play(nodes: Nodes, fault: Fault, plan: Plan) -> Result:
         dropped=sum(len(one.gaps) for one in people[RETURNING:]),
         refused_offsets=sum(not one.ready["recovered"] for one in away),
         returned=len(away),
+        unready=unready.result(),
+        examples=[
+            f"client {place} lacks {number} of {_made_at(number, direct, stored) - begin:.3f}s"
+            for place, number in books.lacking
+        ],
     )
     await asyncio.gather(*(one.close() for one in everybody))
     return result
@@ -177,8 +188,8 @@ async def _connected(nodes: Nodes, questions: Sequence[str], count: int) -> list
 
 
 class Books:
-    """What everybody heard, held against what did not fail. `lost` are numbers that at least one
-    member neither heard nor was told to have missed.
+    """What everybody heard, held against what did not fail. `lacking` are places of people and
+    numbers that they neither heard nor were told to have missed; `lost` are these numbers.
     """
 
     def __init__(
@@ -187,7 +198,13 @@ class Books:
         self._failed = direct.failed
         self._urgent = frozenset(direct.urgent)
         self._people = people
-        self.lost = self._lost(direct) | self._lost(stored)
+        self.lacking = [
+            (place, number)
+            for of in (direct, stored)
+            for place, one in enumerate(people)
+            for number in sorted(gaps(self._expected(one, of), self._heard(one, of)))
+        ]
+        self.lost = {number for _, number in self.lacking}
 
     def _heard(self, one: Client | StockPython, of: Service | Stored) -> list[int | Mark]:
         """Without what failed: it may have gone out and may not."""
@@ -207,16 +224,16 @@ class Books:
             for one in self._people
         )
 
-    def _lost(self, of: Service | Stored) -> set[int]:
-        return {
-            number
-            for one in self._people
-            for number in gaps(self._expected(one, of), self._heard(one, of))
-        }
-
 
 def _first_after(moment: float, moments: Sequence[float]) -> float:
     return min((at for at in moments if at > moment), default=float("inf"))
+
+
+def _made_at(number: int, direct: Service, stored: Stored) -> float:
+    """The moment (monotonic) at which it was published first."""
+    if number >= STORED_FROM:
+        return stored.moments[number - STORED_FROM]
+    return direct.moments[number - 1]
 
 
 async def _waiting(domain: Domain) -> set[int]:
@@ -225,7 +242,7 @@ async def _waiting(domain: Domain) -> set[int]:
     return {msgspec.msgpack.decode(row["payload"])["emit"]["data"]["seq"] for row in rows}
 
 
-async def _listening(nodes: Nodes) -> float:
+async def listening(nodes: Nodes) -> float:
     """The moment at which every node is ready."""
     async with asyncio.timeout(PATIENCE_S):
         while not all([await is_ready(url) for url in nodes.urls.values()]):
@@ -233,23 +250,29 @@ async def _listening(nodes: Nodes) -> float:
     return monotonic()
 
 
-async def _swept(domain: Domain) -> int:
+async def _unready(nodes: Nodes, until: asyncio.Event) -> int:
+    """How often no node was ready: a balancer would have led nobody anywhere."""
+    times = 0
+    while not until.is_set():
+        times += not any([await is_ready(url) for url in nodes.urls.values()])
+        await asyncio.sleep(0.1)
+    return times
+
+
+async def swept(domain: Domain) -> int:
     """Rows that are left when the sweeper had its time."""
     until = monotonic() + PATIENCE_S
-    while (left := len(await _waiting(domain))) and monotonic() < until:
+    query = "SELECT count(*) FROM outbox WHERE published_at IS NULL"
+    while (left := int(await domain.pool.fetchval(query))) and monotonic() < until:
         await asyncio.sleep(0.1)
     return left
 
 
-async def _settled(people: Sequence[Client | StockPython], direct: Service, stored: Stored) -> None:
-    """Until everybody has heard the last event of theirs, or the time is up: the books tell."""
+async def _settled(
+    direct: Service, stored: Stored, people: Sequence[Client | StockPython]
+) -> Books:
+    """Once nobody lacks anything, or the time is up: the books tell."""
     until = monotonic() + PATIENCE_S
-    while monotonic() < until:
-        if all(_has_last(one, of) for one in people for of in (direct, stored)):
-            return
+    while (books := Books(direct, stored, people)).lacking and monotonic() < until:
         await asyncio.sleep(0.2)
-
-
-def _has_last(one: Client | StockPython, of: Service | Stored) -> bool:
-    expected = of.expected(one.questions)
-    return not expected or expected[-1] in one.heard
+    return books

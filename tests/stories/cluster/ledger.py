@@ -85,11 +85,11 @@ def gaps(expected: Sequence[int], heard: Heard) -> set[int]:
                 before = last
             continue
         if was_told:
-            missing.difference_update(range(before + 1, number))
+            missing = {n for n in missing if not before < n < number}
             was_told = False
         last = max(last, number)
     if was_told and expected:
-        missing.difference_update(range(before + 1, expected[-1] + 1))
+        missing = {n for n in missing if not before < n <= expected[-1]}
     return missing
 
 

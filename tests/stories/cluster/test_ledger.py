@@ -34,6 +34,12 @@ def test_whoever_was_told_may_miss_what_its_rooms_had_until_it_was_back_in_them(
     assert counts([TOLD, 3, BACK, 5]) == {"told": 1, "gaps": 2}
 
 
+def test_numbers_may_lie_far_apart() -> None:
+    """What lies between is not counted one by one: a story's numbers begin at a billion."""
+    far = 10**15
+    assert audit([far, far + 1], [TOLD, far + 1, TOLD]).missed_and_told == 1
+
+
 def test_repeats_and_disorder() -> None:
     assert counts([3, 5, 5, 6, 9]) == {"repeats": 1}
     assert counts([3, 5, 5, 6, 9], frozenset({5})) == {"overtaken": 1}

@@ -3,7 +3,6 @@
 from typing import Any
 
 import msgspec
-from redis.asyncio import Redis
 
 from hub.domain.context import Domain
 from hub.domain.notifications import delivery, steps
@@ -17,9 +16,8 @@ from protocol.rest.devices import DeviceRequest
 from tests import verbs
 
 
-async def told(url: str) -> list[tuple[str, Any, Any]]:
-    async with Redis.from_url(url) as client:
-        entries: Any = await client.xrange("events:out")
+async def told(d: Domain) -> list[tuple[str, Any, Any]]:
+    entries: Any = await d.redis.xrange(d.keys.events_out)
     events = [msgspec.msgpack.decode(fields[b"e"], type=Envelope) for _, fields in entries]
     return [(one.event_type, one.payload["userId"], one.payload["channel"]) for one in events]
 
@@ -30,9 +28,7 @@ async def sweep(d: Domain) -> None:
         pass
 
 
-async def test_services_hear_once_of_each_and_nobody_waits_for_it(
-    domain: Domain, redis_url: str
-) -> None:
+async def test_services_hear_once_of_each_and_nobody_waits_for_it(domain: Domain) -> None:
     d = domain
     async with d.pool.acquire() as conn:
         await members.ensure(d, conn, "bora")
@@ -45,9 +41,9 @@ async def test_services_hear_once_of_each_and_nobody_waits_for_it(
         await verbs.acknowledge(d, "bora", [str(one.id)])
     await verbs.mark_seen(d, "bora", [str(one.id)])
     await verbs.mark_read(d, "bora", [str(one.id)])
-    assert await told(redis_url) == [], "left to the sweeper"
+    assert await told(d) == [], "left to the sweeper"
     await sweep(d)
-    assert await told(redis_url) == [
+    assert await told(d) == [
         ("notification.delivered", "bora", "push"),
         ("notification.delivered", "bora", "socket"),
         ("notification.seen", "bora", "rest"),

@@ -8,7 +8,6 @@ from uuid import uuid4
 
 import msgspec
 import pytest
-from redis.asyncio import Redis
 
 from hub.domain import arrival, intake
 from hub.domain.assembly import open_domain
@@ -24,7 +23,7 @@ from hub.domain.rules.states import QuestionStatus
 from hub.plumbing.life.clock import VirtualClock
 from hub.plumbing.life.lifecycle import Lifecycle
 from hub.plumbing.settings.settings import Settings
-from hub.plumbing.stores.outbox import Told, _decode
+from hub.plumbing.stores.outbox_rows import Told, decode
 from protocol.domain_events import Envelope
 from protocol.rest.devices import DeviceRequest
 from tests import verbs
@@ -47,14 +46,13 @@ async def later(settings: Settings, clock: VirtualClock) -> AsyncIterator[Domain
     await life.close()
 
 
-async def outgoing(url: str) -> list[Envelope]:
-    async with Redis.from_url(url) as client:
-        entries: Any = await client.xrange("events:out")
+async def outgoing(d: Domain) -> list[Envelope]:
+    entries: Any = await d.redis.xrange(d.keys.events_out)
     return [msgspec.msgpack.decode(fields[b"e"], type=Envelope) for _, fields in entries]
 
 
-async def ids(url: str) -> list[str]:
-    return sorted(str(one.event_id) for one in await outgoing(url))
+async def ids(d: Domain) -> list[str]:
+    return sorted(str(one.event_id) for one in await outgoing(d))
 
 
 async def answered(d: Domain) -> None:
@@ -65,51 +63,48 @@ async def answered(d: Domain) -> None:
 
 
 async def test_an_outgoing_event_is_written_once_though_its_publisher_died(
-    domain: Domain, redis_url: str, record_property: Seen
+    domain: Domain, record_property: Seen
 ) -> None:
     """After the publish and before its mark: the sweeper publishes what is marked nowhere."""
     d = domain
     await answered(d)
-    first = await ids(redis_url)
+    first = await ids(d)
     assert len(first) == len(set(first)) == 4
     for _ in range(3):
         await d.pool.execute("UPDATE outbox SET published_at = NULL, available_at = now()")
         assert await d.outbox.sweep()
-    assert await ids(redis_url) == first
+    assert await ids(d) == first
     record_property("seen", "4 events published 4 times each: 4 entries")
 
 
-async def test_several_sweepers_write_an_event_once(domain: Domain, redis_url: str) -> None:
+async def test_several_sweepers_write_an_event_once(domain: Domain) -> None:
     d = domain
     await answered(d)
-    first = await ids(redis_url)
+    first = await ids(d)
     told = await _envelopes(d)
     await asyncio.gather(*(d.outbox._publish(told) for _ in range(8)))
-    assert await ids(redis_url) == first
+    assert await ids(d) == first
 
 
 async def _envelopes(d: Domain) -> list[Told]:
     payloads = await rows(d, "SELECT payload FROM outbox WHERE kind = 'event' ORDER BY id")
-    return [one for row in payloads for one in _decode(row["payload"])]
+    return [one for row in payloads for one in decode(row["payload"])]
 
 
-async def test_an_outgoing_event_is_written_once_over_an_epoch(
-    domain: Domain, redis_url: str
-) -> None:
+async def test_an_outgoing_event_is_written_once_over_an_epoch(domain: Domain) -> None:
     """A Redis with another run id (restarted on its data, promoted) begins an epoch: sockets may
     hear again what was told last, the stream of events may not.
     """
     d = domain
     await d.outbox.replay()  # of the first epoch
     await answered(d)
-    first = await ids(redis_url)
-    async with Redis.from_url(redis_url) as client:
-        await client.hset("epoch", "run", "another")
+    first = await ids(d)
+    await d.redis.hset(d.keys.epoch, "run", "another")
     assert await d.outbox.replay() > 4, "an epoch: what was told last is due again"
     while await d.outbox.sweep():
         pass
     assert await d.pool.fetchval("SELECT count(*) FROM outbox WHERE published_at IS NULL") == 0
-    assert await ids(redis_url) == first
+    assert await ids(d) == first
 
 
 async def test_a_dedup_key_holds_for_seven_days(

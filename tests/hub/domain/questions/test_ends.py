@@ -22,7 +22,7 @@ def missed() -> float:
 
 async def events_out(town: Town, name: str) -> list[dict[str, Any]]:
     rows = await town.sql("SELECT payload FROM outbox WHERE kind = 'event' ORDER BY id")
-    told = [msgspec.msgpack.decode(row["payload"])["envelope"] for row in rows]
+    told = [one for row in rows for one in msgspec.msgpack.decode(row["payload"])["envelopes"]]
     return [one["payload"] for one in told if one["eventType"] == name]
 
 
