@@ -1,7 +1,7 @@
 """Who may call, and how often: what is decided before a request's body is looked at."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 
 import msgspec
@@ -84,39 +84,42 @@ def subject(caller: Caller) -> str:
 
 @dataclass(slots=True)
 class Meter:
-    """Counts one request against its limits; `headers` are for its answer, whatever it is."""
+    """Counts one request against its limits; `tightest` of them is told in its answer, whatever
+    that is."""
 
     limits: Limits
     part: Web
-    headers: dict[str, str] = field(default_factory=dict)
+    tightest: Verdict | None = None
 
-    async def calls(self, route: Route, caller: Caller, address: str) -> None:
-        """C12: the table's figure, else the default of who calls. Raises RATE_LIMITED."""
-        if route.rate.word.startswith(("exempt", "none")) or route.rate.by:
-            return
-        who = subject(caller) or counted_as(address)
+    def of_call(self, route: Route, caller: Caller, address: str) -> tuple[Window, str] | None:
+        """C12: what counts a call, and whose it is: the table's figure, else the default of who
+        calls. None: nothing does."""
+        rate = route.rate
+        if rate.by or rate.word.startswith(("exempt", "none")):
+            return None
         if isinstance(caller, Service):
-            window = Window("service_calls", caller.calls_per_min, MINUTE_MS)
-        elif route.rate.per_minute:
-            window, who = _a_minute(route.rate.per_minute), f"{_name(route)}:{who}"
-        elif caller is None:
-            await self.anonymous(address)
-            return
-        else:
-            window = Window("user", self.part.user_rate_max, self.part.user_rate_window_ms)
-            who = f"{_name(route)}:{who}"
-        await self.check(window, who)
+            return Window("service_calls", caller.calls_per_min, MINUTE_MS), subject(caller)
+        if rate.per_minute:
+            who = subject(caller) or counted_as(address)
+            return _a_minute(rate.per_minute), f"{route.name}:{who}"
+        if caller is None:
+            return self._anonymous, counted_as(address)
+        window = Window("user", self.part.user_rate_max, self.part.user_rate_window_ms)
+        return window, f"{route.name}:{subject(caller)}"
 
     async def anonymous(self, address: str) -> None:
         """One call of nobody in particular. Raises RATE_LIMITED."""
-        window = Window("anonymous", self.part.rate_max, self.part.rate_window_ms)
-        await self.check(window, counted_as(address))
+        await self.check(self._anonymous, counted_as(address))
+
+    @property
+    def _anonymous(self) -> Window:
+        return Window("anonymous", self.part.rate_max, self.part.rate_window_ms)
 
     async def body(self, route: Route, caller: Caller, body: object) -> None:
         """What only the body tells: a list counts its length, a field may be who is counted."""
         if route.rate.by and not route.rate.unverified:
             who = msgspec.to_builtins(body)[route.rate.by]
-            await self.check(_a_minute(route.rate.per_minute), f"{_name(route)}:{who}")
+            await self.check(_a_minute(route.rate.per_minute), f"{route.name}:{who}")
         if isinstance(caller, Service) and route.auth.kind == "service":
             window = Window("service_items", caller.items_per_min, MINUTE_MS)
             await self.check(window, caller.id, items_of(body))
@@ -124,21 +127,19 @@ class Meter:
     async def check(self, window: Window, who: str, n: int = 1) -> None:
         """Raises RATE_LIMITED."""
         verdict = await self.limits.check(window, who, n)
-        self._tell(verdict)
+        known = self.tightest
+        if known is None or not verdict.allowed or verdict.remaining < known.remaining:
+            self.tightest = verdict
         if not verdict.allowed:
             raise HubError(Code.RATE_LIMITED, retry_after_ms=verdict.retry_after_ms)
 
-    def _tell(self, verdict: Verdict) -> None:
-        """The tightest of several limits is the one to know."""
-        known = self.headers.get("X-RateLimit-Remaining")
-        if known is not None and verdict.allowed and int(known) <= verdict.remaining:
-            return
-        self.headers |= {
-            "X-RateLimit-Limit": str(verdict.limit),
-            "X-RateLimit-Remaining": str(verdict.remaining),
-        }
-        if not verdict.allowed:
-            self.headers["X-RateLimit-Reset"] = seconds(verdict.retry_after_ms)
+    @property
+    def headers(self) -> dict[str, str]:
+        if self.tightest is None:
+            return {}
+        allowed, limit, remaining, retry_after_ms = self.tightest
+        told = {"X-RateLimit-Limit": str(limit), "X-RateLimit-Remaining": str(remaining)}
+        return told if allowed else {**told, "X-RateLimit-Reset": seconds(retry_after_ms)}
 
 
 METER = web.RequestKey("meter", Meter)
@@ -159,7 +160,3 @@ def items_of(body: object) -> int:
 def _a_minute(limit: int) -> Window:
     """Of the few figures that the table has."""
     return Window("route", limit, MINUTE_MS)
-
-
-def _name(route: Route) -> str:
-    return f"{route.method} {route.path}"

@@ -95,7 +95,8 @@ def _page(bodies: Callable[[], Awaitable[Bodies]], one: Callable[[Bodies], bytes
 
 def _by_accept(html: Answer, document: Answer) -> Answer:
     async def handle(call: Call[None, None]) -> web.Response:
-        response = await (html if "text/html" in call.accept else document)(call)
+        wanted = call.request.headers.get("Accept", "")
+        response = await (html if "text/html" in wanted else document)(call)
         response.headers["Vary"] = "Accept"
         return response
 

@@ -7,6 +7,7 @@ the log, one count in the metrics. Nothing else in this package handles an excep
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import cast
 
 import msgspec
@@ -50,10 +51,7 @@ class Gate:
     def handler(self, route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         """What aiohttp calls for a route of the table; it hands on what it is given, and the
         middleware makes an answer of it."""
-
-        async def handle(request: web.Request) -> web.StreamResponse | Shared:
-            return await self._serve(route, request)
-
+        handle = partial(self._serve, route)
         return cast(Callable[[web.Request], Awaitable[web.StreamResponse]], handle)
 
     async def _serve(self, route: Route, request: web.Request) -> web.StreamResponse | Shared:
@@ -61,23 +59,25 @@ class Gate:
         request[CALLER] = caller
         meter = request[METER] = Meter(self.limits, self.part)
         address = address_of(request, self.part.trust_proxy)
-        await meter.calls(route, caller, address)
+        counted = meter.of_call(route, caller, address)
+        if counted is not None:
+            await meter.check(*counted)
         path = path_of(request)
         check_own(route, caller, path)
-        raw, body = await body_of(request, route)
-        await meter.body(route, caller, body)
+        raw, body = (b"", None) if route.body is None else await body_of(request, route)
+        if route.rate.by or caller is not None:
+            await meter.body(route, caller, body)
         call = Call(
             domain=self.domain,
             caller=caller,
             path=path,
             body=body,
             query=query_of(request, route.query),
-            once=_once(route, request, caller, raw),
+            once=_once(route, request, caller, raw) if route.idempotent else None,
             address=address,
             user_agent=agent_of(request),
             settings=self.part,
             request=request,
-            accept=request.headers.get("Accept", ""),
         )
         answer = await route.handler(call)
         if route.cache_s and isinstance(answer, msgspec.Struct):
@@ -91,7 +91,7 @@ class Gate:
     def _shared(self, route: Route, caller: Caller, answer: msgspec.Struct) -> Shared:
         """What comes from our own cache."""
         body = self.bodies.of(answer)
-        return Shared(body, "" if caller is not None else _cache_control(route))
+        return Shared(body, "" if caller is not None else route.cache_control)
 
     def _answered(
         self, route: Route, caller: Caller, answer: msgspec.Struct | web.Response | None
@@ -102,45 +102,44 @@ class Gate:
             response = web.Response(status=204)
         else:
             response = Answer(route.status, msgspec.json.encode(answer))
-        if route.cache_s and caller is None:
-            response.headers["Cache-Control"] = _cache_control(route)
+        if route.cache_control and caller is None:
+            response.headers["Cache-Control"] = route.cache_control
         return response
 
     @web.middleware
     async def middleware(self, request: web.Request, handler: Next) -> web.StreamResponse:
         """Around everything, what no route matches included."""
         metrics.HTTP_UNDER_WAY.now += 1
-        try:
-            return await self._timed(request, handler)
-        finally:
-            metrics.HTTP_UNDER_WAY.now -= 1
-
-    async def _timed(self, request: web.Request, handler: Next) -> web.StreamResponse:
         start = time.perf_counter()
         method, pattern = _method(request), pattern_of(request)
-        with traced(request.headers, f"{method} {pattern}") as trace:
-            answer = await self._guarded(request, handler, trace)
-            response = self._finished(request, answer, trace)
-            status = response.status
-            if trace.started_ns:
-                failure = str(status) if status >= 500 else ""  # as OpenTelemetry says of servers
-                trace.note({"http.response.status_code": status}, failure)
-            took_s = time.perf_counter() - start
-            metrics.HTTP_REQUESTS.count((method, pattern, str(status)), took_s)
-            if self.access.wants_request(status, took_s):
-                self._tell(request, status, took_s)
-        return response
+        try:
+            with traced(request.headers, f"{method} {pattern}") as trace:
+                answer = await self._guarded(request, handler, trace)
+                response = self._finished(request, answer, trace)
+                status = response.status
+                if trace.started_ns:
+                    failure = str(status) if status >= 500 else ""  # as OpenTelemetry says
+                    trace.note({"http.response.status_code": status}, failure)
+                took_s = time.perf_counter() - start
+                metrics.HTTP_REQUESTS.count((method, pattern, str(status)), took_s)
+                if self.access.wants_request(status, took_s):
+                    self._tell(request, status, took_s)
+                return response
+        finally:
+            metrics.HTTP_UNDER_WAY.now -= 1
 
     def _finished(
         self, request: web.Request, answer: web.StreamResponse | Shared, trace: Trace
     ) -> web.StreamResponse:
-        told = request[METER].headers if METER in request else {}
+        meter = request.get(METER)
         if isinstance(answer, Shared):
-            whole = prepared(request, answer, trace, told, self.part)
+            whole = prepared(request, answer, trace, meter, self.part)
             if whole is not None:
                 return whole
-        response = shared(answer) if isinstance(answer, Shared) else answer
-        response.headers.update(told)
+            answer = shared(answer)
+        response = answer
+        if meter is not None:
+            response.headers.update(meter.headers)
         finish(request, response, trace, self.part)
         return response
 
@@ -174,15 +173,10 @@ class Gate:
 
 
 def _once(route: Route, request: web.Request, caller: Caller, raw: bytes) -> Once | None:
-    key = key_of(request) if route.idempotent else None
+    key = key_of(request)
     if key is None:
         return None
     return Once(subject(caller), f"{route.method} {request.path}", key, raw)
-
-
-def _cache_control(route: Route) -> str:
-    edge = f", s-maxage={route.edge_s}" if route.edge_s else ""
-    return f"public, max-age={route.cache_s}{edge}"
 
 
 def as_coded(error: Exception) -> HubError:

@@ -1,6 +1,5 @@
 """What every answer carries, whichever way it came about."""
 
-from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final
 
@@ -8,6 +7,7 @@ from aiohttp import web
 from aiohttp.helpers import rfc822_formatted_time
 from multidict import CIMultiDict
 
+from api.admission import Meter
 from api.bodies import BODY, Shared, pack
 from api.peer import is_secure, origin_allowed
 from hub.plumbing.http.server import SERVER, Prepared, takes_prepared
@@ -58,23 +58,23 @@ def shared(answer: Shared) -> Answer:
 
 
 def prepared(
-    request: web.Request, answer: Shared, trace: Trace, told: Mapping[str, str], part: Web
+    request: web.Request, answer: Shared, trace: Trace, meter: Meter | None, part: Web
 ) -> Prepared | None:
-    """The same, finished, in bytes, for who asks as most do: a third of the work (measured). `told`
-    are headers of this answer alone. None for who takes no such answer, or wants more in its head.
+    """The same, finished, in bytes, for who asks as most do: a third of the work (measured). None
+    for who takes no such answer, or wants more in its head.
     """
-    if not takes_prepared(request) or "Origin" in request.headers:
+    headers, body = request.headers, answer.body
+    if "Origin" in headers or not takes_prepared(request):
         return None
-    accepted = request.headers.get("Accept-Encoding", "")
-    packed = len(answer.body.plain) >= COMPRESS_FROM and _takes_gzip(accepted)
+    packed = len(body.plain) >= COMPRESS_FROM and _takes_gzip(headers.get("Accept-Encoding", ""))
     kind = packed, is_secure(request, part.trust_proxy), answer.cache_control
-    head = answer.body.heads.get(kind)
+    head = body.heads.get(kind)
     if head is None:
-        head = answer.body.heads[kind] = _head(request, answer, trace, part)
-    last = "".join([f"{name}: {value}\r\n" for name, value in told.items()])
-    last = f"{last}{REQUEST_ID}: {trace.request_id}\r\nDate: {rfc822_formatted_time()}\r\n\r\n"
-    content = answer.body.packed if packed else answer.body.plain
-    return Prepared(b"".join((head, last.encode(), content)))
+        head = body.heads[kind] = _head(request, answer, trace, part)
+    told = {} if meter is None else meter.headers
+    lines = "".join([f"{name}: {value}\r\n" for name, value in told.items()])
+    last = f"{lines}{REQUEST_ID}: {trace.request_id}\r\nDate: {rfc822_formatted_time()}\r\n\r\n"
+    return Prepared(b"".join((head, last.encode(), body.packed if packed else body.plain)))
 
 
 def _head(request: web.Request, answer: Shared, trace: Trace, part: Web) -> bytes:

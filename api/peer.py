@@ -1,7 +1,5 @@
 """What a request says of its way here: the client's address, TLS, the site that sent it."""
 
-from functools import lru_cache
-
 from aiohttp import web
 
 from protocol.address import client_address, said_by_proxy
@@ -11,16 +9,15 @@ from protocol.origins import is_allowed, own_hosts
 def address_of(request: web.BaseRequest, hops: int) -> str:
     """The client's address behind `hops` trusted proxies; empty for a unix socket."""
     forwarded = request.headers.getall("X-Forwarded-For", ())
-    return _address(request.remote or "", tuple(forwarded), hops)
-
-
-_address = lru_cache(maxsize=1024)(client_address)  # what is kept may be headers of 8 KiB
+    return client_address(request.remote or "", forwarded, hops)
 
 
 def is_secure(request: web.BaseRequest, hops: int) -> bool:
     """Whether the client came by TLS, here or at a trusted proxy."""
+    if request.secure:
+        return True
     said = request.headers.getall("X-Forwarded-Proto", ())
-    return request.secure or said_by_proxy(said, hops) in ("https", "wss")
+    return bool(said) and said_by_proxy(said, hops) in ("https", "wss")
 
 
 def origin_allowed(request: web.BaseRequest, allowed: tuple[str, ...], hops: int) -> bool:

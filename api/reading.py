@@ -61,13 +61,11 @@ def _query(text: str, form: type[msgspec.Struct] | None) -> Any:
 
 
 async def body_of(request: web.Request, route: Route) -> tuple[bytes, Any]:
-    """The bytes and their form; an empty body is `{}`.
+    """The bytes and their form, of a route that takes a body; an empty one is `{}`.
 
     Raises INVALID_PAYLOAD: with 413 over 1 MiB, 415 for what is no JSON, 408 when it takes too
     long.
     """
-    if route.body is None:
-        return b"", None
     raw = await raw_of(request)
     if raw and request.content_type != "application/json":
         raise Refusal(415, "Send the body as application/json.")

@@ -1,7 +1,7 @@
 """One row of the table of routes, and what its handler is given."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from inspect import getdoc
 from types import NoneType
@@ -45,7 +45,6 @@ class Call(Struct, Generic[B, Q], frozen=True):
     user_agent: str | None
     settings: Web
     request: web.Request
-    accept: str = ""
     headers: dict[str, str] = msgspec.field(default_factory=dict)
 
     async def change(self, answer: type[A], verb: Callable[[Change], Awaitable[A]]) -> A:
@@ -78,7 +77,18 @@ Handler = Callable[[Any], Awaitable[Struct | web.Response | None]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route(Operation):
+    """`name` stands in the keys of its limits; `cache_control` is what others are told of keeping
+    an answer, empty where nobody may."""
+
     handler: Handler
+    name: str = field(init=False)
+    cache_control: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        edge = f", s-maxage={self.edge_s}" if self.edge_s else ""
+        told = f"public, max-age={self.cache_s}{edge}" if self.cache_s else ""
+        object.__setattr__(self, "name", f"{self.method} {self.path}")  # frozen for all others
+        object.__setattr__(self, "cache_control", told)
 
 
 def row(

@@ -38,7 +38,10 @@ def said_by_proxy(values: Iterable[str], hops: int) -> str | None:
     """
     if hops <= 0 or not values:
         return None
-    chain = [part for value in values for raw in value.split(",") if (part := raw.strip(OWS))]
+    text = ",".join(values)
+    if "," not in text:  # as behind one proxy, and nearly always
+        return text.strip(OWS) or None
+    chain = [part for raw in text.split(",") if (part := raw.strip(OWS))]
     return chain[-min(hops, len(chain))] if chain else None
 
 

@@ -70,10 +70,18 @@ class PersonLocated(Message):
     expires_at: datetime | None = None
 
 
+class WordsErased(Message):
+    """These questions and answers say nothing any more: their writer was erased."""
+
+    question_ids: list[str]
+    answer_ids: list[str]
+
+
 BETWEEN_REGIONS: Final[dict[str, type[Message]]] = {
     "person.notified": PersonNotified,
     "people.heard": PeopleHeard,
     "alert.over": AlertOver,
     "person.shown": PersonShown,
     "person.located": PersonLocated,
+    "words.erased": WordsErased,
 }

@@ -15,8 +15,9 @@ from hub.domain.notifications.steps import Look
 from hub.domain.questions import progress, waves
 from hub.domain.rules.kinds import Channel
 from hub.domain.rules.reasons import Reason
-from hub.plumbing.stores.postgres import AWAY, acquire, dial
+from hub.plumbing.stores.postgres import acquire
 from hub.plumbing.telemetry.trace import current
+from protocol.errors import Code, HubError
 from protocol.jobs import (
     JOBS,
     AttendedJob,
@@ -43,25 +44,13 @@ LEASE_SLACK_S: Final = 2.0
 """A claim outlives its provider's time-out by this much; redelivery after a crash takes longer."""
 
 
-SHARD_S: Final = 5.0
-"""For a connection to another region's database, and for its end."""
-
-
 class Desk:
-    """What a job works with. `verify_tls` is DATABASE_SSL, for databases of other regions. Jobs
-    that run at once share the statements of their steps (`books`)."""
+    """What a job works with. Jobs at once share the statements of their steps (`books`)."""
 
-    def __init__(
-        self,
-        domain: Domain,
-        providers: Providers,
-        plan: Plan | None = None,
-        verify_tls: bool = False,
-    ) -> None:
+    def __init__(self, domain: Domain, providers: Providers, plan: Plan | None = None) -> None:
         self.domain = domain
         self.providers = providers
         self.plan = plan or Plan()
-        self.verify_tls = verify_tls
         self.books = Books(domain)
 
 
@@ -153,20 +142,16 @@ async def event(desk: Desk, job: EventJob, this: Attempt) -> Ending:
 async def hand_over(desk: Desk, job: HandOverJob, this: Attempt) -> Ending:
     """Held for a region that DB_SHARDS does not name any more; a database that is away takes no
     try."""
-    url = desk.domain.shards.urls.get(job.region)
-    if url is None:
+    d, other = desk.domain, desk.domain.elsewhere.get(job.region)
+    if other is None:
         return Held("no_shard")
     try:
-        there = await dial(
-            url, verify=desk.verify_tls, application_name="dongne-worker", timeout=SHARD_S
-        )
-    except AWAY:
+        async with acquire(other.pool) as there, acquire(d.pool) as here:
+            await shards.take_over(here, there, job, partial(looks.online, d))
+    except HubError as error:
+        if error.code is not Code.UNAVAILABLE:
+            raise
         return Again(this.retry_s, "shard_away", counts=False)
-    try:
-        async with acquire(desk.domain.pool) as here:
-            await shards.take_over(here, there, job, partial(looks.online, desk.domain))
-    finally:
-        await there.close(timeout=SHARD_S)
     return Done()
 
 

@@ -164,7 +164,7 @@ class Runner:
     ) -> None:
         self._pace = pace
         self._settings = settings
-        self._desk = Desk(domain, providers, _plan(settings), settings.database.ssl)
+        self._desk = Desk(domain, providers, _plan(settings))
         self._lanes = lanes(settings.jobs, providers, limits)
         self._closing = Closing()
         self._stopping = asyncio.Event()

@@ -43,6 +43,27 @@ _SHOWN: Final = (
 """SQL: what may be read in room $1 by who has nothing to do with the people of $2."""
 
 
+_KEEP: Final = (
+    "WITH asked AS (SELECT t.*, u.nickname, m.banned_until > t.at AS banned FROM"  # noqa: S608 - constants
+    "  unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::uuid[], $6::timestamptz[])"
+    "   WITH ORDINALITY AS t (user_id, room, client_message_id, content, id, at, n)"
+    "  LEFT JOIN users u ON u.id = t.user_id AND u.deleted_at IS NULL"
+    "  LEFT JOIN room_memberships m ON m.user_id = t.user_id AND m.room = t.room),"
+    " named AS (INSERT INTO room_message_keys AS known"
+    "  (user_id, room, client_message_id, message_id, created_at)"
+    "  SELECT user_id, room, client_message_id, id, at FROM asked"
+    "  WHERE nickname IS NOT NULL AND banned IS NOT TRUE"
+    "  ORDER BY user_id, room, client_message_id"
+    "  ON CONFLICT (user_id, room, client_message_id) DO UPDATE"
+    "  SET message_id = excluded.message_id, created_at = excluded.created_at"
+    "  WHERE known.created_at <= excluded.created_at - $7::interval RETURNING message_id),"
+    " kept AS (INSERT INTO room_messages (id, created_at, room, user_id, content,"
+    "  client_message_id) SELECT id, at, room, user_id, content, client_message_id"
+    "  FROM asked JOIN named ON named.message_id = asked.id RETURNING id)"
+    " SELECT nickname, banned, EXISTS (SELECT FROM kept WHERE kept.id = asked.id) AS fresh,"
+    f" ARRAY({blocks.APART.format('asked.user_id')}) AS apart FROM asked ORDER BY n"
+)
+
 Key = tuple[str, str, str]
 """Person, room, clientMessageId."""
 
@@ -119,13 +140,15 @@ async def forget_member(d: Domain, conn: Connection, user_id: str, room: str) ->
 
 
 def open_talk(d: Domain) -> Talk:
-    """What is said at once is one change: so a busy room costs a tenth of one for each message."""
+    """What is said at once is one change: so a busy room costs a tenth of one for each message.
+    While it is told, what was said meanwhile is kept."""
 
     async def say(said: Sequence[Said]) -> list[ChatSent | HubError]:
-        async with d.outbox.change() as change:
+        async with d.outbox.change(talk.go_on) as change:
             return await say_all(d, change, said)
 
-    return Together(say, lambda error: isinstance(error, HubError))
+    talk = Talk(say, lambda error: isinstance(error, HubError), beside=2)
+    return talk
 
 
 async def send(d: Domain, change: Change, user_id: str, form: ChatSend) -> ChatSent:
@@ -154,7 +177,6 @@ async def say_all(d: Domain, change: Change, said: Sequence[Said]) -> list[ChatS
     known = await _known(
         change.conn, [one for one, row in zip(asked, rows, strict=True) if not row["fresh"]]
     )
-    deaf = await blocks.deaf_to_each(change.conn, [one.user_id for one in asked])
     answers: dict[Key, ChatSent | HubError] = {}
     for one, row, new in zip(asked, rows, sent, strict=True):
         if row["nickname"] is None:
@@ -163,35 +185,19 @@ async def say_all(d: Domain, change: Change, said: Sequence[Said]) -> list[ChatS
             answers[one.key] = _banned()
         elif row["fresh"]:
             answers[one.key] = new
-            _tell(change, one, row["nickname"], new, deaf.get(one.user_id, ()))
+            _tell(change, one, row["nickname"], new, tuple(map(user_room, row["apart"])))
         else:
             answers[one.key] = known[one.key]
     return [answers[one.key] for one in said]
 
 
 async def _keep(conn: Connection, asked: Sequence[Said], sent: Sequence[ChatSent]) -> list[Row]:
-    """A row each: `nickname` (null: nobody), `banned`, and whether it is `fresh` and was kept.
-    Keys are taken in one order, or two nodes could wait for each other.
+    """A row each: `nickname` (null: nobody), `banned`, whether it is `fresh` and was kept, and whom
+    its sender stands `apart` from. Keys are taken in one order, or two nodes could wait for each
+    other.
     """
     return await conn.fetch(
-        "WITH asked AS (SELECT t.*, u.nickname, m.banned_until > t.at AS banned FROM"
-        "  unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::uuid[], $6::timestamptz[])"
-        "   WITH ORDINALITY AS t (user_id, room, client_message_id, content, id, at, n)"
-        "  LEFT JOIN users u ON u.id = t.user_id AND u.deleted_at IS NULL"
-        "  LEFT JOIN room_memberships m ON m.user_id = t.user_id AND m.room = t.room),"
-        " named AS (INSERT INTO room_message_keys AS known"
-        "  (user_id, room, client_message_id, message_id, created_at)"
-        "  SELECT user_id, room, client_message_id, id, at FROM asked"
-        "  WHERE nickname IS NOT NULL AND banned IS NOT TRUE"
-        "  ORDER BY user_id, room, client_message_id"
-        "  ON CONFLICT (user_id, room, client_message_id) DO UPDATE"
-        "  SET message_id = excluded.message_id, created_at = excluded.created_at"
-        "  WHERE known.created_at <= excluded.created_at - $7::interval RETURNING message_id),"
-        " kept AS (INSERT INTO room_messages (id, created_at, room, user_id, content,"
-        "  client_message_id) SELECT id, at, room, user_id, content, client_message_id"
-        "  FROM asked JOIN named ON named.message_id = asked.id RETURNING id)"
-        " SELECT nickname, banned, EXISTS (SELECT FROM kept WHERE kept.id = asked.id) AS fresh"
-        " FROM asked ORDER BY n",
+        _KEEP,
         [one.user_id for one in asked],
         [chat_room(one.form.room_id) for one in asked],
         [one.form.client_message_id for one in asked],

@@ -6,10 +6,12 @@ decisions keep the id that nobody can look up any more. What is told to the bus 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 import msgspec
 
+from hub.domain import homes
 from hub.domain.context import Domain, Known
 from hub.domain.notifications import retraction
 from hub.domain.people import members, revocation
@@ -17,8 +19,12 @@ from hub.domain.questions import closing
 from hub.domain.rules.states import QuestionStatus
 from hub.plumbing.stores.outbox import Change
 from hub.plumbing.stores.postgres import Connection
+from protocol.between_regions import WordsErased
 from protocol.mail_address import comparison_key
 from protocol.names import QUESTION_LISTS, cached_question, cached_user, user_room
+
+AT_ONCE: Final = 500
+"""Questions, and answers, of one event to another region."""
 
 WHOLLY_THEIRS: Final = (
     "devices",
@@ -94,6 +100,7 @@ async def erase(d: Domain, change: Change, user_id: str) -> None:
         await conn.execute(statement, user_id)
     await _empty_notifications(d, change, traces)
     await _empty_payloads(conn, traces)
+    await _tell_regions(d, change, traces)
     await _forget_reports(conn, traces)
     if row["email"] is not None:
         await _hash_suppression(conn, comparison_key(row["email"]))
@@ -177,14 +184,35 @@ async def _empty_notifications(d: Domain, change: Change, traces: _Traces) -> No
     )
 
 
-async def _empty_payloads(conn: Connection, traces: _Traces) -> None:
-    """What other services told and what was told on, whoever it was about."""
-    words = [*traces.named, *traces.ids]
+async def _empty_events(conn: Connection, words: Sequence[str]) -> None:
     await conn.execute(
         "UPDATE inbox_events SET payload = '{}' WHERE payload <> '{}'"  # noqa: S608 - constants
         f" AND {_NAMES.format(words='$1', text='payload::text')}",
         words,
     )
+
+
+async def _tell_regions(d: Domain, change: Change, traces: _Traces) -> None:
+    """Their people may have been told of what was asked and answered here."""
+    questions, answers = traces.questions, traces.answers
+    for begin in range(0, max(len(questions), len(answers)), AT_ONCE):
+        end = begin + AT_ONCE
+        some = WordsErased(question_ids=questions[begin:end], answer_ids=answers[begin:end])
+        for region in d.shards.urls:
+            await homes.send(d, change, region, some)
+
+
+async def erased_elsewhere(d: Domain, change: Change, event: WordsErased, at: datetime) -> None:
+    """Whoever wrote these was erased where they are."""
+    traces = _Traces("", [], [], event.question_ids, event.answer_ids, [])
+    await _empty_notifications(d, change, traces)
+    await _empty_events(change.conn, traces.ids)
+
+
+async def _empty_payloads(conn: Connection, traces: _Traces) -> None:
+    """What other services told and what was told on, whoever it was about."""
+    words = [*traces.named, *traces.ids]
+    await _empty_events(conn, words)
     await conn.execute(
         "UPDATE broadcasts SET payload = '{}'"  # noqa: S608 - constants
         f" WHERE {_NAMES.format(words='$1', text='payload::text')}",

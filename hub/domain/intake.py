@@ -28,6 +28,7 @@ from protocol.between_regions import (
     PersonLocated,
     PersonNotified,
     PersonShown,
+    WordsErased,
 )
 from protocol.domain_events import (
     DOMAIN_EVENTS,
@@ -380,4 +381,5 @@ HANDLERS: Final[dict[type[Message], Callable[[Domain, Change, Any, Any], Awaitab
     AlertOver: from_elsewhere.over,
     PersonShown: from_elsewhere.shown,
     PersonLocated: positions.located_elsewhere,
+    WordsErased: erasure.erased_elsewhere,
 }

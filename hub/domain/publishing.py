@@ -6,7 +6,7 @@ from hub.cluster.emitter import Emitter
 from hub.cluster.line import Line
 from hub.cluster.orders import move, revoke
 from hub.cluster.outgoing import tell_services
-from hub.plumbing.stores.outbox import Told
+from hub.plumbing.stores.outbox_rows import Told
 from protocol.domain_events import Envelope
 from protocol.events import Emit, Move, Revocation
 from protocol.names import Channels, Keys

@@ -8,7 +8,7 @@ from msgspec import Meta
 from protocol.events.questions import Author, Place
 from protocol.normal import code_of, hashtags_of, normal, words_of
 from protocol.payload import Code, Content, Hashtags, Latitude, Longitude, Message, Request, Title
-from protocol.rest.paging import Pagination
+from protocol.rest.paging import CachedQuery, Pagination
 
 
 class Ask(Request):
@@ -75,7 +75,7 @@ Page = Annotated[int, Meta(ge=1, le=500)]
 """The offset of numbered pages has an end (C58)."""
 
 
-class QuestionsQuery(Request):
+class QuestionsQuery(CachedQuery):
     """`hashtags`: comma separated, any of them. `q`: each of its words is in title or content; the
     newest 200 of those are found, as by `GET /search`.
     """

@@ -5,11 +5,11 @@ from typing import Literal
 from protocol.events.places import TagCount
 from protocol.normal import code_of, words_of
 from protocol.payload import Code, Message, Request
-from protocol.rest.paging import Pagination
+from protocol.rest.paging import CachedQuery, Pagination
 from protocol.rest.questions import Page, Question, Words
 
 
-class SearchQuery(Request):
+class SearchQuery(CachedQuery):
     """`q`: of the questions that hold the words the newest 200 are found; words that very many hold
     are looked for among the newest 5,000 alone. `kind`: only one of both; by default questions and
     hashtags. How often a hashtag is used is counted among the newest 500 questions where these

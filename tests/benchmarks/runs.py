@@ -42,7 +42,7 @@ KINDS = {
     "CHAT": ["hub", "hub-chat"],
 }
 
-SHIPPED = {"hub", "hub-before", "hub-chat"}
+SHIPPED = {"hub", "hub-before", "hub-chat", "hub-chat-before"}
 """They have people in PostgreSQL."""
 
 # Without these nothing can be measured: the load generator is C, and the processes are pinned.

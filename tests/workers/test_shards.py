@@ -1,5 +1,6 @@
 """Two regions with a database each: what belongs to the other one is handed over, once."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 from uuid import uuid4
@@ -7,14 +8,15 @@ from uuid import uuid4
 import pytest
 
 from hub.domain import intake
-from hub.domain.shards import Shards
+from hub.domain.context import Domain
+from hub.plumbing.stores.postgres import PoolOptions, open_pool
 from protocol.domain_events import Envelope
 from protocol.jobs import HandOverJob
 from protocol.rest.questions import Ask
 from tests import verbs
 from tests.hub.domain.test_flow import SERVICE
 from tests.workers.conftest import Country, Shift
-from workers.ending import Again, Attempt, Held
+from workers.ending import Again, Attempt, Ending, Held
 from workers.jobs import Desk, hand_over
 
 JEJU = {"lat": 33.489, "lng": 126.493}
@@ -108,14 +110,16 @@ async def test_while_the_other_database_is_away_nothing_is_lost_or_held(country:
     assert await d.pool.fetchval("SELECT entrypoint FROM pgqueuer") == "hand-over"
     event_id = await d.pool.fetchval("SELECT event_id::text FROM inbox_events")
     job = HandOverJob(event_id=event_id, region="busan")
-    this = Attempt(1, 4, d.now(), retry_s=1.0)
-    gone = _with_shards(country, busan="postgresql://nobody@127.0.0.1:1/x")
-    assert await hand_over(gone, job, this) == Again(1.0, "shard_away", counts=False)
-    assert await hand_over(_with_shards(country), job, this) == Held("no_shard")
+    nowhere = PoolOptions("postgresql://nobody@127.0.0.1:1/x", min_size=0)
+    gone = replace(d, pool=await open_pool(nowhere, "gone"))
+    assert await _handed(country, {"busan": gone}, job) == Again(1.0, "shard_away", counts=False)
+    assert await _handed(country, {}, job) == Held("no_shard")
     await country.work()
     assert await country.rows(HERE, "q") == (0, 1)
 
 
-def _with_shards(country: Country, **urls: str) -> Desk:
+async def _handed(country: Country, elsewhere: Mapping[str, Domain], job: HandOverJob) -> Ending:
+    """By a worker that knows these regions."""
     desk = country.jeju.desk
-    return Desk(replace(desk.domain, shards=Shards(urls, "jeju")), desk.providers)
+    d = replace(desk.domain, elsewhere=elsewhere)
+    return await hand_over(Desk(d, desk.providers), job, Attempt(1, 4, d.now(), retry_s=1.0))

@@ -13,6 +13,12 @@ from protocol.names import user_room
 MOST: Final = 500
 """People that one person blocks."""
 
+APART: Final = (
+    "SELECT blocked_id AS id FROM blocks WHERE user_id = {0}"
+    " UNION SELECT user_id FROM blocks WHERE blocked_id = {0} ORDER BY id"
+)
+"""SQL: whom somebody blocks and who blocks them."""
+
 
 async def block(d: Domain, change: Change, user_id: str, other: str) -> None:
     """Blocking again does nothing. Raises INVALID_PAYLOAD for oneself, NOT_FOUND for somebody
@@ -48,11 +54,7 @@ async def unblock(change: Change, user_id: str, other: str) -> None:
 
 async def apart_from(conn: Connection, user_id: str) -> list[str]:
     """Whom they block and who blocks them."""
-    rows = await conn.fetch(
-        "SELECT blocked_id AS id FROM blocks WHERE user_id = $1"
-        " UNION SELECT user_id FROM blocks WHERE blocked_id = $1 ORDER BY id",
-        user_id,
-    )
+    rows = await conn.fetch(APART.format("$1"), user_id)
     return [row["id"] for row in rows]
 
 

@@ -1,10 +1,8 @@
 """The list of open questions: filtered, 20 a page, by time, popularity or urgency (S2-119)."""
 
-from base64 import urlsafe_b64encode
 from typing import Final
 
-import msgspec
-from msgspec import Struct, structs
+from msgspec import structs
 
 from hub.domain.context import Domain
 from hub.domain.people.members import ASKER, asker_of
@@ -31,12 +29,7 @@ COUNTS: Final = Family("question_count", 300, QUESTION_LISTS)
 
 async def page(d: Domain, query: QuestionsQuery) -> Questions:
     """One page and the number of all; a question's place stands in no list."""
-    return await d.cache.read(LISTS, key_of(query), Questions, lambda lag: _page(d, query, lag))
-
-
-def key_of(query: Struct) -> str:
-    """A query as the name of what it asks for (S2-094)."""
-    return urlsafe_b64encode(msgspec.json.encode(query)).decode()
+    return await d.cache.read(LISTS, query.name, Questions, lambda lag: _page(d, query, lag))
 
 
 async def _page(d: Domain, query: QuestionsQuery, may_lag: bool) -> Questions:
@@ -56,7 +49,7 @@ async def _page(d: Domain, query: QuestionsQuery, may_lag: bool) -> Questions:
         rows, total = await d.reads.run(read_found, may_lag=may_lag)
     else:
         same = structs.replace(query, page=1, sort_by="created_at")
-        total = await d.cache.read(COUNTS, key_of(same), int, number)
+        total = await d.cache.read(COUNTS, same.name, int, number)
         rows = await d.reads.run(read, may_lag=may_lag)
     return Questions(questions=rows, pagination=pages(query.page, total))
 

@@ -4,7 +4,7 @@ from typing import Final
 
 from hub.domain.context import Domain
 from hub.domain.questions import words
-from hub.domain.questions.listing import key_of, page_of, pages
+from hub.domain.questions.listing import page_of, pages
 from hub.domain.questions.words import NEWEST, Wanted, Where
 from hub.plumbing.stores.cache import Family
 from hub.plumbing.stores.postgres import Connection
@@ -18,7 +18,7 @@ FOUND: Final = Family("search", 600, QUESTION_LISTS)
 
 async def search(d: Domain, query: SearchQuery) -> Found:
     """One page of questions, and the hashtags that hold the words, most used first."""
-    return await d.cache.read(FOUND, key_of(query), Found, lambda lag: _search(d, query, lag))
+    return await d.cache.read(FOUND, query.name, Found, lambda lag: _search(d, query, lag))
 
 
 async def _search(d: Domain, query: SearchQuery, may_lag: bool) -> Found:

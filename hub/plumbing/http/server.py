@@ -40,11 +40,12 @@ log = structlog.get_logger(__name__)
 
 class Prepared(web.StreamResponse):
     """An answer of 200 whose bytes, its head among them, are written as they are. For who
-    `takes_prepared`."""
+    `takes_prepared`. What aiohttp would make of a head, a table of headers among it, is not made.
+    """
 
     def __init__(self, raw: bytes) -> None:
-        super().__init__()
         self.raw = raw
+        self._status = 200
         self._keep_alive = True
 
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context
+from functools import partial
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -16,6 +17,9 @@ class Together(Generic[T, R]):
     What fails for many is done for each by itself, so that one cannot fail the others; unless
     `concerns_all` says that the error has nothing to do with any of them. `work` runs in a context
     of its own (whose trace would it be in?), and goes on when a caller is cancelled.
+
+    Once `work` has said `go_on`, those who came meanwhile are served beside what it still does, if
+    no more than `beside` calls are in that state already.
     """
 
     def __init__(
@@ -23,10 +27,14 @@ class Together(Generic[T, R]):
         work: Callable[[Sequence[T]], Awaitable[Sequence[R]]],
         concerns_all: Callable[[Exception], bool],
         most: int = 200,
+        beside: int = 1,
     ) -> None:
         self._work = work
         self._concerns_all = concerns_all
         self._most = most
+        self._beside = beside
+        self._under_way: set[asyncio.Task[None]] = set()
+        self._next: asyncio.Future[None] | None = None
         self._waiting: list[tuple[T, asyncio.Future[R]]] = []
         self._task: asyncio.Task[None] | None = None
 
@@ -38,11 +46,28 @@ class Together(Generic[T, R]):
             self._task = asyncio.get_running_loop().create_task(self._run(), context=Context())
         return await answer
 
+    def go_on(self) -> None:
+        """What `work` says, of the call that was begun last, when nobody need wait for its rest."""
+        if self._next is not None and not self._next.done():
+            self._next.set_result(None)
+
+    def _ended(self, was_next: "asyncio.Future[None]", task: "asyncio.Task[None]") -> None:
+        self._under_way.discard(task)
+        if not was_next.done():
+            was_next.set_result(None)
+
     async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
         try:
             while self._waiting:
                 batch, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
-                await self._serve([one for one in batch if not one[1].done()])
+                self._next = may_go_on = loop.create_future()
+                task = loop.create_task(self._serve([one for one in batch if not one[1].done()]))
+                self._under_way.add(task)
+                task.add_done_callback(partial(self._ended, may_go_on))
+                await may_go_on
+                while len(self._under_way) > self._beside:
+                    await asyncio.wait(self._under_way, return_when=asyncio.FIRST_COMPLETED)
         finally:
             self._task = None
             for _, answer in self._waiting:  # only when this task itself is cancelled

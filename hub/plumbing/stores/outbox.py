@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequen
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 from uuid import UUID
 
 import msgspec
@@ -22,6 +22,7 @@ from msgspec import structs
 from hub.plumbing.life.clock import Clock
 from hub.plumbing.life.lasting import Lasting
 from hub.plumbing.life.waiting import asked_to_end, set_within
+from hub.plumbing.stores.outbox_rows import Told, decode, encode, encode_many
 from hub.plumbing.stores.postgres import AWAY, Connection, Pool, acquire, to_json
 from hub.plumbing.telemetry.metrics import (
     OUTBOX_DROPPED,
@@ -31,7 +32,7 @@ from hub.plumbing.telemetry.metrics import (
 )
 from hub.plumbing.telemetry.trace import mark, outgoing_headers
 from protocol.domain_events import Envelope
-from protocol.events import Emit, Move, Revocation
+from protocol.events import Emit
 from protocol.jobs import Job, form_of
 from protocol.names import OUTBOX_CHANNEL
 
@@ -47,10 +48,6 @@ LEFT_A_ROW: Final = 100
 
 UNTELLABLE: Final = (msgspec.MsgspecError, TypeError, ValueError, OverflowError)
 """What is raised by a message that nobody can read or write, whatever state the stores are in."""
-
-Told = Emit | Move | Revocation | Envelope
-"""What an outbox row holds: an event to rooms, a move of sockets, tokens that are revoked, an event
-for other services."""
 
 Publish = Callable[[Sequence[Told]], Awaitable[None]]
 """Hands messages to Redis in order. Raises when Redis did not take them."""
@@ -69,43 +66,6 @@ class Epochs(Protocol):
 
     async def replayed(self, epoch: int) -> None:
         """It was."""
-
-
-class _EmitRow(msgspec.Struct, tag="emit"):
-    emit: Emit
-
-
-class _MoveRow(msgspec.Struct, tag="move"):
-    move: Move
-
-
-class _RevocationRow(msgspec.Struct, tag="revocation"):
-    revocation: Revocation
-
-
-class _EventsRow(msgspec.Struct, tag="events"):
-    envelopes: list[Envelope]
-
-
-_encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(_EmitRow | _MoveRow | _RevocationRow | _EventsRow)
-
-
-def _encode(told: Told) -> bytes:
-    if isinstance(told, Emit):
-        return _encoder.encode(_EmitRow(told))
-    if isinstance(told, Move):
-        return _encoder.encode(_MoveRow(told))
-    if isinstance(told, Revocation):
-        return _encoder.encode(_RevocationRow(told))
-    return _encoder.encode(_EventsRow([told]))
-
-
-def _decode(payload: bytes) -> Sequence[Told]:
-    row = _decoder.decode(payload)
-    if isinstance(row, _EventsRow):
-        return row.envelopes
-    return (getattr(row, row.__struct_fields__[0]),)  # every other one holds one thing
 
 
 def _marked(told: Told) -> Told:
@@ -154,6 +114,14 @@ class Change:
             raise
 
 
+class _Written(NamedTuple):
+    """`ids` are of the rows that this process publishes; `behind`: an older one of a key of theirs
+    was not out when they were written."""
+
+    ids: list[int]
+    behind: bool
+
+
 class Outbox:
     """Runs changes and publishes what they told, or `leaves` it to the sweepers; one a process.
 
@@ -181,8 +149,10 @@ class Outbox:
         self._failing = Lasting(log, "outbox.publish_failed", "outbox.publishes_again")
 
     @asynccontextmanager
-    async def change(self) -> AsyncIterator[Change]:
+    async def change(self, committed: Callable[[], None] | None = None) -> AsyncIterator[Change]:
         """Commit what the block did together with its outbox rows and jobs, then publish.
+        `committed` is called in between: what is published by then goes out before what another
+        change publishes that begins then.
 
         Raises what the block raises (nothing is kept then), HubError UNAVAILABLE when Postgres is
         away. A Redis that is away raises nothing: the rows wait for the sweeper.
@@ -191,42 +161,42 @@ class Outbox:
             async with conn.transaction():
                 change = Change(conn)
                 yield change
-                ids = await self._write(change)
+                written = await self._write(change)
                 await enqueue(conn, change.jobs)
             if change.stale and self._invalidate:
                 await self._invalidate(change.stale)
-            if ids:
-                await self._publish_own(conn, ids, [told for _, told in change.told])
+            if committed is not None:
+                committed()
+            if written.ids:
+                await self._publish_own(conn, written, [told for _, told in change.told])
 
-    async def _write(self, change: Change) -> list[int]:
-        """The rows; returns the numbers of those that this process publishes."""
+    async def _write(self, change: Change) -> _Written:
+        """The rows. Whoever changes the same thing holds its lock until this change is over, so
+        what was not out before, of the same keys, is seen by the statement that writes."""
         rows = [
-            ("event" if isinstance(told, Envelope) else "emit", key, _encode(told))
+            ("event" if isinstance(told, Envelope) else "emit", key, encode(told))
             for key, told in change.told
         ]
         for begin in range(0, len(change.left), LEFT_A_ROW):
             events = change.left[begin : begin + LEFT_A_ROW]
-            rows.append(("event", str(events[0].event_id), _encoder.encode(_EventsRow(events))))
+            rows.append(("event", str(events[0].event_id), encode_many(events)))
         if not rows:
-            return []
+            return _Written([], False)
         written = await change.conn.fetch(
-            "INSERT INTO outbox (kind, key, payload, available_at)"
-            " SELECT *, $4 FROM unnest($1::text[], $2::text[], $3::bytea[]) RETURNING id",
+            "INSERT INTO outbox AS mine (kind, key, payload, available_at)"
+            " SELECT *, $4 FROM unnest($1::text[], $2::text[], $3::bytea[])"
+            " RETURNING id, EXISTS (SELECT FROM outbox older WHERE older.key = mine.key"
+            "  AND older.published_at IS NULL) AS behind",
             *zip(*rows, strict=True),
             self._clock.now() + (timedelta(0) if self._leaves else FRESH_FOR),
         )
-        return [row["id"] for row in written[: len(change.told)]]
+        own = written[: len(change.told)]
+        return _Written([row["id"] for row in own], any(row["behind"] for row in own))
 
-    async def _publish_own(self, conn: Connection, ids: list[int], told: list[Told]) -> None:
+    async def _publish_own(self, conn: Connection, own: _Written, told: list[Told]) -> None:
+        ids = own.ids
         try:
-            overtaking = self._leaves or await conn.fetchval(
-                "SELECT EXISTS (SELECT FROM outbox mine JOIN outbox older USING (key)"
-                " WHERE mine.id = ANY($1::bigint[]) AND older.published_at IS NULL"
-                " AND older.id < $2)",
-                ids,
-                min(ids),
-            )
-            if overtaking:
+            if self._leaves or (own.behind and await _overtakes(conn, ids)):
                 await conn.execute(f"NOTIFY {OUTBOX_CHANNEL}")
                 return
             await self._publish(self._timely(told))
@@ -271,12 +241,12 @@ class Outbox:
         What no try can ever tell is dropped, counted and named in the log.
         """
         try:
-            told = [one for row in rows for one in _decode(row["payload"])]
+            told = [one for row in rows for one in decode(row["payload"])]
             await self._publish(self._timely(told))
         except UNTELLABLE:
             for row in rows:
                 try:
-                    await self._publish(self._timely(_decode(row["payload"])))
+                    await self._publish(self._timely(decode(row["payload"])))
                 except UNTELLABLE as error:
                     OUTBOX_DROPPED.labels(event="untellable").inc()
                     log.error("outbox.untellable", row=row["id"], error=type(error).__name__)
@@ -315,6 +285,17 @@ class Outbox:
             else:
                 kept.append(one)
         return kept
+
+
+async def _overtakes(conn: Connection, ids: list[int]) -> bool:
+    """Whether an older row of a key of these is not out yet."""
+    found = await conn.fetchval(
+        "SELECT EXISTS (SELECT FROM outbox mine JOIN outbox older USING (key)"
+        " WHERE mine.id = ANY($1::bigint[]) AND older.published_at IS NULL AND older.id < $2)",
+        ids,
+        min(ids),
+    )
+    return bool(found)
 
 
 async def _mark(conn: Connection, ids: list[int]) -> None:

@@ -187,15 +187,13 @@ def traced(names: Mapping[str, str] | None = None, name: str = "", role: Role = 
 
     Ids of a form that is not theirs are replaced: they are callers' text and go to the log.
     """
-    if not names:
+    if not names or not any(map(names.__contains__, _FORMS)):
         return Trace(name=name, role=role)
     said = {
         key: value
         for key, form in _FORMS.items()
         if (value := names.get(key)) and form.fullmatch(value)
     }
-    if not said:
-        return Trace(name=name, role=role)
     return Trace(
         request_id=said.get(REQUEST_ID),
         trace_id=said.get(_TRACE),

@@ -23,7 +23,7 @@ from hub.domain.rules.states import QuestionStatus
 from hub.plumbing.life.clock import VirtualClock
 from hub.plumbing.life.lifecycle import Lifecycle
 from hub.plumbing.settings.settings import Settings
-from hub.plumbing.stores.outbox import Told, _decode
+from hub.plumbing.stores.outbox_rows import Told, decode
 from protocol.domain_events import Envelope
 from protocol.rest.devices import DeviceRequest
 from tests import verbs
@@ -88,7 +88,7 @@ async def test_several_sweepers_write_an_event_once(domain: Domain) -> None:
 
 async def _envelopes(d: Domain) -> list[Told]:
     payloads = await rows(d, "SELECT payload FROM outbox WHERE kind = 'event' ORDER BY id")
-    return [one for row in payloads for one in _decode(row["payload"])]
+    return [one for row in payloads for one in decode(row["payload"])]
 
 
 async def test_an_outgoing_event_is_written_once_over_an_epoch(domain: Domain) -> None:

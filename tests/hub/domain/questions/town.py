@@ -132,7 +132,7 @@ class Town:
         payload = msgspec.json.decode(job["payload"], type=form_of(name))
         write = self.d.outbox._write
 
-        async def dying(change: Any) -> list[int]:
+        async def dying(change: Any) -> Any:
             if self.lives is not None:
                 self.lives -= 1
                 if self.lives < 0:

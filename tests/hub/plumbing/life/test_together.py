@@ -1,7 +1,7 @@
 """Many who ask at once are served together, and one cannot fail the others."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -74,3 +74,36 @@ async def test_who_has_gone_takes_nobody_along() -> None:
     assert kitchen.batches == [[1, 2], [3]]
     with pytest.raises(asyncio.CancelledError):
         await gone
+
+
+async def test_who_comes_while_the_rest_of_a_call_is_under_way_is_served_beside_it() -> None:
+    begun: list[int] = []
+    rests = {number: asyncio.Event() for number in range(1, 5)}
+
+    async def work(numbers: Sequence[int]) -> Sequence[int]:
+        begun.append(*numbers)
+        if numbers[0] != 2:  # the second one says nothing
+            together.go_on()
+        await rests[numbers[0]].wait()
+        return numbers
+
+    together = Together(work, concerns_all, most=1, beside=1)
+    tasks = [asyncio.create_task(together(number)) for number in range(1, 5)]
+    await until(lambda: begun == [1, 2])
+    rests[2].set()
+    assert await tasks[1] == 2
+    await until(lambda: begun == [1, 2, 3])
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert begun == [1, 2, 3], "one at most is beside the last one"
+    rests[1].set()
+    await until(lambda: begun == [1, 2, 3, 4])
+    rests[3].set()
+    rests[4].set()
+    assert await asyncio.gather(*tasks) == [1, 2, 3, 4]
+
+
+async def until(is_so: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not is_so():
+            await asyncio.sleep(0)

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from hub.domain.context import Domain
 from hub.plumbing.life.clock import VirtualClock
-from hub.plumbing.stores.outbox import Change, Outbox, Told, run_sweeper
+from hub.plumbing.stores.outbox import Change, Outbox, run_sweeper
+from hub.plumbing.stores.outbox_rows import Told
 from protocol.domain_events import Envelope
 from protocol.errors import HubError, conflict
 from protocol.events import Emit
