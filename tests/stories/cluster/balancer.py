@@ -160,11 +160,11 @@ async def ready(url: str) -> None:
             await asyncio.sleep(0.05)
 
 
-async def is_ready(url: str) -> bool:
+async def is_ready(url: str, within_s: float = ANSWER_S) -> bool:
     """What /health/ready says; false also when nobody answers in time."""
     where = urlsplit(url)
     try:
-        async with asyncio.timeout(ANSWER_S):
+        async with asyncio.timeout(within_s):
             reader, writer = await asyncio.open_connection(where.hostname, where.port)
             try:
                 writer.write(b"GET /health/ready HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")

@@ -19,6 +19,7 @@ STORED_FROM = 1_000_000_000
 """Numbers of events that went through the outbox begin here, so that both can be told apart."""
 
 PATIENCE_S = 30.0
+READY_ANSWER_S = 3.0
 RETURNING = 3
 """Clients that are away while Redis is: they come back with an offset of before."""
 
@@ -251,10 +252,13 @@ async def listening(nodes: Nodes) -> float:
 
 
 async def _unready(nodes: Nodes, until: asyncio.Event) -> int:
-    """How often no node was ready: a balancer would have led nobody anywhere."""
+    """How often no node was ready: a balancer would have led nobody anywhere. It has to wait for
+    the answer as long as that may take (S2-103).
+    """
     times = 0
     while not until.is_set():
-        times += not any([await is_ready(url) for url in nodes.urls.values()])
+        looks = (is_ready(url, READY_ANSWER_S) for url in nodes.urls.values())
+        times += not any(await asyncio.gather(*looks))
         await asyncio.sleep(0.1)
     return times
 
