@@ -28,7 +28,7 @@ STORES := tests/hub/domain tests/hub/cluster tests/workers/test_steps.py tests/h
 	tests/hub/plumbing/limits tests/hub/plumbing/stores
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-system check story rehearsal bench fuzz screenshot show lock
+.PHONY: help setup run test test-system check coverage story rehearsal bench fuzz screenshot show lock
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -54,6 +54,13 @@ check: .venv/dev.done ## ruff, mypy --strict, import rows, sizes
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m tests.sizes
+
+coverage: .venv/dev.done .venv/peers.done .venv/console.done ## which lines of the source the tests run: coverage.xml and a table (ARGS=…)
+	@rm -rf .venv/coverage coverage.xml
+	$(TOOLS) $(BIN)/python -m coverage run -m pytest $(SIDE_BY_SIDE) $(or $(ARGS),-m "not alone")
+	@$(BIN)/python -m coverage combine --quiet
+	@$(BIN)/python -m coverage xml --quiet -o coverage.xml
+	@$(BIN)/python -m coverage report --skip-covered --skip-empty
 
 story: .venv/dev.done .venv/peers.done .venv/console.done ## the stories in full: real processes, stock clients, kill -9
 	STORIES=full $(PYTEST) -m story $(ARGS)

@@ -70,10 +70,14 @@ def _right(result: Result, within_s: float) -> bool:
 
 
 async def costs() -> Verdict:
-    """The same events on a single server, today and before there was a cluster, and on a cluster,
-    the kinds in turn, REPS times. What is promised is that a single server's cost has not grown."""
-    single, slots = Valkey(), Slots()
+    """The same events on a single server, today and before there was a cluster, on one with a
+    replica, and on a cluster, whose masters have one each: the kinds in turn, REPS times. What is
+    promised is that a single server's cost has not grown.
+    """
+    single, slots, led = Valkey(), Slots(), Valkey()
+    replica = Valkey("--replicaof", "127.0.0.1", str(led.port))
     alone = Names(single.url, "hub:", "one", False)
+    leading = Names(led.url, "hub:", "led", False)
     inside = Names(slots.url, TAG, "many", True)
     ports = [member.port for member in slots.members]
     with tempfile.TemporaryDirectory() as folder:
@@ -83,6 +87,7 @@ async def costs() -> Verdict:
         kinds: dict[str, Callable[[], Awaitable[Cost]]] = {
             "before": lambda: cost(alone, [single.port], tree=before),
             "single": lambda: cost(alone, [single.port]),
+            "with a replica": lambda: cost(leading, [led.port, replica.port]),
             "cluster": lambda: cost(inside, ports),
             "classic out": lambda: cost(inside, ports, classic_out=True),
             "wait 1": lambda: cost(inside, ports, replicas=1),
@@ -93,18 +98,20 @@ async def costs() -> Verdict:
                 for kind, measure in kinds.items():
                     found[kind].append(await measure())
         finally:
-            single.close()
-            slots.close()
+            for servers in (single, replica, led, slots):
+                servers.close()
     middle = {
         kind: sorted(runs, key=lambda one: one.whole)[REPS // 2] for kind, runs in found.items()
     }
     grown = middle["single"].whole / middle["before"].whole
     figures = "; ".join(f"{kind}: {one}" for kind, one in middle.items())
-    inside_of = middle["cluster"].whole / middle["single"].whole
+    of_single, of_led = (
+        middle["cluster"].whole / middle[kind].whole for kind in ("single", "with a replica")
+    )
     return Verdict(
         grown <= DEARER_AT_MOST,
-        f"{figures}; a single server {grown:.2f} of before ({BEFORE}), a cluster {inside_of:.2f} of"
-        " a single server",
+        f"{figures}; a single server {grown:.2f} of before ({BEFORE}), a cluster {of_single:.2f} of"
+        f" a single server and {of_led:.2f} of one with a replica",
     )
 
 

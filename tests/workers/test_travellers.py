@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import msgspec
 import pytest
@@ -11,13 +12,15 @@ from hub.domain.context import Domain
 from hub.domain.notifications import inbox
 from hub.domain.notifications.writing import News
 from hub.domain.people import members
-from protocol.domain_events import UserUpdated
+from protocol.between_regions import BETWEEN_REGIONS
+from protocol.domain_events import Envelope, UserUpdated
 from protocol.errors import HubError
 from protocol.jobs import HandOverJob
 from protocol.names import user_room
 from protocol.rest.devices import DeviceRequest
 from protocol.rest.questions import Ask
 from tests import verbs
+from tests.hub.domain.test_flow import SERVICE
 from tests.workers.conftest import Country, come_online
 from tests.workers.test_shards import BUSAN, JEJU, event, tell
 from workers.ending import Attempt
@@ -214,10 +217,17 @@ async def test_a_person_registered_in_one_region_is_greeted_at_home_once(country
     assert email == ("new@example.org", "new@example.org")
 
 
-@pytest.mark.parametrize("name", ["person.notified", "people.heard", "alert.over"])
-async def test_no_door_takes_what_regions_tell_each_other(country: Country, name: str) -> None:
-    with pytest.raises(HubError, match="Unknown eventType"):
-        await tell(country, event(country, name, userId="dora"))
+async def test_no_door_takes_what_regions_tell_each_other(domain: Domain) -> None:
+    for name in BETWEEN_REGIONS:
+        payload = {"userId": "dora"}
+        one = Envelope(event_id=uuid4(), event_type=name, occurred_at=domain.now(), payload=payload)
+        with pytest.raises(HubError, match="Unknown eventType"):
+            await intake.accept(domain, SERVICE, [one])
+        await intake.hear(domain, one)
+    kept = await domain.pool.fetch("SELECT error FROM inbox_events WHERE processed_at IS NULL")
+    assert [row["error"] for row in kept] == ["INVALID_PAYLOAD: Unknown eventType."] * len(
+        BETWEEN_REGIONS
+    )
 
 
 async def test_a_person_at_home_here_is_written_here(country: Country) -> None:

@@ -35,6 +35,9 @@ from hub.engine.session.telemetry import EngineCollector
 from hub.engine.wire.event import Event
 from hub.engine.wire.packets import DEFAULT, DISCONNECT, MSGPACK, encode
 
+DRAIN_STEP_S = 0.05
+"""Between two looks at who is due."""
+
 LAST_WORDS_S = 2.0
 """How long a drain waits for the next polls of those who poll."""
 
@@ -148,11 +151,14 @@ class Server(socketio.AsyncServer):  # type: ignore[misc]
             for index, link in enumerate(links):
                 for member in members_of(link):
                     tell(member, round(index / rate * 1000))
-        step = max(1, round(rate / 20))
-        for first in range(0, len(links), step):
-            for link in links[first : first + step]:
+        clock, ended = asyncio.get_running_loop().time, 0
+        begin = clock()
+        while ended < len(links):
+            due = 1 + int((clock() - begin) * rate)  # by the clock: a late loop catches up
+            for link in links[ended:due]:
                 link.end(reasons.SHUTTING_DOWN)
-            await self.sleep(step / rate)
+            ended = due
+            await self.sleep(max(1 / rate, DRAIN_STEP_S))
         await self._heard_out()
         return len(links)
 
