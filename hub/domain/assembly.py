@@ -73,6 +73,7 @@ async def connect_domain(
     domain = Domain(
         pool=pool,
         redis=redis,
+        ask=line.call,
         outbox=Outbox(
             pool, publisher.publish, clock, publisher, settings.redis.replay_s, cache.invalidate
         ),

@@ -19,6 +19,7 @@ from hub.plumbing.life.clock import Clock
 from hub.plumbing.stores.cache import Cache
 from hub.plumbing.stores.outbox import Outbox
 from hub.plumbing.stores.postgres import Pool
+from hub.plumbing.stores.redis_scripts import Ask
 from hub.plumbing.stores.replicas import Reads
 from protocol.domain_events import Envelope
 from protocol.errors import Code, HubError
@@ -85,11 +86,14 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Domain:
-    """`elsewhere`: the same on the database of another region, by its code: for the inboxes there.
-    What changes by it is published by that region's own workers."""
+    """`ask` sends one command to Redis by a lasting connection, for what every request and every
+    socket asks: a client with a pool costs many times as much. `elsewhere`: the same on the
+    database of another region, by its code: for the inboxes there. What changes by it is published
+    by that region's own workers."""
 
     pool: Pool
     redis: Redis
+    ask: Ask
     outbox: Outbox
     presence: Presence
     clock: Clock

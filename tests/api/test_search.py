@@ -7,6 +7,8 @@ import pytest
 
 from hub.domain import statistics
 from hub.domain.places.geometry import cell_of
+from hub.domain.questions import words
+from hub.domain.questions.words import Where
 from protocol.normal import normal
 from tests.api.conftest import JEJU, PREFIX, Door
 from tests.api.test_questions import listed, seed
@@ -74,6 +76,32 @@ async def test_what_is_closed_or_elsewhere_is_not_found(door: Door) -> None:
     assert only_tags["pagination"]["total"] == 0
     only_questions = await found(door, "약국", kind="questions")
     assert (len(only_questions["questions"]), only_questions["tags"]) == (2, [])
+
+
+LOAD = """
+INSERT INTO users (id, nickname) VALUES ('asker', 'asker');
+INSERT INTO questions (id, user_id, title, content, region_code, hashtags, urgency, created_at,
+        updated_at)
+    SELECT 'q' || n, 'asker', '질문 ' || n, concat(CASE WHEN n > 650 THEN '버스' END,
+        CASE WHEN n % 9 = 0 THEN '약국' END, CASE WHEN n % 2 = 0 THEN '바다' END), 'jeju',
+        '{}', 'normal', now() - n / 3 * interval '1 minute', now()
+    FROM generate_series(1, 700) n
+"""
+"""Each moment is three questions'."""
+
+
+@pytest.mark.parametrize("q", ["약국", "버스", "바다", "바다 약국", "질문", "없다"])
+async def test_the_newest_are_found_whichever_way_is_taken(door: Door, q: str) -> None:
+    """In the sample alone, by the index, and among the newest behind the sample."""
+    await door.domain.pool.execute(LOAD)
+    rows = await door.domain.pool.fetch(
+        "SELECT id FROM questions WHERE (SELECT bool_and(strpos(words, word) > 0)"
+        " FROM unnest($1::text[]) word) ORDER BY created_at DESC, id DESC LIMIT 200",
+        q.split(),
+    )
+    expected = [row["id"] for row in rows]
+    async with door.domain.pool.acquire() as conn:
+        assert await words.newest(conn, Where(), await words.wanted(conn, q)) == expected
 
 
 async def test_a_found_page_is_a_page_of_the_list(door: Door) -> None:

@@ -66,7 +66,7 @@ async def revoked(d: Domain, tokens: Sequence[Token]) -> list[bool]:
         return []
     keys = [d.keys.revoked(one.user_id) for one in tokens]
     keys += [d.keys.blacklist(one.jti) for one in tokens]
-    found = await d.redis.mget(keys)
+    found = await d.ask("MGET", *keys)
     return [
         (before_ms is not None and one.issued_at * 1000 < float(before_ms))
         or (listed is not None and one.jti != "")
@@ -135,7 +135,7 @@ async def service_by_token(d: Domain, text: str, *, may_skip_revocation: bool = 
     """
     token = read_service(d.tokens, text, now=d.now())
     try:
-        if await d.redis.exists(d.keys.blacklist(token.jti)):
+        if await d.ask("EXISTS", d.keys.blacklist(token.jti)):
             raise HubError(Code.TOKEN_REVOKED)
     except AWAY as error:
         if not may_skip_revocation:

@@ -7,6 +7,7 @@ are looked for among the newest MOST_WALKED alone.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 from hub.plumbing.stores.postgres import Connection
@@ -49,6 +50,10 @@ class Where:
         """SQL: the questions, as `q`."""
         return f"(SELECT * FROM questions q WHERE {' AND '.join(self._all)}) q"  # noqa: S608 - constants
 
+    def before(self, at: datetime, id: str) -> None:
+        """What comes after that one in the order NEWEST."""
+        self._all.append(f"(q.created_at, q.id) < ({self.put(at)}, {self.put(id)})")
+
     def fenced(self, condition: str) -> str:
         """SQL: those with one condition more that the planner shall ask an index for. To walk an
         order and look into every text on the way costs more than it believes."""
@@ -85,22 +90,30 @@ async def wanted(conn: Connection, text: str) -> Wanted:
 async def newest(conn: Connection, where: Where, words: Wanted) -> list[str]:
     """Ids of the newest MOST_FOUND that hold all the words, newest first; `where` is used up."""
     held = words.held(where)
-    often = await conn.fetchval(
-        f"SELECT count(*) FROM (SELECT q.words FROM {where.rows} ORDER BY {NEWEST}"  # noqa: S608 - constants
-        f" LIMIT {SAMPLE}) q WHERE {held}",
+    sample = await conn.fetchrow(
+        f"WITH newest AS (SELECT q.id, q.created_at, {held} AS held FROM {where.rows}"  # noqa: S608 - constants
+        f" ORDER BY {NEWEST} LIMIT {SAMPLE})"
+        f" SELECT ARRAY(SELECT q.id FROM newest q WHERE held ORDER BY {NEWEST}) AS ids, last.*"
+        f" FROM (VALUES (1)) one LEFT JOIN (SELECT q.created_at, q.id FROM newest q"
+        f" ORDER BY {NEWEST} OFFSET {SAMPLE - 1}) last ON true",
         *where.values,
     )
-    if often < OFTEN:
+    assert sample is not None
+    ids: list[str] = sample["ids"]
+    if sample["id"] is None or len(ids) >= MOST_FOUND:  # there are no others, or none is wanted
+        return ids[:MOST_FOUND]
+    if len(ids) < OFTEN:
         found = await _by_index(conn, where, words, held)
         if found is not None:
             return found
+    where.before(sample["created_at"], sample["id"])
     rows = await conn.fetch(
         f"SELECT q.id FROM (SELECT q.id, q.created_at, q.words FROM {where.rows}"  # noqa: S608 - constants
-        f" ORDER BY {NEWEST} LIMIT {MOST_WALKED}) q WHERE {held} ORDER BY {NEWEST}"
-        f" LIMIT {MOST_FOUND}",
+        f" ORDER BY {NEWEST} LIMIT {MOST_WALKED - SAMPLE}) q WHERE {held} ORDER BY {NEWEST}"
+        f" LIMIT {MOST_FOUND - len(ids)}",
         *where.values,
     )
-    return [row["id"] for row in rows]
+    return [*ids, *(row["id"] for row in rows)]
 
 
 async def _by_index(conn: Connection, where: Where, words: Wanted, held: str) -> list[str] | None:
