@@ -101,8 +101,9 @@ class Emitter:
 
         Its class is that of the events table, `room` for names of one's own; `id` is the data's or
         a new one. Raises Untellable (a ValueError) for what no stock client could be told, before
-        anything is sent, and
-        redis.exceptions.RedisError when it may not have gone out: again with the same `id` is safe.
+        anything is sent, and redis.exceptions.RedisError when Redis did not answer for it: again
+        with the same `id` is safe. What Redis answered for it may still take along when it dies in
+        the same moment.
         """
         rooms = (room,) if isinstance(room, str) else tuple(room)
         told = free_emit(event, data, rooms, tuple(except_rooms), namespace, volatile, id)
@@ -111,10 +112,10 @@ class Emitter:
     async def publish(self, emits: Sequence[Emit]) -> None:
         """Sends the emits in order, in one round trip; each id goes out once (per epoch, 1 h).
 
-        Raises redis.exceptions.RedisError when any of them may not have gone out, after all have
-        been tried; publishing the same emits again is safe. Raises Untellable for what no stock
-        client could be told, and WireError for data that msgpack cannot carry, before anything is
-        sent.
+        Raises redis.exceptions.RedisError when Redis did not answer for each of them, after all
+        have been tried; publishing the same emits again is safe. Raises Untellable for what no
+        stock client could be told, and WireError for data that msgpack cannot carry, before
+        anything is sent.
         """
         now = time.time()
         messages = [(emit.id, of_emit(emit, now)) for emit in emits]

@@ -243,7 +243,7 @@ def _opened(node: Node, namespace: str, room: Hashable) -> None:
     name = str(room)
     node.bus.join(namespace, name)
     if room_kind(name) in node.namespaces[namespace].told:
-        node.told[namespace, name] = None
+        node.told[namespace, name] = set()
 
 
 def _emptied(node: Node, namespace: str, room: Hashable) -> None:

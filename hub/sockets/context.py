@@ -92,7 +92,8 @@ class Namespace:
 class Node:
     """`namespaces` by name, `guests` by token; `stale` are people whose automatic rooms must be
     found out anew, each with the doubt that came last; `told` are namespace and name of the rooms
-    with members here that hear how many people are there.
+    with members here that hear how many people are there, each with the counts that answers have
+    told since all of the room were.
 
     What Postgres knows of a socket is asked together by all who come at once: `arrivals` of people,
     `still_open` of a person and the rooms of a session, `open_in` (open urgent questions) of a
@@ -126,7 +127,7 @@ class Node:
     expired_grace_s: float
     revocations: Revocations
     stale: dict[str, object] = field(default_factory=dict)
-    told: dict[tuple[str, str], None] = field(default_factory=dict)
+    told: dict[tuple[str, str], set[int]] = field(default_factory=dict)
     tasks: set[asyncio.Task[Any]] = field(default_factory=set)
 
     def doubt(self, user_id: str) -> None:

@@ -95,12 +95,15 @@ async def _tell_of(
         await node.emitter.publish(emits)
 
 
-async def online(node: Node, room: str) -> int:
-    """People in a room, as they may be told. Raises UNAVAILABLE."""
+async def online(node: Node, namespace: str, room: str) -> int:
+    """People in a room, as a member may be told. Raises UNAVAILABLE."""
     try:
-        return told(room, await node.presence.count(_place(node, room)))
+        count = told(room, await node.presence.count(_place(node, room)))
     except RedisError as error:
         raise unavailable("Presence cannot be asked now.") from error
+    if (answered := node.told.get((namespace, room))) is not None:
+        answered.add(count)
+    return count
 
 
 def _place(node: Node, room: str) -> str:
@@ -108,7 +111,8 @@ def _place(node: Node, room: str) -> str:
 
 
 async def tell(node: Node) -> None:
-    """For ever: each second, rooms with members here whose count is another one hear it.
+    """For ever: each second, rooms with members here whose count is another one than all of them
+    were told hear it.
 
     Redis is asked and nobody else: so each member hears it at most once a second, however many
     nodes there are, and a node that died is noticed too.
@@ -125,14 +129,16 @@ async def tell(node: Node) -> None:
 
 
 async def _tell(node: Node, last: dict[tuple[str, str], int]) -> dict[tuple[str, str], int]:
-    rooms = list(node.told)
-    counts = await node.presence.counts([_place(node, room) for _, room in rooms])
+    answered = dict(node.told)
+    node.told.update((key, set()) for key in answered)
+    counts = await node.presence.counts([_place(node, room) for _, room in answered])
     now = {
         (namespace, room): told(room, count)
-        for (namespace, room), count in zip(rooms, counts, strict=True)
+        for (namespace, room), count in zip(answered, counts, strict=True)
     }
     for (namespace, room), count in now.items():
-        if count != last.get((namespace, room), 0):
+        known = {last.get((namespace, room), 0), *answered[namespace, room]}
+        if known != {count}:
             event, message = node.namespaces[namespace].count(room, count)
             node.server.deliver(event_of(event, message, namespace=namespace, key=room), (room,))
     return now

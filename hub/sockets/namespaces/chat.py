@@ -49,7 +49,9 @@ async def join_room(node: Node, member: Member, form: ChatRoomRef) -> ChatRoomSt
             raise
         await rooms.ask(node, member, room)
         node.doubt(user_id)
-    return ChatRoomState(room=room, online=await presence.online(node, room), recent=recent)
+    return ChatRoomState(
+        room=room, online=await presence.online(node, member.namespace.name, room), recent=recent
+    )
 
 
 async def leave_room(node: Node, member: Member, form: ChatRoomRef) -> Ok:

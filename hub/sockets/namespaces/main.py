@@ -60,7 +60,9 @@ async def neighbourhood_join(
     await domain_rooms.may_join_neighbourhood(node.domain, form.code, len(joined))
     await rooms.ask(node, member, room)
     return NeighbourhoodState(
-        room=room, online=await presence.online(node, room), recent=await _recent(node, form.code)
+        room=room,
+        online=await presence.online(node, member.namespace.name, room),
+        recent=await _recent(node, form.code),
     )
 
 
@@ -166,13 +168,13 @@ async def join_stream(node: Node, member: Member, form: StreamRef) -> StreamStat
     """Products of a stream; its viewers are those of /streaming."""
     room = stream_room(form.stream_key)
     await rooms.ask(node, member, room)
-    return StreamState(room=room, viewers=await presence.online(node, room))
+    return StreamState(room=room, viewers=await presence.online(node, member.namespace.name, room))
 
 
 async def leave_stream(node: Node, member: Member, form: StreamRef) -> StreamState:
     room = stream_room(form.stream_key)
     await rooms.forgo(node, member, room)
-    return StreamState(room=room, viewers=await presence.online(node, room))
+    return StreamState(room=room, viewers=await presence.online(node, member.namespace.name, room))
 
 
 async def presence_get(node: Node, member: Member, form: RoomRef) -> Count:
@@ -180,7 +182,7 @@ async def presence_get(node: Node, member: Member, form: RoomRef) -> Count:
     told = node.namespaces[member.namespace.name].told
     if not (rooms.has(member, form.room) and room_kind(form.room) in told):
         raise forbidden("Only rooms that you are in, and whose people are counted.")
-    return Count(count=await presence.online(node, form.room))
+    return Count(count=await presence.online(node, member.namespace.name, form.room))
 
 
 async def _welcome(node: Node, user_id: str) -> Arrival:

@@ -15,13 +15,13 @@ from protocol.payload import Message
 async def viewer_join(node: Node, member: Member, form: StreamRef) -> Viewers:
     room = stream_room(form.stream_key)
     await rooms.ask(node, member, room)
-    return Viewers(viewers=await presence.online(node, room))
+    return Viewers(viewers=await presence.online(node, member.namespace.name, room))
 
 
 async def viewer_leave(node: Node, member: Member, form: StreamRef) -> Viewers:
     room = stream_room(form.stream_key)
     await rooms.forgo(node, member, room)
-    return Viewers(viewers=await presence.online(node, room))
+    return Viewers(viewers=await presence.online(node, member.namespace.name, room))
 
 
 def _count(room: str, count: int) -> tuple[str, Message]:

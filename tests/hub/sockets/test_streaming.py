@@ -59,6 +59,22 @@ async def test_viewer_counts_are_told_at_most_once_a_second(
     await asyncio.gather(*(one.close() for one in coming))
 
 
+async def test_whoever_was_answered_another_count_hears_the_one_that_all_know(
+    hub: Running, spectators: list[Spectator]
+) -> None:
+    """All go and come back within a second, as by a reload: the count is the one told last."""
+    first, second = spectators[:2]
+    await first.watch(hub, "first", "s")
+    await second.watch(hub, "second", "s")
+    await first.next("stream:viewer:count", viewers(2))
+    for one in (first, second):
+        await one.ask("stream:viewer:leave", "s")
+    first.heard.clear()
+    assert (await first.ask("stream:viewer:join", "s"))["viewers"] == 1
+    assert (await second.ask("stream:viewer:join", "s"))["viewers"] == 2
+    await first.next("stream:viewer:count", viewers(2))
+
+
 @pytest.mark.parametrize("word", PRODUCTS)
 async def test_products_are_told_by_their_own_names(
     hub: Running, other: Running, connect: Connect, word: str
