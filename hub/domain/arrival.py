@@ -65,8 +65,7 @@ async def arrive(d: Domain, people: Sequence[str]) -> list[Arrival]:
     for row in told:
         questions.setdefault(row["user_id"], []).append(question_room(row["id"]))
     unread = {user_id: row["unread"] or 0 for user_id, row in standings.items()}
-    for region in sorted(set(elsewhere.values())):
-        users = [user_id for user_id, home in elsewhere.items() if home == region]
+    for region, users in homes.by_region(elsewhere).items():
         unread |= await _unread(d.elsewhere[region], users)
     return [
         Arrival(_rooms(user_id, standings[user_id], questions.get(user_id, ())), unread[user_id])

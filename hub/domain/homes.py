@@ -5,7 +5,7 @@ goes there as a domain event of `protocol.between_regions`, with a job of this t
 applied there once, by its id, however often it comes. Their sockets here are told as anybody's.
 """
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
 from uuid import UUID, uuid4
@@ -33,6 +33,14 @@ async def of_people(d: Domain, conn: Connection, users: Iterable[str]) -> dict[s
     codes |= {row["id"]: row["region_code"] for row in rows}
     found = {user_id: d.shards.of_region(code) for user_id, code in codes.items()}
     return {user_id: region for user_id, region in found.items() if region is not None}
+
+
+def by_region(elsewhere: Mapping[str, str]) -> dict[str, list[str]]:
+    """Region → people, both in order, of what `of_people` has found."""
+    regions: dict[str, list[str]] = {region: [] for region in sorted(set(elsewhere.values()))}
+    for user_id, region in sorted(elsewhere.items()):
+        regions[region].append(user_id)
+    return regions
 
 
 async def of(d: Domain, user_id: str) -> Domain:
@@ -79,10 +87,7 @@ async def tell(
 ) -> None:
     """Let those who are not at home here hear an event there, too, in their own rooms. `by`: who
     caused it; between two people who are kept apart there it does not pass."""
-    regions: dict[str, list[str]] = {}
-    for user_id, region in sorted((await of_people(d, change.conn, users)).items()):
-        regions.setdefault(region, []).append(user_id)
-    for region, people in regions.items():
+    for region, people in by_region(await of_people(d, change.conn, users)).items():
         heard = PeopleHeard(
             user_ids=tuple(people),
             id=event.id,

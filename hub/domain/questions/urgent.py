@@ -118,10 +118,10 @@ async def _end_elsewhere(d: Domain, change: Change, question_id: str, reason: En
         " AND notification_id IS NOT NULL",
         question_id,
     )
-    elsewhere = await homes.of_people(d, change.conn, [row["user_id"] for row in rows])
-    for region in sorted(set(elsewhere.values())):
-        ids = (row["notification_id"] for row in rows if elsewhere.get(row["user_id"]) == region)
-        over = AlertOver(reason=reason, notification_ids=tuple(ids))
+    ids = {row["user_id"]: row["notification_id"] for row in rows}
+    elsewhere = await homes.of_people(d, change.conn, ids)
+    for region, people in homes.by_region(elsewhere).items():
+        over = AlertOver(reason=reason, notification_ids=tuple(ids[one] for one in people))
         await homes.send(d, change, region, over)
 
 

@@ -277,22 +277,16 @@ async def _tell(
         " SELECT $1, u, $2, $3, n FROM unnest($4::text[], $5::uuid[]) AS t (u, n) ORDER BY u"
         " ON CONFLICT (question_id, user_id) DO UPDATE SET wave = $2,"
         " notification_id = excluded.notification_id"
-        " RETURNING notification_id, acknowledged_at",
+        " RETURNING user_id, notification_id, acknowledged_at",
         question.id,
         wave.number,
         d.now(),
         users,
         ids,
     )
-    await _tell_elsewhere(d, change, question, wave, users)
-    # who acknowledged the broadcast before this row was written needs no push
-    if shown := [row for row in rows if row["acknowledged_at"] is not None]:
-        await conn.execute(
-            "UPDATE notifications n SET acknowledged_at = r.at"
-            " FROM unnest($1::uuid[], $2::timestamptz[]) AS r (id, at) WHERE n.id = r.id",
-            [row["notification_id"] for row in shown],
-            [row["acknowledged_at"] for row in shown],
-        )
+    shown = [row for row in rows if row["acknowledged_at"] is not None]
+    await _tell_elsewhere(d, change, question, wave, users, shown)
+    await _note_shown(conn, shown)
     told = frozenset(users)
     decisions = [
         _decision(question.id, wave, one, Verdict.TOLD, Cause.RANKED)
@@ -309,26 +303,37 @@ async def _tell(
     return len(written)
 
 
+async def _note_shown(conn: Connection, shown: Sequence[Row]) -> None:
+    """Who acknowledged the broadcast before their row was written needs no push."""
+    if shown:
+        await conn.execute(
+            "UPDATE notifications n SET acknowledged_at = r.at"
+            " FROM unnest($1::uuid[], $2::timestamptz[]) AS r (id, at) WHERE n.id = r.id",
+            [row["notification_id"] for row in shown],
+            [row["acknowledged_at"] for row in shown],
+        )
+
+
 async def _tell_elsewhere(
-    d: Domain, change: Change, question: Question, wave: Wave, users: Sequence[str]
+    d: Domain,
+    change: Change,
+    question: Question,
+    wave: Wave,
+    users: Sequence[str],
+    shown: Sequence[Row],
 ) -> None:
     """Those whose home is another region may have their sockets there, where nobody hears this
-    region's rooms; of what they have shown here already, their home hears as well."""
+    region's rooms; of what they have `shown` here already, their home hears as well."""
     elsewhere = await homes.of_people(d, change.conn, users)
     if not elsewhere:
         return
     who = await members.author(change.conn, question.user_id)
-    event = broadcast(question, who, wave, ())
-    await homes.tell(d, change, event, elsewhere, by=question.user_id)
-    rows = await change.conn.fetch(
-        "SELECT user_id, notification_id FROM question_recipients WHERE question_id = $1"
-        " AND user_id = ANY($2::text[]) AND acknowledged_at IS NOT NULL ORDER BY user_id",
-        question.id,
-        list(elsewhere),
-    )
-    for row in rows:
-        shown = PersonShown(user_id=row["user_id"], notification_ids=(row["notification_id"],))
-        await homes.send(d, change, elsewhere[row["user_id"]], shown)
+    told = broadcast(question, who, wave, ())
+    await homes.tell(d, change, told, elsewhere, by=question.user_id)
+    for row in shown:
+        if (region := elsewhere.get(row["user_id"])) is not None:
+            event = PersonShown(user_id=row["user_id"], notification_ids=(row["notification_id"],))
+            await homes.send(d, change, region, event)
 
 
 def _news(question: Question, one: Candidate, locale: str) -> News:
